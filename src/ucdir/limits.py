@@ -1,0 +1,22 @@
+"""Every limit on size and time, in one place, with the unit in the name."""
+
+MAX_FILE_BYTES = 1 << 30
+"""Largest image file that is opened."""
+
+MAX_IMAGE_PIXELS = 200_000_000
+"""Largest width x height that is decoded: about twice the largest sensor sold to photographers."""
+
+MAX_IMAGE_SIDE = 65_535
+"""Longest side in pixels."""
+
+MAX_CONFIG_BYTES = 1 << 20
+"""Largest YAML or JSON configuration file that is parsed."""
+
+MAX_SAFETENSORS_HEADER_BYTES = 16 << 20
+"""Largest header of a weights file."""
+
+MAX_CHECKPOINT_BYTES = 16 << 30
+"""Largest checkpoint file that is opened."""
+
+MAX_SAMPLING_STEPS = 2000
+"""Most diffusion steps of one restoration: the number the noise schedule was trained with."""
