@@ -1,0 +1,281 @@
+"""Typed configuration: the one description of a model, its training and its sampling.
+
+A configuration is a YAML file, a command-line flag and the help text at once: the field is the single truth.
+Everything is frozen, unknown keys are refused, and all problems of a file come in one message.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ucdir.errors import ConfigError
+from ucdir.limits import MAX_CONFIG_BYTES
+
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, and closed to keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+# ---------------------------------------------------------------------------------------------- Sec. 3.1, 3.2
+
+
+class PredictorConfig(Section):
+    """Initial predictor u_φ (Sec. 3.1): its fields are the arguments of `model.initial_predictor`."""
+
+    channels: Positive = 24
+    """Channels of the finest level."""
+    multipliers: tuple[Positive, ...] = (1, 2, 4)
+    """Channels of each level, as multiples of `channels`."""
+    blocks: tuple[Positive, ...] = (2, 2, 2)
+    """Blocks of each level: on the way down and again on the way up; once at the deepest level."""
+    unshuffle: Positive = 2
+    """Pixels a side folded into channels before the finest level; 1 works on the pixels themselves."""
+    activation: str = "swish"
+    """A name in `model.layers.ACTIVATIONS`."""
+
+    @model_validator(mode="after")
+    def _levels(self) -> PredictorConfig:
+        if len(self.multipliers) != len(self.blocks):
+            raise ValueError(f"multipliers has {len(self.multipliers)} levels and blocks {len(self.blocks)}")
+        return self
+
+
+class DiffusionModelConfig(PredictorConfig):
+    """Diffusion model f_θ (Sec. 3.2): its fields are the arguments of `model.diffusion_model`."""
+
+    channels: Positive = 32
+    """Channels of the finest level."""
+    multipliers: tuple[Positive, ...] = (1, 2, 4)
+    """Channels of each level, as multiples of `channels`."""
+    blocks: tuple[Positive, ...] = (1, 2, 2)
+    """Basic modules of each level: on the way down and again on the way up; once at the deepest level."""
+    kernel_bases: Positive = 4
+    """N of Eq. 2: kernel bases of each block, and the groups of each basis."""
+    norm: str = "layer_norm"
+    """A name in `model.layers.NORMS`."""
+    injection: str = "akgm"
+    """A name in `model.injection.INJECTIONS`: how a block takes up its conditions."""
+    spatial_guidance: str = "initial"
+    """A name in `model.spatial_guidance.SPATIAL_GUIDANCE`: what steers the blocks at each place."""
+    scalars: tuple[str, ...] = ("jpeg_quality",)
+    """Auxiliary scalars beside the noise level: names in `model.scalars.SCALARS`."""
+    scalar_channels: Positive = 128
+    """Channels of the encoding of all scalars together."""
+
+    @model_validator(mode="after")
+    def _groups(self) -> DiffusionModelConfig:
+        if any(self.channels * m % self.kernel_bases for m in self.multipliers):
+            raise ValueError(f"kernel_bases {self.kernel_bases} does not divide the channels of every level")
+        return self
+
+
+class ModelConfig(Section):
+    """The framework of Fig. 1: initial predictor and diffusion model."""
+
+    predictor: PredictorConfig = PredictorConfig()
+    diffusion_model: DiffusionModelConfig = DiffusionModelConfig()
+
+
+PRESETS: dict[str, ModelConfig] = {
+    "default": ModelConfig(),
+    "paper": ModelConfig(
+        predictor=PredictorConfig(channels=32, multipliers=(1, 2, 4, 8), blocks=(2, 2, 2, 2), unshuffle=1),
+        diffusion_model=DiffusionModelConfig(
+            channels=64, multipliers=(1, 2, 4, 8, 8), blocks=(2, 2, 2, 2, 2), unshuffle=1, kernel_bases=8,
+            scalar_channels=256,
+        ),  # fmt: skip
+    ),
+}
+"""Named sizes of the one model: `default` is shipped with weights, `paper` is the paper's text at its size."""
+
+
+# ------------------------------------------------------------------------------------------------ Eq. 1, Sec. 4.2
+
+
+class DiffusionConfig(Section):
+    """The diffusion of the residual (Eq. 1) and its noise schedule (Sec. 4.2)."""
+
+    timesteps: Positive = 2000
+    """T: steps of the noise schedule."""
+    beta_start: Annotated[float, Field(gt=0, lt=1)] = 1e-6
+    """β of the first step."""
+    beta_end: Annotated[float, Field(gt=0, lt=1)] = 1e-2
+    """β of the last step; between the two β is linear."""
+    residual_scale: Annotated[float, Field(gt=0)] = 1.0
+    """The residual y - u_φ(x) is multiplied by this before it is diffused; 1 is the paper's text."""
+    loss: str = "l1"
+    """A name in `diffusion.residual_loss.LOSSES`: the norm of Eq. 1."""
+    predictor_training: str = "joint"
+    """A name in `diffusion.residual_loss.PREDICTOR_TRAINING`: how u_φ learns."""
+    focus: Fraction = 1.0
+    """Fraction of T below which `focus_probability` of the noise levels are drawn in training; 1 is the paper."""
+    focus_probability: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the noise levels drawn from below `focus`; the others come from all of T."""
+
+
+class SamplingConfig(Section):
+    """How a restored image is drawn (Sec. 4.2)."""
+
+    sampler: str = "ddpm"
+    """A name in `diffusion.samplers.SAMPLERS`."""
+    steps: Positive = 50
+    """Evaluations of the diffusion model."""
+    start: Fraction = 1.0
+    """Fraction of T that sampling starts from: residual 0 plus noise of that level. 1 is the paper."""
+    eta: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of the ancestral noise added at each step (DDPM and DDIM): 0 is deterministic."""
+
+
+class DataConfig(Section):
+    """Where the training pictures are, and how crops are cut from them."""
+
+    photos: Path
+    """Folder of clean photographs, read recursively."""
+    hold_out: Annotated[int, Field(ge=0)] = 16
+    """Photographs set aside for the sample pictures and never trained on."""
+    crop: Positive = 128
+    """Side of a training crop in pixels."""
+    flip: bool = True
+    """Mirror and rotate crops at random."""
+
+
+class JpegConfig(Section):
+    """Distribution of the JPEG degradation in training."""
+
+    qualities: tuple[Annotated[int, Field(ge=1, le=100)], Annotated[int, Field(ge=1, le=100)]] = (5, 95)
+    """Lowest and highest quality."""
+    focus: tuple[Annotated[int, Field(ge=1, le=100)], Annotated[int, Field(ge=1, le=100)]] = (5, 50)
+    """Range that most draws come from."""
+    focus_probability: Annotated[float, Field(ge=0, le=1)] = 0.8
+    """Share of the draws that come from `focus`."""
+    unknown_probability: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of the crops whose quality is not told to the model."""
+    shift_probability: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of the crops whose 8x8 blocks do not begin at the corner, as after cropping or turning a JPEG."""
+
+
+class TrainingConfig(Section):
+    """Training (Sec. 4.2)."""
+
+    steps: Positive = 500_000
+    """Optimizer steps in all."""
+    batch_size: Positive = 32
+    """Crops a step, over all processes together."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    """AdamW's learning rate after the warm-up."""
+    decay_steps: Annotated[int, Field(ge=0)] = 0
+    """Last steps, over which the learning rate falls in a straight line to zero; 0 is the paper."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 500
+    """Steps of the linear warm-up of the learning rate."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """AdamW's weight decay."""
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of the gradient."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9999
+    """Decay of the exponential moving average of the weights, after its own warm-up."""
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    """Arithmetic of the forward pass."""
+    compile: bool = False
+    """Compile the networks with torch.compile: faster steps after a minute's wait, other rounding."""
+    workers: Annotated[int, Field(ge=0)] = 2
+    """Worker processes that cut and degrade crops."""
+    checkpoint_every: Positive = 1000
+    """Steps between checkpoints."""
+    sample_every: Positive = 5000
+    """Steps between sample pictures of the held-out photographs."""
+
+
+class Config(Section):
+    """One experiment."""
+
+    task: Literal["jpeg_restoration"] = "jpeg_restoration"
+    """A name in `tasks.TASKS`."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """All randomness is a function of it, the step and the place."""
+    model: ModelConfig = ModelConfig()
+    diffusion: DiffusionConfig = DiffusionConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    data: DataConfig
+    jpeg: JpegConfig = JpegConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, values: Any) -> Any:
+        """`model: paper` stands for the preset of that name."""
+        if isinstance(values, dict) and isinstance(values.get("model"), str):
+            name = values["model"]
+            if name not in PRESETS:
+                raise ValueError(f"model: no preset is named {name!r}; choose one of {', '.join(PRESETS)}")
+            return {**values, "model": PRESETS[name]}
+        return values
+
+
+def load_config(path: Path) -> Config:
+    """Read a YAML configuration.
+
+    Raises:
+        ConfigError: naming the file and every problem in it.
+    """
+    return parse_config(_read_yaml(path), source=str(path))
+
+
+def parse_config(values: object, source: str) -> Config:
+    """Check the parsed contents of a configuration; `source` names them in the error."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{source}: expected keys and values, found {type(values).__name__}. See configs/ for examples.")
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: " + "; ".join(_problem(e) for e in error.errors())) from None
+
+
+def _problem(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or "file"
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {key!r}: remove it or correct its spelling"
+    if error["type"] == "missing":
+        return f"{key!r} is missing"
+    return f"{key!r}: {error['msg'].removeprefix('Value error, ')} (found {error['input']!r:.80})"
+
+
+def _read_yaml(path: Path) -> object:
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; that is no configuration file.")
+        return _PlainLoader(path.read_text(encoding="utf-8")).get_single_data()
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file; configs/ holds examples to start from.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}).") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{path}: is not valid YAML ({str(error).splitlines()[0]}).") from None
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases: they are of no use here, and a few of them can fill any memory."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not supported")
+        return super().compose_node(parent, index)
+
+
+# `1e-4` is a number to everybody but YAML 1.1, which wants 1.0e-4.
+_PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)

@@ -1,0 +1,86 @@
+"""Diffusion model f_θ (Sec. 3.1, 3.2): noisy residual, degraded image and conditions -> noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+
+from ucdir.model.block import BasicModule
+from ucdir.model.scalars import ScalarEncoder
+from ucdir.model.spatial_guidance import SPATIAL_GUIDANCE, guidance_pyramid
+from ucdir.model.unet import UNet
+
+
+class DiffusionModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """UNet of basic modules; guidance and scalars enter every one of them."""
+
+    @register_to_config
+    def __init__(
+        self,
+        channels: int = 64,  # of the finest level
+        multipliers: Sequence[int] = (1, 2, 3),  # channels of each level
+        blocks: Sequence[int] = (1, 2, 2),  # basic modules of each level
+        unshuffle: int = 2,  # pixels a side folded into channels
+        activation: str = "swish",  # a name in layers.ACTIVATIONS
+        kernel_bases: int = 4,  # N of Eq. 2
+        norm: str = "layer_norm",  # a name in layers.NORMS
+        injection: str = "akgm",  # a name in injection.INJECTIONS
+        spatial_guidance: str = "initial",  # a name in spatial_guidance.SPATIAL_GUIDANCE
+        scalars: Sequence[str] = ("jpeg_quality",),  # names in scalars.SCALARS
+        scalar_channels: int = 128,  # channels of the encoded scalars
+    ) -> None:
+        super().__init__()
+        self.scalar_names = tuple(scalars)
+        self.scalar_encoder = ScalarEncoder(self.scalar_names, scalar_channels)
+        self.choose_guidance = SPATIAL_GUIDANCE[spatial_guidance]
+
+        def make_block(width: int) -> nn.Module:
+            return BasicModule(
+                width, norm=norm, activation=activation, injection=injection,
+                kernel_bases=kernel_bases, scalar_channels=scalar_channels,
+            )  # fmt: skip
+
+        self.unet = UNet(
+            6, 3, channels=channels, multipliers=multipliers, blocks=blocks, unshuffle=unshuffle,
+            make_block=make_block,
+        )  # fmt: skip
+
+    @property
+    def multiple_of(self) -> int:
+        """Heights and widths are multiples of this many pixels."""
+        return self.unet.multiple_of
+
+    @property
+    def receptive_field(self) -> int:
+        """Radius in pixels that an output pixel depends on."""
+        return self.unet.receptive_field
+
+    def forward(
+        self,
+        noisy: Tensor,
+        degraded: Tensor,
+        guidance: Tensor,
+        noise_level: Tensor,
+        scalars: Mapping[str, Tensor],
+    ) -> Tensor:
+        """f_θ of Eq. 1.
+
+        Args:
+            noisy: √γ·residual + √(1-γ)·ε, [B,3,H,W].
+            degraded: x in [-1,1], [B,3,H,W].
+            guidance: u_φ(x), [B,3,H,W].
+            noise_level: √γ in [0,1], [B].
+            scalars: auxiliary scalars by name, each [B] in its own unit; NaN or absent is unknown.
+
+        Returns:
+            the predicted noise ε, [B,3,H,W].
+        """
+        steering = self.choose_guidance(guidance, degraded)
+        pyramid = guidance_pyramid(steering, self.unet.unshuffle, self.unet.levels)
+        code = self.scalar_encoder(noise_level, scalars)
+        noise: Tensor = self.unet(torch.cat([noisy, degraded], dim=1), [(image, code) for image in pyramid])
+        return noise

@@ -1,0 +1,88 @@
+"""The AKGM (Eq. 2) at about the price of a dense convolution, in plain PyTorch.
+
+Convolution is linear in its kernel, so the kernel of Eq. 2 never has to be built:
+
+    Σ_b M[b]·(W_b * x)   equals   (Σ_b M[b]·W_b) * x   at every pixel.
+
+A basis is a grouped convolution. Taking the groups one after another turns each into an ordinary dense convolution of
+C/N input channels and C outputs (the N bases of that group), which libraries run at full speed, and only the outputs of
+one group are held at a time: C channels instead of N·C.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def akgm_grouped(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
+    """Eq. 2 at every pixel; arguments and result as in `model.akgm.akgm_reference`.
+
+    The result is in the channels-last memory format. Differentiable once in all three arguments.
+    """
+    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        x, mixing, bases = x.float(), mixing.float(), bases.float()
+    elif torch.is_autocast_enabled(x.device.type):
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x, mixing, bases = x.to(dtype), mixing.to(dtype), bases.to(dtype)
+    result: Tensor = _Grouped.apply(x, mixing, bases)
+    return result
+
+
+def _weights_by_group(bases: Tensor, count: int) -> Tensor:
+    """[C·N, C/N, k, k] -> [N groups, N·C/N, C/N, k, k], in each group basis by basis, channels last."""
+    width, k = bases.shape[1], bases.shape[-1]
+    return bases.view(count, width, count, width, k, k).transpose(1, 2).reshape(count, count * width, width, k, k)
+
+
+def _one_group(x: Tensor, weight: Tensor) -> Tensor:
+    """The outputs of all bases for one group of channels: [B,C/N,H,W] -> [B,H,W,C], basis by basis."""
+    out = F.conv2d(x.contiguous(memory_format=torch.channels_last), weight, padding=weight.shape[-1] // 2)
+    return out.permute(0, 2, 3, 1)
+
+
+class _Grouped(torch.autograd.Function):
+    """The sum over bases and its gradient, written out: autograd would keep and copy N·C channels several times."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
+        count, width = mixing.shape[1], bases.shape[1]
+        weights = _weights_by_group(bases, count)
+        m = mixing.permute(0, 2, 3, 1).contiguous().unsqueeze(-1)  # [B,H,W,N,1]
+        result = torch.empty_like(x, memory_format=torch.channels_last).permute(0, 2, 3, 1)
+        keep = any(ctx.needs_input_grad)
+        outputs = []
+        for group, channels in enumerate(x.split(width, dim=1)):
+            out = _one_group(channels, weights[group]).unflatten(-1, (count, width))
+            total = out[..., 0, :] * m[..., 0, :]
+            for basis in range(1, count):
+                total.addcmul_(out[..., basis, :], m[..., basis, :])
+            result[..., group * width : (group + 1) * width] = total
+            if keep:
+                outputs.append(out)
+        if keep:
+            ctx.save_for_backward(x, m, weights, *outputs)
+        return result.permute(0, 3, 1, 2)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, m, weights, *outputs = ctx.saved_tensors
+        count, width, k = m.shape[3], weights.shape[2], weights.shape[-1]
+        grad_m = torch.zeros_like(m)
+        grads_x, grads_w = [], []
+        for group, (channels, g) in enumerate(zip(x.split(width, dim=1), grad.split(width, dim=1), strict=True)):
+            g_pixels = g.permute(0, 2, 3, 1).unsqueeze(3)  # [B,H,W,1,C/N]
+            grad_m += (g_pixels * outputs[group]).sum(-1, keepdim=True)
+            grad_out = (g_pixels * m).flatten(3).permute(0, 3, 1, 2)
+            grad_x, grad_w, _ = torch.ops.aten.convolution_backward(
+                grad_out, channels.contiguous(memory_format=torch.channels_last), weights[group],
+                None, [1, 1], [k // 2, k // 2], [1, 1], False, [0, 0], 1, [True, True, False],
+            )  # fmt: skip
+            grads_x.append(grad_x)
+            grads_w.append(grad_w)
+        grad_bases = torch.stack(grads_w).view(count, count, width, width, k, k).transpose(1, 2)
+        return torch.cat(grads_x, dim=1), grad_m.squeeze(-1).permute(0, 3, 1, 2), grad_bases.flatten(0, 2)

@@ -1,0 +1,56 @@
+"""Auxiliary scalars (Sec. 3.1): what is known of the damage, as numbers, each with a learned "unknown"."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+UNKNOWN = float("nan")
+"""The value of a scalar that nobody knows."""
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """One auxiliary scalar: its unit and the range that is mapped to [0,1]."""
+
+    unit: str
+    low: float
+    high: float
+
+
+SCALARS: dict[str, Scalar] = {"jpeg_quality": Scalar(unit="IJG quality, 1 to 100", low=0.0, high=100.0)}
+
+
+def sinusoidal(value: Tensor, channels: int) -> Tensor:
+    """Sines and cosines of a number in [0,1] at frequencies from 1 to 1000: [B] -> [B,channels]."""
+    octaves = torch.linspace(0, math.log(1000.0), channels // 2, device=value.device)
+    angles = value.float()[:, None] * octaves.exp()[None] * math.pi
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class ScalarEncoder(nn.Module):
+    """Encode the noise level √γ and the auxiliary scalars into one vector that every block reads."""
+
+    def __init__(self, names: tuple[str, ...], channels: int) -> None:
+        super().__init__()
+        self.names = names
+        self.channels = channels
+        self.unknown = nn.ParameterDict({name: nn.Parameter(torch.zeros(channels)) for name in names})
+        self.linear = nn.ModuleDict({name: nn.Linear(channels, channels) for name in ("noise_level", *names)})
+
+    def forward(self, noise_level: Tensor, scalars: Mapping[str, Tensor]) -> Tensor:
+        """Noise levels √γ [B] in [0,1] and scalars [B] in their units (NaN: unknown) -> [B,channels]."""
+        total: Tensor = self.linear["noise_level"](sinusoidal(noise_level, self.channels))
+        for name in self.names:
+            known = scalars.get(name)
+            value = torch.full_like(noise_level, UNKNOWN) if known is None else known.to(noise_level)
+            unknown = value.isnan()
+            scale = SCALARS[name]
+            unit = ((value - scale.low) / (scale.high - scale.low)).nan_to_num(0.0)
+            code = sinusoidal(unit.clamp(0, 1), self.channels)
+            total = total + self.linear[name](torch.where(unknown[:, None], self.unknown[name].to(code), code))
+        return total

@@ -1,0 +1,45 @@
+"""What steers the blocks at each place (Sec. 3.2): the initial guidance, scaled to each level's resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def initial_guidance(guidance: Tensor, degraded: Tensor) -> Tensor:
+    """The initial predictor's output u_φ(x): the paper's choice."""
+    return guidance
+
+
+def degraded_guidance(guidance: Tensor, degraded: Tensor) -> Tensor:
+    """The degraded image x itself: an alternative of Table 4."""
+    return degraded
+
+
+SPATIAL_GUIDANCE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "initial": initial_guidance,
+    "degraded": degraded_guidance,
+}
+
+
+def guidance_pyramid(image: Tensor, finest: int, levels: int) -> list[Tensor]:
+    """Scale an image to the resolution of each level of the diffusion model.
+
+    The mean over whole cells (which for a factor of 2 is bilinear scaling) looks at nothing beyond the cell, so that
+    patches on the grid of the coarsest level see what the whole image sees.
+
+    Args:
+        image: [B,3,H,W], H and W multiples of the coarsest level's pixel.
+        finest: image pixels a side of one pixel of the finest level.
+        levels: number of levels, each half as fine as the one before.
+
+    Returns:
+        [B,3,H/finest,W/finest], then half of it, and so on.
+    """
+    scaled = F.avg_pool2d(image, finest) if finest > 1 else image
+    pyramid = [scaled]
+    for _ in range(levels - 1):
+        pyramid.append(F.avg_pool2d(pyramid[-1], 2))
+    return pyramid

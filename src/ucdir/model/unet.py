@@ -1,0 +1,76 @@
+"""The UNet that initial predictor and diffusion model share: levels of blocks, joined by shortcuts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ucdir.model.layers import Downsample, Upsample
+
+
+class UNet(nn.Module):
+    """Levels of blocks, each level at half the resolution of the one before.
+
+    Every operation looks at a bounded neighbourhood, and the sizes that a caller must know to split images are data:
+
+    Attributes:
+        multiple_of: height and width must be multiples of this many pixels, and patches must lie on its grid.
+        receptive_field: no output pixel depends on an input pixel further away than this many pixels.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        channels: int,  # of the finest level
+        multipliers: Sequence[int],  # channels of each level, as multiples
+        blocks: Sequence[int],  # blocks of each level: down, and again up; once at the deepest
+        unshuffle: int,  # pixels a side folded into channels first
+        make_block: Callable[[int], nn.Module],  # channels -> block
+    ) -> None:
+        super().__init__()
+        widths = [channels * m for m in multipliers]
+        self.levels = len(widths)
+        self.unshuffle = unshuffle
+        self.stem = nn.Conv2d(in_channels * unshuffle**2, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(self._level(blocks[i], widths[i], make_block) for i in range(self.levels))
+        self.downsample = nn.ModuleList(Downsample(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.upsample = nn.ModuleList(Upsample(b, a) for a, b in zip(widths, widths[1:], strict=False))
+        self.merge = nn.ModuleList(nn.Conv2d(2 * w, w, 1) for w in widths[:-1])
+        self.up = nn.ModuleList(self._level(blocks[i], widths[i], make_block) for i in range(self.levels - 1))
+        self.head = nn.Conv2d(widths[0], out_channels * unshuffle**2, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+        self.multiple_of = unshuffle * 2 ** (self.levels - 1)
+        convolutions = [4 * n for n in blocks]
+        convolutions[-1] //= 2
+        convolutions[0] += 2  # stem and head
+        reach = sum(n * unshuffle * 2**level for level, n in enumerate(convolutions))
+        self.receptive_field = reach + self.multiple_of - 1
+
+    @staticmethod
+    def _level(count: int, width: int, make_block: Callable[[int], nn.Module]) -> nn.ModuleList:
+        return nn.ModuleList(make_block(width) for _ in range(count))
+
+    def forward(self, image: Tensor, conditions: Sequence[tuple[Tensor, ...]]) -> Tensor:
+        """image [B,C,H,W] and what each level's blocks are given beside their features -> [B,C',H,W]."""
+        x = F.pixel_unshuffle(image, self.unshuffle) if self.unshuffle > 1 else image
+        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        shortcuts = []
+        for level in range(self.levels):
+            for block in self.down[level]:
+                x = block(x, *conditions[level])
+            if level < self.levels - 1:
+                shortcuts.append(x)
+                x = self.downsample[level](x)
+        for level in reversed(range(self.levels - 1)):
+            x = self.merge[level](torch.cat([self.upsample[level](x), shortcuts.pop()], dim=1))
+            for block in self.up[level]:
+                x = block(x, *conditions[level])
+        x = self.head(x)
+        return F.pixel_shuffle(x, self.unshuffle) if self.unshuffle > 1 else x
