@@ -3,7 +3,7 @@
 MAX_FILE_BYTES = 1 << 30
 """Largest image file that is opened."""
 
-MAX_IMAGE_PIXELS = 200_000_000
+MAX_IMAGE_PIXELS = 160_000_000
 """Largest width x height that is decoded: about twice the largest sensor sold to photographers."""
 
 MAX_IMAGE_SIDE = 65_535
@@ -20,3 +20,9 @@ MAX_CHECKPOINT_BYTES = 16 << 30
 
 MAX_SAMPLING_STEPS = 2000
 """Most diffusion steps of one restoration: the number the noise schedule was trained with."""
+
+MAX_METADATA_BYTES = 8 << 20
+"""Largest block of EXIF, colour profile or XMP that is kept with an image."""
+
+MAX_JPEG_SCANS = 200
+"""Most scans of a progressive JPEG file; encoders write about 10, and each costs a pass over the image."""

@@ -1,0 +1,12 @@
+"""Image files: the only code that touches untrusted image bytes.
+
+    read(path)  ─> Photo(pixels, alpha, jpeg_quality, metadata, warnings) ─> write(photo, path)
+
+Heavy libraries are imported when the first file is read or written.
+"""
+
+from ucdir.images.photo import Metadata, Photo
+from ucdir.images.read import READABLE_SUFFIXES, read
+from ucdir.images.write import WRITABLE_SUFFIXES, check_writable, write
+
+__all__ = ["READABLE_SUFFIXES", "WRITABLE_SUFFIXES", "Metadata", "Photo", "check_writable", "read", "write"]

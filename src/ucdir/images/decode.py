@@ -1,0 +1,204 @@
+"""Bytes of a known kind -> pixels. libvips decodes everything but BMP, which it cannot, and WebP."""
+
+import functools
+import io
+import logging
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ucdir.images.photo import Pixels
+
+# The slightest problem at which a decoder gives up. A warning of libjpeg mostly says that pixels were lost,
+# one of libtiff mostly that a tag is unknown.
+_LOADERS: Final[Mapping[str, tuple[str, str]]] = {
+    "JPEG": ("jpegload_buffer", "warning"),
+    "PNG": ("pngload_buffer", "warning"),
+    "WebP": ("webpload_buffer", "warning"),
+    "TIFF": ("tiffload_buffer", "error"),
+    "AVIF": ("heifload_buffer", "warning"),
+    "GIF": ("gifload_buffer", "warning"),
+}
+
+
+_FETCH_BYTES: Final = 1 << 20
+
+
+class DecodeError(Exception):
+    """A decoder gave up; its text is the decoder's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Pixels as stored, not yet upright: [H,W,1] or [H,W,3]; alpha [H,W]; whether colours were converted."""
+
+    pixels: Pixels
+    alpha: Pixels | None
+    converted: bool = False
+
+
+@functools.cache
+def vips() -> ModuleType:
+    """pyvips with every loader that libvips itself does not trust switched off, silent, without a cache."""
+    # libvips looks at this when it starts. pyvips passes messages on to logging, but not those of the exit.
+    os.environ.setdefault("VIPS_WARNING", "0")
+    import pyvips
+
+    pyvips.block_untrusted_set(True)
+    pyvips.cache_set_max(0)
+    logging.getLogger("pyvips").propagate = False
+    module: ModuleType = pyvips
+    return module
+
+
+def open_with_vips(kind: str, data: bytes) -> Any:
+    """An image of libvips whose header is read and whose pixels are not yet.
+
+    Raises:
+        DecodeError: the header is damaged.
+    """
+    loader, fail_on = _LOADERS[kind]
+    try:
+        return getattr(vips().Image, loader)(data, access="sequential", fail_on=fail_on)
+    except vips().Error as error:
+        raise DecodeError(str(error)) from error
+
+
+def decode_with_vips(image: Any) -> Decoded:
+    """Pixels of an image of libvips; CMYK becomes sRGB.
+
+    Raises:
+        DecodeError: the data are damaged or cut off, or the samples are not whole numbers of 8 or 16 bits.
+    """
+    try:
+        wide = image.format == "ushort"
+        if image.format not in ("uchar", "ushort"):
+            raise DecodeError(f"its samples are of the type {image.format}")
+        converted = image.interpretation == "cmyk"
+        if converted:
+            image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=16 if wide else 8)
+        if wide and image.get_typeof("heif-compression"):
+            # libvips shifts the 10 or 12 bits of AVIF up to 16; white must be 65535.
+            white = 65536 - (65536 >> image.get("bits-per-sample"))
+            image = (image * (65535 / white)).rint().cast("ushort")
+        if image.bands not in (1, 2, 3, 4):
+            raise DecodeError(f"it has {image.bands} channels")
+        samples = _fetch(image)
+    except vips().Error as error:
+        raise DecodeError(str(error)) from error
+    return split(samples, converted=converted)
+
+
+def _fetch(image: Any) -> Pixels:
+    """Pixels of an image of libvips, computed from top to bottom in this thread.
+
+    libvips' own way uses threads that a forked process would wait for in vain, and worker processes that load
+    training data are forked. Its reader of WebP does so always, so Pillow reads that.
+    """
+    width, height, bands = image.width, image.height, image.bands
+    samples: Pixels = np.empty((height, width, bands), np.uint16 if image.format == "ushort" else np.uint8)
+    region = vips().Region.new(image)
+    rows = max(1, _FETCH_BYTES // (samples.nbytes // height))
+    for top in range(0, height, rows):
+        part = samples[top : top + rows]
+        part[...] = np.frombuffer(region.fetch(0, top, width, len(part)), samples.dtype).reshape(part.shape)
+    return samples
+
+
+def split(samples: Pixels, *, converted: bool = False) -> Decoded:
+    """Colours and alpha of [H,W,1..4]; without alpha nothing is copied."""
+    if samples.shape[2] in (1, 3):
+        return Decoded(samples, None, converted)
+    return Decoded(
+        np.ascontiguousarray(samples[:, :, :-1]), np.ascontiguousarray(samples[:, :, -1]), converted
+    )
+
+
+_PILLOW_ERRORS: Final = (
+    OSError,
+    EOFError,
+    ValueError,
+    SyntaxError,
+    LookupError,
+    OverflowError,
+    TypeError,
+    AttributeError,
+    struct.error,
+)
+"""What Pillow raises over damaged files."""
+
+
+def open_with_pillow(kind: str, data: bytes) -> Any:
+    """A BMP or WebP image of Pillow whose header is read and whose pixels are not yet.
+
+    Raises:
+        DecodeError: the header is damaged.
+    """
+    # The plugins are called by name: Image.open would try others, and warns of sizes that limits.py allows.
+    from PIL import BmpImagePlugin, Image, WebPImagePlugin
+
+    opener: Any = {"BMP": BmpImagePlugin.BmpImageFile, "WebP": WebPImagePlugin.WebPImageFile}[kind]
+    try:
+        return opener(io.BytesIO(data))
+    except (*_PILLOW_ERRORS, Image.DecompressionBombError) as error:
+        raise DecodeError(str(error)) from error
+
+
+def decode_with_pillow(image: Any) -> Decoded:
+    """Pixels of an image of Pillow; palettes and 1 to 5 bits a sample become 8 bits.
+
+    Raises:
+        DecodeError: the data are damaged or cut off.
+    """
+    try:
+        image.load()
+        if image.mode == "1":
+            image = image.convert("L")
+        elif image.mode not in ("L", "RGB", "RGBA"):
+            image = image.convert("RGB")
+    except _PILLOW_ERRORS as error:
+        raise DecodeError(str(error)) from error
+    samples: npt.NDArray[np.uint8] = np.array(image)
+    return split(samples.reshape(samples.shape[0], samples.shape[1], -1))
+
+
+_UPRIGHT: Final = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda a: a.swapaxes(0, 1)[::-1],
+}
+
+
+def upright(decoded: Decoded, orientation: int) -> Decoded:
+    """Pixels turned by an EXIF orientation 1..8; any other value means as they are."""
+    turn = _UPRIGHT.get(orientation)
+    if turn is None:
+        return decoded
+    alpha = None if decoded.alpha is None else np.ascontiguousarray(turn(decoded.alpha))
+    return Decoded(np.ascontiguousarray(turn(decoded.pixels)), alpha, decoded.converted)
+
+
+def one_channel(decoded: Decoded) -> Decoded:
+    """Grey pixels that a decoder gave as three equal channels."""
+    if decoded.pixels.shape[2] == 1:
+        return decoded
+    return Decoded(np.ascontiguousarray(decoded.pixels[:, :, :1]), decoded.alpha, decoded.converted)
+
+
+def transparent_outside(decoded: Decoded, left: int, top: int, width: int, height: int) -> Decoded:
+    """8-bit pixels of which only a rectangle was stored."""
+    if decoded.alpha is not None:
+        return decoded
+    alpha = np.zeros(decoded.pixels.shape[:2], dtype=np.uint8)
+    alpha[top : top + height, left : left + width] = 255
+    return Decoded(decoded.pixels, alpha, decoded.converted)

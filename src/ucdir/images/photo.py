@@ -1,0 +1,77 @@
+"""A photograph in memory: its pixels, and what its file said beside them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ucdir.errors import ImageError
+
+Pixels = npt.NDArray[np.unsignedinteger[Any]]
+"""uint8 or uint16, of full range: 0..255 or 0..65535."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What is kept of a photograph besides pixels; each is a block of bytes as files hold it, or None.
+
+    Args:
+        exif: a TIFF structure that begins with `II` or `MM`; its orientation is 1, its thumbnail unlinked.
+        icc: colour profile, of the colour space of the pixels (grey or RGB).
+        xmp: XML, UTF-8.
+    """
+
+    exif: bytes | None = None
+    icc: bytes | None = None
+    xmp: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photograph, upright (the EXIF orientation is applied).
+
+    Args:
+        pixels: uint8 or uint16 [H,W,1] (grey) or [H,W,3] (RGB), contiguous.
+        alpha: opacity, [H,W] of the same type, or None; colours are not multiplied with it.
+        jpeg_quality: 1 (strongest compression) to 100, estimated from a JPEG file's own tables, else None.
+        metadata: EXIF, colour profile and XMP to be kept.
+        warnings: one sentence for each thing about the file that its owner should know.
+        format: of the file it came from, such as `"JPEG"`; empty if from none.
+
+    Raises:
+        ImageError: the arrays are of another shape or type, or do not belong together.
+
+    Example:
+        >>> Photo(np.zeros((2, 3, 1), np.uint8)).is_grey
+        True
+    """
+
+    pixels: Pixels
+    alpha: Pixels | None = None
+    jpeg_quality: int | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+    warnings: tuple[str, ...] = ()
+    format: str = ""
+
+    def __post_init__(self) -> None:
+        shape = self.pixels.shape
+        if self.pixels.dtype not in (np.uint8, np.uint16) or len(shape) != 3 or shape[2] not in (1, 3):
+            raise ImageError(
+                f"pixels of a photograph are uint8 or uint16 [H,W,1] or [H,W,3], "
+                f"found {self.pixels.dtype} {list(shape)}; convert them first."
+            )
+        if min(shape) < 1:
+            raise ImageError(f"pixels {list(shape)} of a photograph are empty; give at least one.")
+        if self.alpha is not None and (
+            self.alpha.shape != shape[:2] or self.alpha.dtype != self.pixels.dtype
+        ):
+            raise ImageError(
+                f"alpha {self.alpha.dtype} {list(self.alpha.shape)} does not fit "
+                f"pixels {self.pixels.dtype} {list(shape)}; make it the same height, width and type."
+            )
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether there is one channel."""
+        return bool(self.pixels.shape[2] == 1)

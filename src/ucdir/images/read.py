@@ -1,0 +1,101 @@
+"""Reads a photograph from a file that nobody vouches for."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from ucdir.errors import ImageError
+from ucdir.images.decode import DecodeError, upright
+from ucdir.images.formats import READERS, Contents
+from ucdir.images.kinds import kind_of
+from ucdir.images.messages import reason, shown
+from ucdir.images.metadata import clean_exif, clean_xmp, icc_channels
+from ucdir.images.photo import Metadata, Photo
+from ucdir.limits import MAX_FILE_BYTES, MAX_METADATA_BYTES
+
+READABLE_SUFFIXES: Final = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""Of files worth trying in a folder; `read` itself goes by content, whatever the name."""
+
+
+def read(path: Path) -> Photo:
+    """A photograph, upright, with 8 or 16 bits a sample as its file has them.
+
+    CMYK becomes sRGB, palettes RGB, 1 to 4 bits a sample 8; of several frames or pages the first is
+    read and a warning says so.
+
+    Args:
+        path: a file, taken literally; what it is is told from its content.
+
+    Raises:
+        ImageError: it cannot be opened, is not a supported image, is damaged or cut off (rather than half
+            of it being restored), or is larger than `limits.py` allows.
+    """
+    path = Path(path)
+    data = _bytes_of(path)
+    kind = kind_of(data, path)
+    try:
+        return _assemble(path, kind, READERS[kind](path, data))
+    except (DecodeError, ValueError) as error:
+        raise ImageError(
+            f"{shown(path)} is a damaged or incomplete {kind} file ({reason(error)}); "
+            "get a complete copy of it or save it anew."
+        ) from error
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        # Without O_NONBLOCK a named pipe would be waited for.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError(f"{shown(path)} is a device or pipe; name an ordinary file.")
+            if status.st_size > MAX_FILE_BYTES:
+                raise ImageError(
+                    f"{shown(path)} is {status.st_size:,} bytes long, more than the {MAX_FILE_BYTES:,} that "
+                    "ucdir opens; save it smaller."
+                )
+            data = file.read(MAX_FILE_BYTES)
+    except FileNotFoundError as error:
+        raise ImageError(f"{shown(path)} does not exist; check the name.") from error
+    except IsADirectoryError as error:
+        raise ImageError(f"{shown(path)} is a folder; name an image file in it.") from error
+    except PermissionError as error:
+        raise ImageError(f"{shown(path)} may not be read; change its permissions.") from error
+    except (OSError, ValueError) as error:
+        text = error.strerror if isinstance(error, OSError) else str(error)
+        raise ImageError(f"{shown(path)} cannot be opened ({text}); check the name.") from error
+    if not data:
+        raise ImageError(f"{shown(path)} is empty; get a complete copy of it.")
+    return data
+
+
+def _assemble(path: Path, kind: str, contents: Contents) -> Photo:
+    """Turns pixels upright and joins what is kept beside them; what is left out gets a warning."""
+    name, warnings = shown(path), []
+    decoded, found = upright(contents.decoded, contents.orientation), contents.metadata
+    if contents.frames > 1:
+        part = "page" if kind == "TIFF" else "frame"
+        warnings.append(f"{name}: has {contents.frames} {part}s; only the first is restored.")
+    exif, icc, xmp = (
+        block if block and len(block) <= MAX_METADATA_BYTES else None
+        for block in (found.exif, found.icc, found.xmp)
+    )
+    if (exif, icc, xmp) != (found.exif or None, found.icc or None, found.xmp or None):
+        warnings.append(f"{name}: metadata of more than {MAX_METADATA_BYTES >> 20} MiB are left out.")
+    if exif is not None and (exif := clean_exif(exif)) is None:
+        warnings.append(f"{name}: its EXIF data are damaged and are left out.")
+    if decoded.converted:
+        icc = None
+        warnings.append(f"{name}: its CMYK colours were converted to sRGB.")
+    elif icc is not None and icc_channels(icc) != decoded.pixels.shape[2]:
+        icc = None
+        warnings.append(f"{name}: its colour profile does not fit its pixels and is left out.")
+    return Photo(
+        pixels=decoded.pixels,
+        alpha=decoded.alpha,
+        jpeg_quality=contents.jpeg_quality,
+        metadata=Metadata(exif, icc, None if xmp is None else clean_xmp(xmp)),
+        warnings=tuple(warnings),
+        format=kind,
+    )

@@ -1,0 +1,340 @@
+"""Every kind of file that is read gives the pixels that an independent decoder or a formula gives."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageOps
+
+from ucdir.errors import ImageError
+from ucdir.images import Photo, read
+
+SIZES = [(1, 1), (1, 7), (7, 1), (33, 31), (3, 4000), (4000, 3)]
+
+
+def noise(height: int, width: int, channels: int, dtype: type = np.uint8) -> np.ndarray:
+    rng = np.random.default_rng(height * 7919 + width * 31 + channels)
+    return rng.integers(0, np.iinfo(dtype).max + 1, (height, width, channels), dtype=dtype)
+
+
+def smooth(height: int, width: int, channels: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    planes = [127 + 100 * np.sin(y / (9 + c)) * np.cos(x / (11 - c)) for c in range(channels)]
+    return np.stack(planes, axis=2).astype(np.uint8)
+
+
+def png(samples: np.ndarray, depth: int, colour: int, *chunks: bytes) -> bytes:
+    """A PNG file written by hand: rows without filter, samples already packed if below 8 bits."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    height, width = samples.shape[:2]
+    rows = samples.astype(">u2" if depth == 16 else "u1").reshape(height, -1)
+    if depth < 8:
+        bits = (samples.reshape(height, width, 1) >> np.arange(depth)[::-1]) & 1
+        rows = np.packbits(bits.reshape(height, -1).astype(np.uint8), axis=1)
+    body = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), *(chunk(c[:4], c[4:]) for c in chunks)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join([*parts, chunk(b"IDAT", zlib.compress(body)), chunk(b"IEND", b"")])
+
+
+def read_bytes(folder: Path, data: bytes, name: str = "photo") -> Photo:
+    path = folder / name
+    path.write_bytes(data)
+    return read(path)
+
+
+def pillow_bytes(image: Image.Image, format: str, **settings: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format, **settings)
+    return file.getvalue()
+
+
+def whole(photo: Photo) -> np.ndarray:
+    return photo.pixels if photo.alpha is None else np.dstack([photo.pixels, photo.alpha])
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("channels", "colour"), [(1, 0), (2, 4), (3, 2), (4, 6)])
+def test_png_is_exact_in_every_depth_and_colour(tmp_path, size, dtype, channels, colour):
+    samples = noise(*size, channels, dtype)
+    photo = read_bytes(tmp_path, png(samples, np.dtype(dtype).itemsize * 8, colour))
+    assert photo.pixels.dtype == dtype
+    assert photo.pixels.flags.c_contiguous
+    np.testing.assert_array_equal(whole(photo), samples)
+    assert (photo.alpha is None) == (channels in (1, 3))
+    assert (photo.format, photo.jpeg_quality, photo.warnings) == ("PNG", None, ())
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_png_of_few_bits_is_scaled_to_eight(tmp_path, depth):
+    samples = noise(13, 17, 1) >> (8 - depth)
+    photo = read_bytes(tmp_path, png(samples, depth, 0))
+    np.testing.assert_array_equal(photo.pixels, samples * (255 // (2**depth - 1)))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_png_palette_becomes_colours_and_alpha(tmp_path, depth):
+    index = noise(13, 17, 1) >> (8 - depth)
+    palette, opacity = noise(2**depth, 1, 3)[:, 0], noise(2**depth, 1, 1)[:, 0, 0]
+    plain = read_bytes(tmp_path, png(index, depth, 3, b"PLTE" + palette.tobytes()))
+    np.testing.assert_array_equal(whole(plain), palette[index[:, :, 0]])
+    chunks = (b"PLTE" + palette.tobytes(), b"tRNS" + opacity.tobytes())
+    seen = read_bytes(tmp_path, png(index, depth, 3, *chunks))
+    np.testing.assert_array_equal(seen.alpha, opacity[index[:, :, 0]])
+
+
+@pytest.mark.parametrize("depth", [4, 16])
+def test_png_grey_level_named_transparent_is_the_only_one(tmp_path, depth):
+    samples = np.arange(16, dtype=np.uint16).reshape(4, 4, 1)
+    photo = read_bytes(tmp_path, png(samples, depth, 0, b"tRNS" + struct.pack(">H", 5)))
+    np.testing.assert_array_equal(photo.alpha == 0, samples[:, :, 0] == 5)
+    assert photo.alpha.max() == np.iinfo(photo.pixels.dtype).max
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_tiff_is_exact(tmp_path, size, dtype, channels):
+    samples = noise(*size, channels, dtype)
+    tifffile.imwrite(
+        tmp_path / "photo.tif",
+        samples[:, :, 0] if channels == 1 else samples,
+        photometric="rgb" if channels > 2 else "minisblack",
+        planarconfig=None if channels == 1 else "contig",
+        extrasamples=["unassalpha"] if channels in (2, 4) else None,
+        compression="zlib",
+    )
+    photo = read(tmp_path / "photo.tif")
+    assert photo.pixels.dtype == dtype
+    np.testing.assert_array_equal(whole(photo), samples)
+
+
+@pytest.mark.parametrize(
+    "options", [{"planarconfig": "separate"}, {"tile": (16, 16)}, {"byteorder": ">"}, {"bigtiff": True}]
+)
+def test_tiff_layouts(tmp_path, options):
+    samples = noise(50, 37, 3, np.uint16)
+    stored = samples.transpose(2, 0, 1) if "planarconfig" in options else samples
+    tifffile.imwrite(tmp_path / "photo.tif", stored, photometric="rgb", **options)
+    np.testing.assert_array_equal(read(tmp_path / "photo.tif").pixels, samples)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_tiff_white_is_zero_is_turned(tmp_path, dtype):
+    samples = noise(9, 9, 1, dtype)[:, :, 0]
+    tifffile.imwrite(tmp_path / "photo.tif", samples, photometric="miniswhite")
+    np.testing.assert_array_equal(read(tmp_path / "photo.tif").pixels[:, :, 0], np.iinfo(dtype).max - samples)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_tiff_premultiplied_alpha_is_divided_out(tmp_path, dtype):
+    top = np.iinfo(dtype).max
+    colour, alpha = noise(20, 20, 3, dtype), noise(20, 20, 1, dtype) | (top // 2 + 1)
+    stored = np.rint(colour.astype(np.float64) * alpha / top).astype(dtype)
+    tifffile.imwrite(
+        tmp_path / "photo.tif", np.dstack([stored, alpha]), photometric="rgb", extrasamples=["assocalpha"]
+    )
+    photo = read(tmp_path / "photo.tif")
+    np.testing.assert_array_equal(photo.alpha, alpha[:, :, 0])
+    assert np.abs(photo.pixels.astype(int) - colour).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "named"),
+    [
+        (np.zeros((4, 4, 3), np.float32), {"photometric": "rgb"}, "floating-point samples of 32 bits"),
+        (np.zeros((4, 4), np.float16), {}, "floating-point samples of 16 bits"),
+        (np.zeros((4, 4), np.uint32), {}, "samples of 32 bits"),
+        (np.zeros((4, 4), np.int16), {}, "signed samples of 16 bits"),
+        (np.zeros((4, 4, 3), np.uint8), {"photometric": "cielab"}, "CIE Lab"),
+        (np.zeros((2, 4, 4), np.uint8), {"planarconfig": "separate", "extrasamples": [2]}, "separate planes"),
+        (
+            np.zeros((4, 4, 5), np.uint8),
+            {"photometric": "rgb", "extrasamples": [2, 0], "planarconfig": "contig"},
+            "5 samples a pixel",
+        ),
+    ],
+)
+def test_tiff_kinds_without_a_right_reading_are_named_and_refused(tmp_path, samples, options, named):
+    tifffile.imwrite(tmp_path / "photo.tif", samples, **{"photometric": "minisblack", **options})
+    with pytest.raises(ImageError, match=named):
+        read(tmp_path / "photo.tif")
+
+
+@pytest.mark.parametrize("settings", [{}, {"subsampling": 0}, {"progressive": True}, {"quality": 5}])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_equals_pillow(tmp_path, channels, settings):
+    image = Image.fromarray(smooth(61, 83, channels).squeeze())
+    data = pillow_bytes(image, "JPEG", **settings)
+    photo = read_bytes(tmp_path, data)
+    expected = np.asarray(Image.open(io.BytesIO(data))).reshape(61, 83, channels)
+    np.testing.assert_array_equal(photo.pixels, expected)
+    assert photo.jpeg_quality == settings.get("quality", 75)
+
+
+def test_jpeg_with_stray_bytes_between_its_segments_is_read(tmp_path):
+    data = pillow_bytes(Image.fromarray(smooth(40, 40, 3)), "JPEG")
+    place = data.index(b"\xff\xdb")
+    photo = read_bytes(tmp_path, data[:place] + b"\0\xff\0stray" + data[place:])
+    np.testing.assert_array_equal(photo.pixels, read_bytes(tmp_path, data).pixels)
+    assert photo.jpeg_quality == 75
+
+
+def test_jpeg_cmyk_becomes_srgb_the_right_way_round(tmp_path):
+    inks = np.zeros((16, 64, 4), np.uint8)
+    inks[:, 16:32, 3] = inks[:, 32:48, 0] = inks[:, 48:, 1:3] = 255
+    photo = read_bytes(tmp_path, pillow_bytes(Image.fromarray(inks, "CMYK"), "JPEG", quality=100))
+    paper, black, cyan, red = (photo.pixels[8, x].astype(int) for x in (8, 24, 40, 56))
+    assert paper.min() > 250
+    assert black.max() < 60
+    assert cyan[0] < 60
+    assert cyan[2] > 120
+    assert red[0] > 180
+    assert red[2] < 90
+    assert photo.metadata.icc is None
+    assert any("sRGB" in warning for warning in photo.warnings)
+
+
+def test_tiff_cmyk_equals_the_same_inks_in_jpeg(tmp_path):
+    inks = np.zeros((16, 16, 4), np.uint8)
+    inks[..., 1] = 200
+    tifffile.imwrite(tmp_path / "photo.tif", inks, photometric="separated")
+    jpeg = read_bytes(tmp_path, pillow_bytes(Image.fromarray(inks, "CMYK"), "JPEG", quality=100))
+    assert np.abs(read(tmp_path / "photo.tif").pixels.astype(int) - jpeg.pixels).max() <= 3
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_webp_lossless_is_exact(tmp_path, mode):
+    samples = noise(21, 34, len(mode))
+    photo = read_bytes(tmp_path, pillow_bytes(Image.fromarray(samples), "WEBP", lossless=True, exact=True))
+    np.testing.assert_array_equal(whole(photo), samples)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_avif_keeps_colour_model_and_values(tmp_path, channels):
+    samples = smooth(48, 64, channels)
+    image = Image.fromarray(samples.squeeze())
+    colour = "4:0:0" if channels == 1 else "4:4:4"
+    photo = read_bytes(tmp_path, pillow_bytes(image, "AVIF", quality=100, subsampling=colour))
+    assert whole(photo).shape == samples.shape
+    assert np.abs(whole(photo).astype(int) - samples).max() <= 3
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_avif_of_more_bits_spans_the_full_range(tmp_path, bits):
+    import pyvips
+
+    ramp = np.repeat(np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64, 1), 3, axis=2)
+    image = pyvips.Image.new_from_array(ramp, interpretation="rgb16")
+    photo = read_bytes(tmp_path, image.heifsave_buffer(bitdepth=bits, lossless=True, compression="av1"))
+    assert photo.pixels.dtype == np.uint16
+    assert (photo.pixels.min(), photo.pixels.max()) == (0, 65535)
+    assert np.abs(photo.pixels.astype(int) - ramp).max() <= 65536 >> bits
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
+def test_bmp_equals_pillow(tmp_path, mode):
+    image = Image.fromarray(smooth(19, 23, 3)).convert(mode)
+    photo = read_bytes(tmp_path, pillow_bytes(image, "BMP"))
+    channels = 3 if mode in ("P", "RGB") else 1
+    expected = np.asarray(image.convert("RGB" if channels == 3 else "L")).reshape(19, 23, channels)
+    np.testing.assert_array_equal(photo.pixels, expected)
+
+
+def test_gif_is_read_with_its_transparency(tmp_path):
+    image = Image.fromarray(smooth(19, 23, 3)).quantize(16)
+    data = pillow_bytes(image, "GIF", transparency=3)
+    photo = read_bytes(tmp_path, data)
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
+    np.testing.assert_array_equal(photo.alpha, expected[:, :, 3])
+    assert (photo.alpha == 0).any()
+    np.testing.assert_array_equal(photo.pixels[photo.alpha > 0], expected[expected[:, :, 3] > 0][:, :3])
+
+
+@pytest.mark.parametrize(
+    ("format", "part"),
+    [("GIF", "frame"), ("WEBP", "frame"), ("PNG", "frame"), ("AVIF", "frame"), ("TIFF", "page")],
+)
+def test_first_of_several_is_read_and_said(tmp_path, format, part):
+    frames = [Image.fromarray(np.full((24, 24, 3), level, np.uint8)) for level in (40, 120, 200)]
+    data = pillow_bytes(frames[0], format, save_all=True, append_images=frames[1:])
+    photo = read_bytes(tmp_path, data)
+    assert photo.pixels.shape == (24, 24, 3)
+    assert np.abs(photo.pixels.astype(int) - 40).max() <= 3
+    assert photo.warnings == (f"{tmp_path / 'photo'}: has 3 {part}s; only the first is restored.",)
+
+
+# AVIF stores the turn itself, so it has no values that mean nothing.
+@pytest.mark.parametrize(
+    ("format", "orientation"),
+    [
+        (f, o)
+        for f in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF")
+        for o in (*range(1, 9), 0, 9, 99)
+        if f != "AVIF" or 0 < o < 9
+    ],
+)
+def test_orientation_is_applied_and_reset(tmp_path, format, orientation):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = orientation, "Maker"
+    settings = {"WEBP": {"lossless": True}, "AVIF": {"subsampling": "4:4:4"}}.get(format, {})
+    data = pillow_bytes(Image.fromarray(smooth(24, 40, 3)), format, exif=exif, **settings)
+    photo = read_bytes(tmp_path, data)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+    assert photo.pixels.flags.c_contiguous
+    assert photo.pixels.shape == expected.shape
+    assert np.abs(photo.pixels.astype(int) - expected).max() <= (2 if format == "AVIF" else 0)
+    kept = Image.Exif()
+    kept.load(photo.metadata.exif)
+    assert kept.get(0x0112, 1) == 1
+    assert kept[0x010F] == "Maker"
+
+
+def test_orientation_turns_alpha_too(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    samples = noise(5, 9, 4)
+    photo = read_bytes(tmp_path, pillow_bytes(Image.fromarray(samples), "PNG", exif=exif))
+    np.testing.assert_array_equal(whole(photo), np.rot90(samples, -1))
+
+
+def test_the_name_is_only_a_name(tmp_path):
+    samples = noise(5, 9, 3)
+    for name in ("photo.tif[page=3]", "photo.jpg", "no suffix", "-rf", "a\nb.png", "http:", "ü.png"):
+        np.testing.assert_array_equal(read_bytes(tmp_path, png(samples, 8, 2), name).pixels, samples)
+
+
+def test_twice_read_is_equal(tmp_path):
+    data = pillow_bytes(Image.fromarray(smooth(90, 90, 3)), "AVIF")
+    first, second = read_bytes(tmp_path, data), read_bytes(tmp_path, data)
+    assert first.pixels.tobytes() == second.pixels.tobytes()
+
+
+def test_a_file_that_changed_is_read_anew(tmp_path):
+    for level in (3, 200):
+        samples = np.full((8, 8, 1), level, np.uint8)
+        np.testing.assert_array_equal(read_bytes(tmp_path, png(samples, 8, 0)).pixels, samples)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "alpha"),
+    [
+        (np.zeros((2, 2), np.uint8), None),
+        (np.zeros((2, 2, 2), np.uint8), None),
+        (np.zeros((2, 2, 3), np.float32), None),
+        (np.zeros((0, 2, 3), np.uint8), None),
+        (np.zeros((2, 2, 3), np.uint8), np.zeros((2, 3), np.uint8)),
+        (np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.uint16)),
+    ],
+)
+def test_a_photo_of_arrays_that_do_not_fit_is_refused(pixels, alpha):
+    with pytest.raises(ImageError):
+        Photo(pixels, alpha)
