@@ -14,31 +14,36 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ucdir.errors import ConfigError
-from ucdir.limits import MAX_CONFIG_BYTES
+from ucdir.limits import MAX_CONFIG_BYTES, MAX_SAMPLING_STEPS
 
 Positive = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=1, le=4096)]
+"""Channels and counts of a network: bounded, so that a slip or a hostile file asks for no absurd memory."""
+Levels = Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1, max_length=12)]
+"""One number for each level of a UNet."""
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Quality = Annotated[int, Field(ge=1, le=100)]
 
 
 class Section(BaseModel):
     """Base of every section: frozen, and closed to keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-# ---------------------------------------------------------------------------------------------- Sec. 3.1, 3.2
+# ------------------------------------------------------------------------------------------ Sec. 3.1, 3.2
 
 
 class PredictorConfig(Section):
     """Initial predictor u_φ (Sec. 3.1): its fields are the arguments of `model.initial_predictor`."""
 
-    channels: Positive = 24
+    channels: Size = 24
     """Channels of the finest level."""
-    multipliers: tuple[Positive, ...] = (1, 2, 4)
+    multipliers: Levels = (1, 2, 4)
     """Channels of each level, as multiples of `channels`."""
-    blocks: tuple[Positive, ...] = (2, 2, 2)
+    blocks: Levels = (2, 2, 2)
     """Blocks of each level: on the way down and again on the way up; once at the deepest level."""
-    unshuffle: Positive = 2
+    unshuffle: Size = 2
     """Pixels a side folded into channels before the finest level; 1 works on the pixels themselves."""
     activation: str = "swish"
     """A name in `model.layers.ACTIVATIONS`."""
@@ -53,13 +58,13 @@ class PredictorConfig(Section):
 class DiffusionModelConfig(PredictorConfig):
     """Diffusion model f_θ (Sec. 3.2): its fields are the arguments of `model.diffusion_model`."""
 
-    channels: Positive = 32
+    channels: Size = 32
     """Channels of the finest level."""
-    multipliers: tuple[Positive, ...] = (1, 2, 4)
+    multipliers: Levels = (1, 2, 4)
     """Channels of each level, as multiples of `channels`."""
-    blocks: tuple[Positive, ...] = (1, 2, 2)
+    blocks: Levels = (1, 2, 2)
     """Basic modules of each level: on the way down and again on the way up; once at the deepest level."""
-    kernel_bases: Positive = 4
+    kernel_bases: Size = 4
     """N of Eq. 2: kernel bases of each block, and the groups of each basis."""
     norm: str = "layer_norm"
     """A name in `model.layers.NORMS`."""
@@ -69,7 +74,7 @@ class DiffusionModelConfig(PredictorConfig):
     """A name in `model.spatial_guidance.SPATIAL_GUIDANCE`: what steers the blocks at each place."""
     scalars: tuple[str, ...] = ("jpeg_quality",)
     """Auxiliary scalars beside the noise level: names in `model.scalars.SCALARS`."""
-    scalar_channels: Positive = 128
+    scalar_channels: Size = 128
     """Channels of the encoding of all scalars together."""
 
     @model_validator(mode="after")
@@ -91,21 +96,25 @@ PRESETS: dict[str, ModelConfig] = {
     "paper": ModelConfig(
         predictor=PredictorConfig(channels=32, multipliers=(1, 2, 4, 8), blocks=(2, 2, 2, 2), unshuffle=1),
         diffusion_model=DiffusionModelConfig(
-            channels=64, multipliers=(1, 2, 4, 8, 8), blocks=(2, 2, 2, 2, 2), unshuffle=1, kernel_bases=8,
+            channels=64,
+            multipliers=(1, 2, 4, 8, 8),
+            blocks=(2, 2, 2, 2, 2),
+            unshuffle=1,
+            kernel_bases=8,
             scalar_channels=256,
-        ),  # fmt: skip
+        ),
     ),
 }
-"""Named sizes of the one model: `default` is shipped with weights, `paper` is the paper's text at its size."""
+"""Named sizes of the one model: `default` is shipped with weights, `paper` is the paper's text."""
 
 
-# ------------------------------------------------------------------------------------------------ Eq. 1, Sec. 4.2
+# -------------------------------------------------------------------------------------------- Eq. 1, Sec. 4.2
 
 
 class DiffusionConfig(Section):
     """The diffusion of the residual (Eq. 1) and its noise schedule (Sec. 4.2)."""
 
-    timesteps: Positive = 2000
+    timesteps: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
     """T: steps of the noise schedule."""
     beta_start: Annotated[float, Field(gt=0, lt=1)] = 1e-6
     """β of the first step."""
@@ -118,9 +127,15 @@ class DiffusionConfig(Section):
     predictor_training: str = "joint"
     """A name in `diffusion.residual_loss.PREDICTOR_TRAINING`: how u_φ learns."""
     focus: Fraction = 1.0
-    """Fraction of T below which `focus_probability` of the noise levels are drawn in training; 1 is the paper."""
+    """Fraction of T below which `focus_probability` of the levels are drawn in training; 1 is the paper."""
     focus_probability: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the noise levels drawn from below `focus`; the others come from all of T."""
+
+    @model_validator(mode="after")
+    def _rising(self) -> DiffusionConfig:
+        if self.beta_start > self.beta_end:
+            raise ValueError(f"beta_start {self.beta_start} is above beta_end {self.beta_end}")
+        return self
 
 
 class SamplingConfig(Section):
@@ -128,7 +143,7 @@ class SamplingConfig(Section):
 
     sampler: str = "ddpm"
     """A name in `diffusion.samplers.SAMPLERS`."""
-    steps: Positive = 50
+    steps: Annotated[int, Field(ge=1, le=MAX_SAMPLING_STEPS)] = 50
     """Evaluations of the diffusion model."""
     start: Fraction = 1.0
     """Fraction of T that sampling starts from: residual 0 plus noise of that level. 1 is the paper."""
@@ -152,9 +167,9 @@ class DataConfig(Section):
 class JpegConfig(Section):
     """Distribution of the JPEG degradation in training."""
 
-    qualities: tuple[Annotated[int, Field(ge=1, le=100)], Annotated[int, Field(ge=1, le=100)]] = (5, 95)
+    qualities: tuple[Quality, Quality] = (5, 95)
     """Lowest and highest quality."""
-    focus: tuple[Annotated[int, Field(ge=1, le=100)], Annotated[int, Field(ge=1, le=100)]] = (5, 50)
+    focus: tuple[Quality, Quality] = (5, 50)
     """Range that most draws come from."""
     focus_probability: Annotated[float, Field(ge=0, le=1)] = 0.8
     """Share of the draws that come from `focus`."""
@@ -162,6 +177,13 @@ class JpegConfig(Section):
     """Share of the crops whose quality is not told to the model."""
     shift_probability: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of the crops whose 8x8 blocks do not begin at the corner, as after cropping or turning a JPEG."""
+
+    @model_validator(mode="after")
+    def _ranges(self) -> JpegConfig:
+        low, high = self.qualities
+        if not low <= self.focus[0] <= self.focus[1] <= high:
+            raise ValueError(f"focus {list(self.focus)} is no range within qualities {[low, high]}")
+        return self
 
 
 class TrainingConfig(Section):
@@ -183,8 +205,8 @@ class TrainingConfig(Section):
     """Largest norm of the gradient."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9999
     """Decay of the exponential moving average of the weights, after its own warm-up."""
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
-    """Arithmetic of the forward pass."""
+    mixed_precision: Literal["no", "bf16"] = "no"
+    """Arithmetic of the forward pass; fp16 would need a loss scale, and resuming would not be exact."""
     compile: bool = False
     """Compile the networks with torch.compile: faster steps after a minute's wait, other rounding."""
     workers: Annotated[int, Field(ge=0)] = 2
@@ -231,13 +253,20 @@ def load_config(path: Path) -> Config:
 
 
 def parse_config(values: object, source: str) -> Config:
-    """Check the parsed contents of a configuration; `source` names them in the error."""
+    """Check the parsed contents of a configuration; `source` names them in the error.
+
+    Raises:
+        ConfigError: naming every problem.
+    """
     if not isinstance(values, dict):
-        raise ConfigError(f"{source}: expected keys and values, found {type(values).__name__}. See configs/ for examples.")
+        found = "nothing" if values is None else f"a {type(values).__name__}"
+        raise ConfigError(
+            f"{source}: expected keys and values, found {found}; configs/ holds examples to start from."
+        )
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{source}: " + "; ".join(_problem(e) for e in error.errors())) from None
+        raise ConfigError(f"{source}: " + "; ".join(_problem(e) for e in error.errors()) + ".") from None
 
 
 def _problem(error: Any) -> str:
@@ -251,26 +280,41 @@ def _problem(error: Any) -> str:
 
 def _read_yaml(path: Path) -> object:
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
+        with path.open("rb") as file:
+            content = file.read(MAX_CONFIG_BYTES + 1)
+        if len(content) > MAX_CONFIG_BYTES:
             raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; that is no configuration file.")
-        return _PlainLoader(path.read_text(encoding="utf-8")).get_single_data()
+        return _PlainLoader(content.decode("utf-8")).get_single_data()
+    except ConfigError:
+        raise
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file; configs/ holds examples to start from.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}).") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{path}: is not valid YAML ({str(error).splitlines()[0]}).") from None
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"{path}{line}: is not valid YAML ({problem}).") from None
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases: they are of no use here, and a few of them can fill any memory."""
+    """YAML without aliases, which are of no use here and can fill any memory, nor keys given twice."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not supported")
         return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        keys: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key.value, str) and key.value in keys:
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark
+                )
+            keys.add(str(key.value))
+        return super().construct_mapping(node, deep=deep)
 
 
 # `1e-4` is a number to everybody but YAML 1.1, which wants 1.0e-4.

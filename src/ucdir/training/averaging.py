@@ -1,0 +1,55 @@
+"""Exponential moving average (EMA) of the weights (Sec. 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ucdir.config import ModelConfig
+from ucdir.model.diffusion_model import DiffusionModel
+from ucdir.model.framework import build
+from ucdir.model.initial_predictor import InitialPredictor
+
+
+class WeightAverage:
+    """Averaged copy of a model's parameters, in float32.
+
+    It starts as a copy of them, and its decay warms up as (1 + step) / (10 + step), so that the random
+    weights at the beginning are soon forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights = {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take in the parameters after optimizer step number `step` (from 1)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        parameters = dict(model.named_parameters())
+        torch._foreach_lerp_(list(self.weights.values()), [parameters[n] for n in self.weights], 1 - decay)
+
+    @torch.no_grad()
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Go on from stored averages."""
+        for name, average in self.weights.items():
+            average.copy_(weights[name])
+
+
+def networks_with(
+    weights: Mapping[str, Tensor], config: ModelConfig
+) -> tuple[InitialPredictor, DiffusionModel]:
+    """Initial predictor and diffusion model that hold these very tensors, not copies; for sampling only.
+
+    Built without drawing random numbers, so that doing it in the midst of a training changes nothing there.
+    """
+    with torch.device("meta"):
+        networks = build(config)
+    modules: tuple[nn.Module, ...] = networks
+    for prefix, network in zip(("predictor.", "diffusion_model."), modules, strict=True):
+        own = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+        network.load_state_dict(own, assign=True)
+        network.eval().requires_grad_(False)
+    return networks

@@ -1,0 +1,59 @@
+"""From a training's checkpoint to a pipeline folder: averaged weights, and what restoring needs to know."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import torch
+
+from ucdir.errors import OutputError, WeightsError
+from ucdir.training.averaging import networks_with
+from ucdir.training.loop import TrainingModel
+from ucdir.training.state import read_metadata, read_tensors
+
+
+def export(checkpoint: Path, folder: Path, dtype: torch.dtype = torch.float16) -> None:
+    """Write the pipeline that a checkpoint's averaged weights make; the folder appears whole or not at all.
+
+    Args:
+        checkpoint: a file that training wrote.
+        folder: where to; it must not exist, or be empty.
+        dtype: of the weights in the folder.
+
+    Raises:
+        WeightsError: the checkpoint cannot be used, or its weights do not fit into `dtype`.
+        OutputError: the folder is not empty, or cannot be written.
+    """
+    from ucdir.pipeline import build_pipeline
+
+    _check_free(folder)
+    config = read_metadata(checkpoint).config
+    with torch.device("meta"):
+        model = TrainingModel(config)
+    averages = read_tensors(checkpoint, model, parts=("average",))
+    weights = {name.removeprefix("average."): w.to(dtype) for name, w in averages.items()}
+    too_large = [name for name, w in weights.items() if not w.isfinite().all()]
+    if too_large:
+        raise WeightsError(
+            f"{checkpoint}: {too_large[0]} holds numbers too large for {dtype}; export another dtype."
+        )
+    pipeline = build_pipeline(config, *networks_with(weights, config.model))
+
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        pipeline.save_pretrained(unfinished, safe_serialization=True)
+        unfinished.replace(folder)
+    except OSError as error:
+        raise OutputError(f"{folder}: the pipeline cannot be written ({error}).") from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _check_free(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if folder.exists() or folder.is_symlink():
+        raise OutputError(f"{folder}: exists already; name a new folder.")

@@ -1,0 +1,194 @@
+"""Training of initial predictor and diffusion model (Eq. 1, Sec. 4.2), on one device or many.
+
+To resume, run the same command again: it goes on from the last checkpoint, and ends with the same weights
+as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from ucdir.config import Config, TrainingConfig
+from ucdir.data.crops import Batches, Crops
+from ucdir.data.photos import PhotoStore, open_photos
+from ucdir.diffusion.residual_loss import residual_loss
+from ucdir.errors import ConfigError, DeviceError, OutputError
+from ucdir.model.framework import build
+from ucdir.tasks import TASKS
+from ucdir.training.averaging import WeightAverage
+from ucdir.training.checks import check_settings
+from ucdir.training.progress import Progress
+from ucdir.training.samples import draw_samples, held_out_samples
+from ucdir.training.state import FILE_NAME, check_same_experiment, load_state, read_metadata, save_state
+from ucdir.training.stop import FiniteCheck, Interruption, begin_worker
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingModel(nn.Module):
+    """Both networks and Eq. 1 as one module: a batch goes in, losses come out."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.predictor, self.diffusion_model = build(config.model)
+        self.settings = config.diffusion
+
+    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A batch of `data.crops.Crops` -> losses by name (see `diffusion.residual_loss`)."""
+        scalars = {k.removeprefix("scalar."): v for k, v in batch.items() if k.startswith("scalar.")}
+        return residual_loss(
+            self.predictor, self.diffusion_model,
+            batch["clean"], batch["degraded"], batch["noise"], batch["noise_level"], scalars,
+            residual_scale=self.settings.residual_scale, loss=self.settings.loss,
+            predictor_training=self.settings.predictor_training,
+        )  # fmt: skip
+
+
+def learning_rate(step: int, config: TrainingConfig) -> float:
+    """Learning rate of step number `step` (from 0): warm-up, plateau, straight fall over `decay_steps`."""
+    warm = min(1.0, (step + 1) / (config.warmup_steps + 1))
+    remaining = config.steps - step
+    fall = min(1.0, remaining / (config.decay_steps + 1)) if config.decay_steps else 1.0
+    return config.learning_rate * warm * fall
+
+
+def train(config: Config, output: Path) -> Path:
+    """Train until `training.steps`, resuming from the checkpoint in `output` if there is one.
+
+    Args:
+        config: the experiment.
+        output: folder for checkpoint, log, sample pictures, and the decoded photographs.
+
+    Returns:
+        the path of the last checkpoint.
+
+    Raises:
+        ConfigError, DataError, WeightsError, OutputError: see their texts.
+        UcdirError: the loss became infinite or NaN.
+        KeyboardInterrupt: after Ctrl-C, with the finished steps in the checkpoint.
+    """
+    settings = config.training
+    accelerator = _accelerator(settings.mixed_precision)
+    is_main = accelerator.is_main_process
+    check_settings(config, accelerator.num_processes)
+    with accelerator.main_process_first():
+        photos = _open_photos(config, output)
+    chosen, held_out = photos.split(config.data.hold_out)
+    task = TASKS[config.task](config)
+
+    torch.manual_seed(config.seed)
+    bare = TrainingModel(config).to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = WeightAverage(bare, settings.ema_decay)
+    optimizer = torch.optim.AdamW(
+        bare.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    first_step = _resume(config, output / FILE_NAME, bare, average, optimizer)
+    if settings.compile:
+        bare.predictor.compile()
+        bare.diffusion_model.compile()
+    model = accelerator.prepare_model(bare)
+
+    crops = Crops(
+        photos, chosen, task.degrade, config.data, config.diffusion, config.seed, settings.batch_size
+    )
+    loader = _loader(crops, config, first_step, accelerator)
+    samples = held_out_samples(config, photos, held_out, task.degrade) if is_main else []
+    if is_main:
+        logger.info(
+            "training on %d x %s: %s parameters, %d photographs (%d more held out), steps %d to %d",
+            accelerator.num_processes, accelerator.device, f"{sum(p.numel() for p in bare.parameters()):,}",
+            len(chosen), len(held_out), first_step, settings.steps,
+        )  # fmt: skip
+
+    progress = Progress(settings.steps, first_step, output / "log.jsonl", enabled=is_main)
+    finite = FiniteCheck()
+    with progress, Interruption(listen=is_main) as interruption:
+        for done, host_batch in enumerate(loader, start=first_step + 1):
+            batch = {k: v.to(accelerator.device, non_blocking=True) for k, v in host_batch.items()}
+            rate = learning_rate(done - 1, settings)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+            # Eq. 1
+            with accelerator.autocast():
+                losses = model(batch)
+            loss = losses["noise"] + losses["predictor"]
+            accelerator.backward(loss)
+            norm = accelerator.clip_grad_norm_(model.parameters(), settings.clip_norm)
+            optimizer.step()
+            optimizer.zero_grad()
+            average.update(bare, done)
+
+            finite.add(done, loss + norm)
+            progress.update(done, {**losses, "gradient": norm}, settings.batch_size, rate)
+            last = done == settings.steps or interruption.wanted
+            if is_main and samples and (done % settings.sample_every == 0 or done == settings.steps):
+                finite.settle()
+                progress.write(done, draw_samples(config, output / "samples", average.weights, samples, done))
+            if is_main and (done % settings.checkpoint_every == 0 or last):
+                finite.settle()
+                save_state(output, bare, average, optimizer, step=done, config=config)
+            if interruption.wanted:
+                logger.warning("stopped after step %d, which is saved; run the same command to go on", done)
+                raise KeyboardInterrupt
+    accelerator.wait_for_everyone()
+    return output / FILE_NAME
+
+
+def _accelerator(mixed_precision: str) -> Accelerator:
+    # without `cpu`, accelerate would let each process of a machine without GPU train all by itself
+    accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=mixed_precision)
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != started:
+        raise DeviceError(
+            f"{started} processes were started, but {accelerator.device} can only be used by one."
+        )
+    return accelerator
+
+
+def _open_photos(config: Config, output: Path) -> PhotoStore:
+    if output.resolve().is_relative_to(config.data.photos.resolve()):
+        raise ConfigError(
+            f"{output}: lies within data.photos ({config.data.photos}), whose pictures are trained on; "
+            "name another folder."
+        )
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be made ({error.strerror}); name another folder.") from None
+    return open_photos(config.data.photos, output / "photos", smallest_side=config.data.crop)
+
+
+def _resume(
+    config: Config, checkpoint: Path, model: nn.Module, average: WeightAverage, optimizer: torch.optim.AdamW
+) -> int:
+    """Go on from a checkpoint if there is one; the number of steps done."""
+    if not checkpoint.exists():
+        return 0
+    check_same_experiment(checkpoint, read_metadata(checkpoint).config, config)
+    return load_state(checkpoint, model, average, optimizer)
+
+
+def _loader(
+    crops: Crops, config: Config, first_step: int, accelerator: Accelerator
+) -> DataLoader[dict[str, Tensor]]:
+    """The batches of the steps that are left, this process's share of each."""
+    settings = config.training
+    share = Batches(
+        first_step, settings.steps, settings.batch_size, accelerator.process_index, accelerator.num_processes
+    )
+    return DataLoader(
+        crops,
+        batch_sampler=share,
+        num_workers=settings.workers,
+        pin_memory=accelerator.device.type == "cuda",
+        worker_init_fn=begin_worker,
+    )

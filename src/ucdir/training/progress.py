@@ -1,0 +1,73 @@
+"""Progress of a training run: a bar on the terminal, and a line of JSON now and then."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from torch import Tensor
+
+from ucdir.errors import OutputError
+
+LOG_EVERY = 50
+"""Steps between lines of the log; losses are means over them."""
+
+
+class Progress:
+    """Averages the losses of `LOG_EVERY` steps, shows them with images/s, and appends them to the log."""
+
+    def __init__(self, steps: int, first_step: int, log: Path, *, enabled: bool) -> None:
+        self.log = log
+        self.enabled = enabled
+        self.sums: dict[str, Tensor | float] = {}
+        self.count = 0
+        self.since = time.perf_counter()
+        self.bar = Bar(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            TextColumn("{task.fields[state]}"), disable=not enabled, refresh_per_second=1,
+        )  # fmt: skip
+        self.task = self.bar.add_task("training", total=steps, completed=first_step, state="")
+
+    def __enter__(self) -> Progress:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def update(self, step: int, values: Mapping[str, Tensor], images: int, rate: float) -> None:
+        """Take in the losses after step number `step` (from 1), of `images` crops."""
+        if not self.enabled:
+            return
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value.detach()
+        self.count += 1
+        self.bar.update(self.task, completed=step)
+        if step % LOG_EVERY:
+            return
+        now = time.perf_counter()
+        line = {name: float(total) / self.count for name, total in self.sums.items()}
+        speed = self.count * images / (now - self.since)
+        self.write(step, {**line, "images_per_second": speed, "learning_rate": rate})
+        self.bar.update(self.task, state=f"loss {line['noise']:.4f}  {speed:.0f} images/s")
+        self.sums, self.count, self.since = {}, 0, now
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Append a line to the log.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        line = json.dumps({"step": step, **{name: float(f"{value:.5g}") for name, value in values.items()}})
+        try:
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise OutputError(f"{self.log}: the log cannot be written ({error.strerror}).") from None

@@ -1,0 +1,225 @@
+"""The checkpoint of a training run: one file, replaced in one step, holding everything that resuming needs.
+
+All randomness is a function of (seed, step, place), so weights, averages, the optimizer's moments and the
+step are the whole state. The file is in the safetensors format: tensors and text, nothing that could run.
+
+    weights.<name>   average.<name>   exp_avg.<name>   exp_avg_sq.<name>      float32, of every parameter
+    metadata: step, config (JSON), late (JSON: optimizer steps of parameters that had fewer than `step`)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ucdir.config import Config, parse_config
+from ucdir.errors import ConfigError, OutputError, WeightsError
+from ucdir.limits import MAX_CHECKPOINT_BYTES, MAX_SAFETENSORS_HEADER_BYTES
+from ucdir.training.averaging import WeightAverage
+
+FILE_NAME = "checkpoint.safetensors"
+MOMENTS = ("exp_avg", "exp_avg_sq")
+PARTS = ("weights", "average", *MOMENTS)
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a checkpoint says of itself."""
+
+    step: int
+    config: Config
+    late: Mapping[str, int]
+
+
+# ------------------------------------------------------------------------------------------------------ write
+
+
+def save_state(
+    folder: Path,
+    model: nn.Module,
+    average: WeightAverage,
+    optimizer: torch.optim.AdamW,
+    *,
+    step: int,
+    config: Config,
+) -> Path:
+    """Write the state after `step` optimizer steps; a kill at any moment leaves the old file or the new one.
+
+    Raises:
+        OutputError: it cannot be written; the old file is kept.
+    """
+    tensors: dict[str, Tensor] = {}
+    late: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        state = optimizer.state.get(parameter, {})
+        tensors[f"weights.{name}"] = parameter.detach()
+        tensors[f"average.{name}"] = average.weights[name]
+        for moment in MOMENTS:
+            tensors[f"{moment}.{name}"] = state[moment] if state else torch.zeros_like(parameter)
+        own_step = int(state["step"]) if state else 0
+        if own_step != step:
+            late[name] = own_step
+    metadata = {"step": str(step), "config": config.model_dump_json()}
+    if late:
+        metadata["late"] = json.dumps(late)
+    path = folder / FILE_NAME
+    unfinished = folder / f"{FILE_NAME}.{os.getpid()}.part"
+    try:
+        for left_by_a_kill in folder.glob(f"{FILE_NAME}.*.part"):
+            left_by_a_kill.unlink()
+        save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, unfinished, metadata=metadata)
+        _to_disk(unfinished)
+        unfinished.replace(path)
+        _to_disk(folder)
+    except (OSError, SafetensorError) as error:
+        unfinished.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path}: the checkpoint cannot be written ({error}); the one before it is kept. "
+            "Make room, then run the same command to go on from it."
+        ) from None
+    return path
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file or the entries of a folder would survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# ------------------------------------------------------------------------------------------------------- read
+
+
+def read_metadata(path: Path) -> Metadata:
+    """Step and configuration of a checkpoint, whose tensors are not read.
+
+    Raises:
+        WeightsError: the file is missing, damaged, too large, or not a checkpoint.
+    """
+    try:
+        _check_size(path)
+        with safe_open(path, framework="pt") as file:
+            text: Mapping[str, str] = file.metadata() or {}
+        step, late = int(text["step"]), json.loads(text.get("late", "{}"))
+        if step < 0 or not isinstance(late, dict) or not all(isinstance(n, int) for n in late.values()):
+            raise WeightsError(f"{path}: is damaged (step {step}, late {str(late)[:80]}).")
+        return Metadata(step, parse_config(json.loads(text["config"]), source="its configuration"), late)
+    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
+        raise WeightsError(
+            f"{path}: is not a training's checkpoint, or is damaged ({_reason(error)})."
+        ) from None
+
+
+def read_tensors(path: Path, model: nn.Module, parts: Sequence[str] = PARTS) -> dict[str, Tensor]:
+    """The tensors of some parts by name, on the CPU, after checking that the whole file is of this model.
+
+    Raises:
+        WeightsError: the file is damaged, or is of another model.
+    """
+    wanted = {f"{part}.{n}": list(p.shape) for part in PARTS for n, p in model.named_parameters()}
+    try:
+        _check_size(path)
+        with safe_open(path, framework="pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+            _check_model(path, {name: s.get_shape() for name, s in slices.items()}, wanted)
+            odd = sorted(name for name, s in slices.items() if s.get_dtype() != "F32")
+            tensors = {} if odd else {n: file.get_tensor(n) for n in wanted if n.split(".", 1)[0] in parts}
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: is not a training's checkpoint, or is damaged ({error}).") from None
+    odd += sorted(name for name, tensor in tensors.items() if not tensor.isfinite().all())
+    if odd:
+        raise WeightsError(f"{path}: {odd[0]} does not hold finite float32 numbers; the file cannot be used.")
+    return tensors
+
+
+def load_state(path: Path, model: nn.Module, average: WeightAverage, optimizer: torch.optim.AdamW) -> int:
+    """Restore what `save_state` wrote; returns the number of steps done.
+
+    Raises:
+        WeightsError: the file is damaged, or is of another model; nothing has been changed then.
+    """
+    found = read_metadata(path)
+    tensors = read_tensors(path, model)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(tensors[f"weights.{name}"])
+            own_step = found.late.get(name, found.step)
+            if own_step:  # the moments lie in memory as their parameter does, or sums would round differently
+                optimizer.state[parameter] = {
+                    "step": torch.tensor(float(own_step)),
+                    **{m: torch.empty_like(parameter).copy_(tensors[f"{m}.{name}"]) for m in MOMENTS},
+                }
+    average.load({name: tensors[f"average.{name}"] for name in average.weights})
+    return found.step
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a file by its size and by the length its header claims, before any of it is parsed."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if size > MAX_CHECKPOINT_BYTES or header > MAX_SAFETENSORS_HEADER_BYTES:
+        raise WeightsError(
+            f"{path}: is no checkpoint, or is too large ({size} bytes, {header} of them its header; at most "
+            f"{MAX_CHECKPOINT_BYTES} and {MAX_SAFETENSORS_HEADER_BYTES} are read)."
+        )
+
+
+def _check_model(path: Path, found: Mapping[str, Sequence[int]], wanted: Mapping[str, Sequence[int]]) -> None:
+    problems = [f"{n} is missing" for n in wanted.keys() - found.keys()]
+    problems += [f"{n[:80]!r} is unknown" for n in found.keys() - wanted.keys()]
+    problems += [
+        f"{n} is {list(found[n])} and should be {list(wanted[n])}"
+        for n in wanted.keys() & found.keys()
+        if list(found[n]) != list(wanted[n])
+    ]
+    if problems:
+        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise WeightsError(
+            f"{path}: holds another model than the configuration describes "
+            f"({'; '.join(sorted(problems)[:3])}{more}); use another output folder."
+        )
+
+
+def _reason(error: Exception) -> str:
+    return f"no {error} in it" if isinstance(error, KeyError) else (str(error) or type(error).__name__)[:400]
+
+
+# ----------------------------------------------------------------------------------------------------- resume
+
+
+FREE = {
+    "data.photos", "training.steps", "training.decay_steps", "training.checkpoint_every",
+    "training.sample_every", "training.workers", "training.mixed_precision", "training.compile",
+}  # fmt: skip
+"""Settings that may change when a training is resumed, besides all of `sampling`."""
+
+
+def check_same_experiment(path: Path, stored: Config, wanted: Config) -> None:
+    """Refuse to go on with another experiment's checkpoint.
+
+    Raises:
+        ConfigError: naming what differs.
+    """
+    a, b = _flat(stored.model_dump(mode="json")), _flat(wanted.model_dump(mode="json"))
+    changed = [k for k in sorted(a.keys() - FREE) if a[k] != b[k] and not k.startswith("sampling.")]
+    if changed:
+        listed = "; ".join(f"{key} was {a[key]!r} and is now {b[key]!r}" for key in changed)
+        raise ConfigError(f"{path}: was made by another configuration ({listed}). Use another output folder.")
+
+
+def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

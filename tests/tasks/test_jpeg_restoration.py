@@ -1,0 +1,109 @@
+"""The degradation of JPEG restoration: a JPEG file, quality told or not, blocks in place or shifted."""
+
+import math
+
+import numpy as np
+import pytest
+
+from ucdir.config import parse_config
+from ucdir.degradations import JpegCompression
+from ucdir.images import Photo
+from ucdir.model.scalars import SCALARS
+from ucdir.tasks import TASKS, JpegRestoration
+
+
+def task(**jpeg):
+    return JpegRestoration(parse_config({"data": {"photos": "photos"}, "jpeg": jpeg}, "test"))
+
+
+def picture(seed=0, side=64):
+    """Smooth and noisy at once, so that blocks of strong compression differ from each other everywhere."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side]
+    waves = np.stack([np.sin(x / (5 + c)) + np.cos(y / (7 - c)) for c in range(3)], axis=-1)
+    return np.clip(waves * 50 + 128 + rng.normal(0, 12, waves.shape), 0, 255).astype(np.uint8)
+
+
+def grid_phase(image):
+    """Where 8x8 blocks begin, (row, column) in 0..7: the pixel borders with the largest mean jump."""
+    grey = image.astype(float).mean(axis=2)
+    down, across = np.abs(np.diff(grey, axis=0)).mean(axis=1), np.abs(np.diff(grey, axis=1)).mean(axis=0)
+    jumps = [[border[(phase - 1) % 8 :: 8].mean() for phase in range(8)] for border in (down, across)]
+    return tuple(int(np.argmax(j)) for j in jumps)
+
+
+def draws(made, count=300, side=64):
+    return [made.degrade(picture(n, side), np.random.default_rng(n)) for n in range(count)]
+
+
+def test_registered():
+    assert TASKS["jpeg_restoration"] is JpegRestoration
+    assert JpegRestoration.name == "jpeg_restoration"
+    assert set(JpegRestoration.scalars) <= set(SCALARS)
+
+
+def test_unshifted_is_the_jpeg_file_of_the_quality_told():
+    made = task(unknown_probability=0.0, shift_probability=0.0)
+    for n in range(20):
+        degraded, scalars = made.degrade(picture(n), np.random.default_rng(n))
+        quality = int(scalars["jpeg_quality"])
+        files = [JpegCompression(quality, s)(picture(n)) for s in ("4:2:0", "4:4:4")]
+        assert any(np.array_equal(degraded, file) for file in files)
+        assert scalars.keys() == {"jpeg_quality"}
+
+
+def test_a_function_of_the_generator():
+    made = task(unknown_probability=0.3, shift_probability=0.5)
+    clean = picture()
+    before = clean.copy()
+    first = [made.degrade(clean, np.random.default_rng(n)) for n in range(20)]
+    again = [made.degrade(clean, np.random.default_rng(n)) for n in range(20)]
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a[0], b[0])
+        np.testing.assert_equal(dict(a[1]), dict(b[1]))
+    np.testing.assert_array_equal(clean, before)
+    assert len({a[0].tobytes() for a in first}) == 20
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.25, 1.0])
+def test_share_of_the_crops_whose_quality_is_not_told(probability):
+    told = [
+        scalars["jpeg_quality"] for _, scalars in draws(task(unknown_probability=probability), 800, side=8)
+    ]
+    assert np.mean(np.isnan(told)) == pytest.approx(probability, abs=0.05)
+    assert all(5 <= quality <= 95 for quality in told if not math.isnan(quality))
+
+
+def test_blocks_begin_at_the_corner_unless_shifted():
+    strong = {"qualities": (5, 10), "focus": (5, 10)}
+    plain = [grid_phase(image) for image, _ in draws(task(**strong, shift_probability=0.0), 40)]
+    assert set(plain) == {(0, 0)}
+    shifted = [grid_phase(image) for image, _ in draws(task(**strong, shift_probability=1.0), 150)]
+    assert np.mean([0 in phase for phase in shifted]) < 0.03
+    assert {row for row, _ in shifted} >= set(range(1, 8))
+    assert {column for _, column in shifted} >= set(range(1, 8))
+
+
+def test_share_of_shifted_crops():
+    strong = {"qualities": (5, 10), "focus": (5, 10)}
+    phases = [grid_phase(image) for image, _ in draws(task(**strong, shift_probability=0.3), 300)]
+    assert np.mean([phase != (0, 0) for phase in phases]) == pytest.approx(0.3, abs=0.07)
+
+
+@pytest.mark.parametrize("side", [8, 16, 17, 33])
+def test_size_and_content_are_kept(side):
+    for image, _ in draws(task(qualities=(95, 95), focus=(95, 95), shift_probability=1.0), 10, side):
+        assert image.shape == (side, side, 3)
+        assert image.dtype == np.uint8
+    made = task(qualities=(95, 95), focus=(95, 95), shift_probability=1.0)
+    errors = [
+        np.abs(made.degrade(picture(n), np.random.default_rng(n))[0].astype(int) - picture(n)).mean()
+        for n in range(20)
+    ]
+    assert max(errors) < 12, "a shifted crop shows the same place"
+
+
+def test_what_a_photograph_tells():
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    assert JpegRestoration.known_scalars(Photo(pixels, jpeg_quality=10)) == {"jpeg_quality": 10.0}
+    assert JpegRestoration.known_scalars(Photo(pixels)) == {}

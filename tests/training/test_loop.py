@@ -1,0 +1,233 @@
+"""The loop learns, stops when it must, and goes on as if it had never stopped."""
+
+import json
+import logging
+import signal
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from ucdir.errors import ConfigError, DataError, OutputError, UcdirError, WeightsError
+from ucdir.training import loop, progress
+from ucdir.training.checks import check_settings
+from ucdir.training.loop import learning_rate, train
+from ucdir.training.progress import Progress
+from ucdir.training.state import read_metadata
+
+
+def bits(checkpoint):
+    return {name: tensor.numpy().tobytes() for name, tensor in load_file(checkpoint).items()}
+
+
+@pytest.fixture(scope="module")
+def unbroken(tiny, tmp_path_factory):
+    torch.set_num_threads(1)
+    return bits(train(tiny(sample_every=1), tmp_path_factory.mktemp("unbroken") / "run"))
+
+
+def at_step(monkeypatch, number, action):
+    """Do something when the losses of a step are reported."""
+    report = Progress.update
+
+    def update(self, step, *arguments):
+        report(self, step, *arguments)
+        if step == number:
+            action()
+
+    monkeypatch.setattr(Progress, "update", update)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"workers": 2}, {"sample_every": 4, "checkpoint_every": 2}],
+    ids=["no sample pictures on the way", "two workers", "checkpoints"],
+)
+def test_what_must_not_change_the_weights(tiny, tmp_path, unbroken, changes):
+    assert bits(train(tiny(**changes), tmp_path)) == unbroken
+
+
+def test_control_another_seed_changes_the_weights(tiny, tmp_path, unbroken):
+    assert bits(train(tiny(seed=1), tmp_path)) != unbroken
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(tiny, tmp_path, unbroken, monkeypatch, caplog):
+    config = tiny()
+    with monkeypatch.context() as patch:
+        at_step(patch, 3, lambda: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path)
+    assert read_metadata(tmp_path / "checkpoint.safetensors").step == 3
+    assert "stopped after step 3, which is saved; run the same command to go on" in caplog.text
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert bits(train(config, tmp_path)) == unbroken
+    assert bits(train(config, tmp_path)) == unbroken, "a finished training is left as it is"
+
+
+def test_a_second_ctrl_c_stops_at_once(tiny, tmp_path, monkeypatch):
+    def twice():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    at_step(monkeypatch, 3, twice)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(checkpoint_every=2), tmp_path)
+    assert read_metadata(tmp_path / "checkpoint.safetensors").step == 2
+
+
+def test_a_longer_training_goes_on_from_a_shorter_one(tiny, tmp_path, unbroken):
+    train(tiny(steps=4), tmp_path)
+    assert bits(train(tiny(steps=6, checkpoint_every=5), tmp_path)) == unbroken
+
+
+@pytest.mark.parametrize(("when", "kept"), [(4, 2), (5, 4), (6, 4)])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_stops_it(tiny, tmp_path, monkeypatch, *, when, kept, bad):
+    calls = 0
+    true_loss = loop.residual_loss
+
+    def broken_loss(*arguments, **keywords):
+        nonlocal calls
+        calls += 1
+        losses = true_loss(*arguments, **keywords)
+        return {**losses, "noise": losses["noise"] * bad} if calls == when else losses
+
+    monkeypatch.setattr(loop, "residual_loss", broken_loss)
+    with pytest.raises(UcdirError, match=rf"of step {when} is (nan|inf)"):
+        train(tiny(checkpoint_every=2), tmp_path)
+    assert read_metadata(tmp_path / "checkpoint.safetensors").step == kept
+    assert all(tensor.isfinite().all() for tensor in load_file(tmp_path / "checkpoint.safetensors").values())
+
+
+@pytest.mark.parametrize("way", ["joint", "separate"])
+def test_it_learns(tiny, tmp_path, way, monkeypatch):
+    monkeypatch.setattr(progress, "LOG_EVERY", 20)
+    settings = {"predictor_training": way, "loss": "mse"}
+    train(tiny(diffusion=settings, steps=60, learning_rate=5e-3), tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    losses = [line["noise"] for line in lines if "noise" in line]
+    assert [line["step"] for line in lines] == [20, 40, 60, 60]
+    assert losses[-1] < 0.8 * losses[0]
+    assert bool(lines[0]["predictor"]) is (way == "separate")
+    assert {"images_per_second", "learning_rate", "gradient"} <= lines[0].keys()
+    assert {"psnr_input", "psnr_predictor", "psnr_restored"} <= lines[-1].keys()
+
+
+def test_bf16_and_compiled_networks_train(tiny, tmp_path, monkeypatch):
+    from accelerate.state import AcceleratorState
+
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
+    AcceleratorState._reset_state(True)
+    try:
+        checkpoint = train(tiny(mixed_precision="bf16", compile=True, steps=2), tmp_path)
+    finally:
+        AcceleratorState._reset_state(True)
+    assert compiled == ["InitialPredictor", "DiffusionModel"]
+    assert {tensor.dtype for tensor in load_file(checkpoint).values()} == {torch.float32}
+
+
+def test_it_says_at_the_start_what_it_trains(tiny, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "ucdir")
+    config = tiny(steps=1)
+    train(config, tmp_path)
+    parameters = sum(p.numel() for p in loop.TrainingModel(config).parameters())
+    expected = (
+        f"training on 1 x cpu: {parameters:,} parameters, 10 photographs (2 more held out), steps 0 to 1"
+    )
+    assert expected in caplog.text
+
+
+def test_learning_rate(tiny):
+    settings = tiny(steps=100, warmup_steps=4, decay_steps=9, learning_rate=1.0).training
+    rates = [learning_rate(step, settings) for step in range(100)]
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert set(rates[4:91]) == {1.0}
+    np.testing.assert_allclose(rates[91:], np.arange(9, 0, -1) / 10)
+    constant = tiny(steps=100, warmup_steps=0, decay_steps=0, learning_rate=1e-4).training
+    assert {learning_rate(step, constant) for step in range(100)} == {1e-4}, "the paper"
+
+
+def test_sample_pictures(tiny, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "ucdir")
+    train(tiny(steps=3, sample_every=2), tmp_path)
+    assert sorted(p.name for p in (tmp_path / "samples").iterdir()) == ["step_000002.png", "step_000003.png"]
+    picture = np.asarray(Image.open(tmp_path / "samples" / "step_000003.png"))
+    assert picture.shape == (2 * 40, 4 * 48, 3), "two photographs, four columns"
+    degraded, predicted, restored, truth = (picture[:, i * 48 : (i + 1) * 48].astype(float) for i in range(4))
+    assert np.abs(degraded - truth).mean() > 0.5
+    assert np.abs(predicted - degraded).mean() < 30
+    assert np.abs(restored - truth).mean() < 60
+    assert "samples of step 3: input " in caplog.text
+    assert "predictor " in caplog.text.split("samples of step 3")[1]
+
+
+def test_no_sample_pictures_of_no_photographs(tiny, tmp_path):
+    train(tiny(steps=1, data={"hold_out": 0}), tmp_path)
+    assert not (tmp_path / "samples").exists()
+
+
+# ------------------------------------------------------------------------------------- what cannot be trained
+
+
+def test_missing_photographs(tiny, tmp_path):
+    with pytest.raises(DataError, match=r"nowhere: there is no such folder; data\.photos must name a folder"):
+        train(tiny(data={"photos": str(tmp_path / "nowhere")}), tmp_path / "run")
+
+
+def test_all_photographs_held_out(tiny, tmp_path):
+    with pytest.raises(DataError, match="sets 12 photographs aside, but there are only 12"):
+        train(tiny(data={"hold_out": 12}), tmp_path)
+
+
+def test_output_among_the_photographs(tiny, photos):
+    with pytest.raises(ConfigError, match=r"lies within data\.photos"):
+        train(tiny(), photos / "run")
+    assert not (photos / "run").exists()
+
+
+def test_output_is_a_file(tiny, tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(OutputError, match="run: cannot be made"):
+        train(tiny(), tmp_path / "run")
+
+
+def test_all_problems_of_the_settings_in_one_message(tiny):
+    model = {"predictor": {"activation": "swosh"}, "diffusion_model": {"norm": "nurm", "scalars": ["speed"]}}
+    config = tiny(
+        model=model, diffusion={"loss": "l3", "predictor_training": "no"},
+        sampling={"sampler": "magic"}, data={"crop": 20}, batch_size=5,
+    )  # fmt: skip
+    with pytest.raises(ConfigError) as error:
+        check_settings(config, processes=2)
+    for problem in (
+        "model.predictor.activation 'swosh' is unknown; choose one of swish",
+        "model.diffusion_model.norm 'nurm'",
+        "model.diffusion_model.scalars 'speed' is unknown; choose one of jpeg_quality",
+        "diffusion.loss 'l3' is unknown; choose one of l1, mse",
+        "diffusion.predictor_training 'no'",
+        "sampling.sampler 'magic'",
+        "data.crop 20 is not a multiple of the model's coarsest pixel, 8",
+        "training.batch_size 5 is not a multiple of the 2 processes",
+    ):
+        assert problem in str(error.value)
+    check_settings(tiny(batch_size=6), processes=2)
+
+
+def test_a_checkpoint_of_another_experiment(tiny, tmp_path):
+    train(tiny(steps=1), tmp_path)
+    with pytest.raises(ConfigError, match=r"training\.learning_rate was 0\.001 and is now 0\.002"):
+        train(tiny(steps=2, learning_rate=2e-3), tmp_path)
+    with pytest.raises(ConfigError, match=r"seed was 0 and is now 5"):
+        train(tiny(steps=2, seed=5), tmp_path)
+
+
+def test_a_damaged_checkpoint_is_not_overwritten(tiny, tmp_path):
+    checkpoint = train(tiny(steps=1), tmp_path)
+    damaged = checkpoint.read_bytes()[:-1000]
+    checkpoint.write_bytes(damaged)
+    with pytest.raises(WeightsError, match="is damaged"):
+        train(tiny(steps=2), tmp_path)
+    assert checkpoint.read_bytes() == damaged
