@@ -1,4 +1,4 @@
-"""Adaptive Kernel Guidance Module (Sec. 3.2, Eq. 2), written out as the paper has it: the reference of `kernels`."""
+"""Adaptive Kernel Guidance Module (Sec. 3.2, Eq. 2) as the paper has it: the reference of `kernels`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# ------------------------------------------------------------------------------------ Eq. 2: F_ij = Σ_b M_ij[b] W_b
+# ------------------------------------------------------------------------------ Eq. 2: F_ij = Σ_b M_ij[b] W_b
 
 
 def full_bases(bases: Tensor, count: int) -> Tensor:
     """Grouped kernel bases as the full kernels W_b of Eq. 2, zero between groups.
 
     Args:
-        bases: [C·N, C/N, k, k]. Row c·N + b is the kernel of basis b for output channel c; it sees the C/N input
-            channels of the group that c belongs to.
+        bases: [C·N, C/N, k, k]. Row c·N + b is the kernel of basis b for output channel c; it sees the C/N
+            input channels of the group that c belongs to.
         count: N.
 
     Returns:
@@ -45,9 +45,8 @@ def akgm_reference(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
     """
     batch, channels, height, width = x.shape
     k = bases.shape[-1]
-    kernels = torch.einsum("nhw,nocij->hwocij", mixing[0], full_bases(bases, mixing.shape[1])) if batch == 1 else None
-    if kernels is None:
-        parts = [akgm_reference(x[i : i + 1], mixing[i : i + 1], bases) for i in range(batch)]
-        return torch.cat(parts)
+    if batch > 1:
+        return torch.cat([akgm_reference(x[i : i + 1], mixing[i : i + 1], bases) for i in range(batch)])
+    kernels = torch.einsum("nhw,nocij->hwocij", mixing[0], full_bases(bases, mixing.shape[1]))
     neighbours = F.unfold(x, k, padding=k // 2).view(channels, k, k, height, width)
     return torch.einsum("hwocij,cijhw->ohw", kernels, neighbours).unsqueeze(0)

@@ -25,11 +25,13 @@ class BasicModule(nn.Module):
         self.norm1 = NORMS[norm](channels)
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.norm2 = NORMS[norm](channels)
-        self.conv2 = INJECTIONS[injection](channels, kernel_bases=kernel_bases, scalar_channels=scalar_channels)
+        self.conv2 = INJECTIONS[injection](
+            channels, kernel_bases=kernel_bases, scalar_channels=scalar_channels
+        )
         self.activation = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor, guidance: Tensor, scalars: Tensor) -> Tensor:
         """x [B,C,H,W], guidance image [B,3,H,W], encoded scalars [B,D] -> [B,C,H,W]."""
-        h = self.activation(self.conv1(self.norm1(x)))
+        h: Tensor = self.activation(self.conv1(self.norm1(x)))
         h = self.activation(self.conv2(self.norm2(h), guidance, scalars))
         return x + h

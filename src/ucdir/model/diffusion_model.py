@@ -18,11 +18,14 @@ from ucdir.model.unet import UNet
 class DiffusionModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """UNet of basic modules; guidance and scalars enter every one of them."""
 
-    @register_to_config
+    unet: UNet
+
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
-        channels: int = 64,  # of the finest level
-        multipliers: Sequence[int] = (1, 2, 3),  # channels of each level
+        *,
+        channels: int = 32,  # of the finest level
+        multipliers: Sequence[int] = (1, 2, 4),  # channels of each level
         blocks: Sequence[int] = (1, 2, 2),  # basic modules of each level
         unshuffle: int = 2,  # pixels a side folded into channels
         activation: str = "swish",  # a name in layers.ACTIVATIONS

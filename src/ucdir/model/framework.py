@@ -2,13 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ucdir.config import ModelConfig
+from ucdir.errors import ConfigError
 from ucdir.model.diffusion_model import DiffusionModel
 from ucdir.model.initial_predictor import InitialPredictor
+from ucdir.model.injection import INJECTIONS
+from ucdir.model.layers import ACTIVATIONS, NORMS, groups_of_32
+from ucdir.model.scalars import SCALARS
+from ucdir.model.spatial_guidance import SPATIAL_GUIDANCE
 
 
 def build(config: ModelConfig) -> tuple[InitialPredictor, DiffusionModel]:
-    """Initial predictor u_φ and diffusion model f_θ with fresh weights."""
+    """Initial predictor u_φ and diffusion model f_θ with fresh weights.
+
+    Raises:
+        ConfigError: naming every name that nothing bears, and every number that does not go together.
+    """
+    problems = model_problems(config)
+    if problems:
+        raise ConfigError("; ".join(problems) + ".")
     predictor = InitialPredictor(**config.predictor.model_dump())
     diffusion_model = DiffusionModel(**config.diffusion_model.model_dump())
     return predictor, diffusion_model
+
+
+def model_problems(config: ModelConfig) -> list[str]:
+    """What keeps the networks of a configuration from being built, by key; empty if nothing does."""
+    predictor, model = config.predictor, config.diffusion_model
+    names: list[tuple[str, str, Collection[str]]] = [
+        ("model.predictor.activation", predictor.activation, ACTIVATIONS),
+        ("model.diffusion_model.activation", model.activation, ACTIVATIONS),
+        ("model.diffusion_model.norm", model.norm, NORMS),
+        ("model.diffusion_model.injection", model.injection, INJECTIONS),
+        ("model.diffusion_model.spatial_guidance", model.spatial_guidance, SPATIAL_GUIDANCE),
+        *(("model.diffusion_model.scalars", name, SCALARS) for name in model.scalars),
+    ]
+    problems = [
+        f"{key} {name!r} is unknown; choose one of {', '.join(known)}"
+        for key, name, known in names
+        if name not in known
+    ]
+    for name in sorted({name for name in model.scalars if model.scalars.count(name) > 1}):
+        problems.append(f"model.diffusion_model.scalars names {name!r} twice; name it once")
+    if model.scalar_channels % 2:
+        problems.append(
+            f"model.diffusion_model.scalar_channels {model.scalar_channels} is odd; half of them are sines "
+            "and half cosines, so choose an even number"
+        )
+    widths = [model.channels * m for m in model.multipliers]
+    if model.norm == "group_norm" and any(width % groups_of_32(width) for width in widths):
+        problems.append(
+            f"model.diffusion_model.norm 'group_norm' cannot split levels of {widths} channels into groups "
+            "of about 32; choose multiples of 32"
+        )
+    return problems

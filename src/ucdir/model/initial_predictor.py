@@ -25,16 +25,20 @@ class PredictorBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B,C,H,W] -> [B,C,H,W]."""
-        return x + self.conv2(self.activation(self.conv1(x)))
+        h: Tensor = self.conv2(self.activation(self.conv1(x)))
+        return x + h
 
 
 class InitialPredictor(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Lightweight UNet that predicts the low-frequency, deterministic part of the restored image."""
 
-    @register_to_config
+    unet: UNet
+
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
-        channels: int = 32,  # of the finest level
+        *,
+        channels: int = 24,  # of the finest level
         multipliers: Sequence[int] = (1, 2, 4),  # channels of each level
         blocks: Sequence[int] = (2, 2, 2),  # blocks of each level
         unshuffle: int = 2,  # pixels a side folded into channels

@@ -13,10 +13,10 @@ GATE_CHANNELS = 16
 
 
 class Akgm(nn.Module):
-    """CIM with the Adaptive Kernel Guidance Module: the block's second convolution, its kernels made per pixel.
+    """CIM with the Adaptive Kernel Guidance Module: the block's second convolution, made per pixel.
 
-    G = conv(SimpleGate(conv(guidance))) of [B,N,H,W] and S = Linear(Swish(Linear(scalars))) of [B,N] give the fusion
-    weights M = G·S, and M mixes N kernel bases into one kernel a pixel (Eq. 2).
+    G = conv(SimpleGate(conv(guidance))) of [B,N,H,W] and S = Linear(Swish(Linear(scalars))) of [B,N] give the
+    fusion weights M = G·S, and M mixes N kernel bases into one kernel a pixel (Eq. 2).
     """
 
     def __init__(self, channels: int, *, kernel_bases: int, scalar_channels: int) -> None:

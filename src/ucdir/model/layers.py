@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# ---------------------------------------------------------------------------------------------- norms (Sec. 3.2)
+# ----------------------------------------------------------------------------------------- norms (Sec. 3.2)
 
 
 class LayerNorm(nn.Module):
@@ -25,11 +25,16 @@ class LayerNorm(nn.Module):
         return x.permute(0, 3, 1, 2)
 
 
+def groups_of_32(channels: int) -> int:
+    """How many groups of about 32 channels."""
+    return max(1, channels // 32)
+
+
 class GroupNorm(nn.GroupNorm):
     """GroupNorm of 32 channels a group, over the whole image: the alternative of Table 4."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__(max(1, channels // 32), channels)
+        super().__init__(groups_of_32(channels), channels)
 
 
 class NoNorm(nn.Identity):
@@ -39,7 +44,11 @@ class NoNorm(nn.Identity):
         super().__init__()
 
 
-NORMS: dict[str, Callable[[int], nn.Module]] = {"layer_norm": LayerNorm, "group_norm": GroupNorm, "none": NoNorm}
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "layer_norm": LayerNorm,
+    "group_norm": GroupNorm,
+    "none": NoNorm,
+}
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"swish": nn.SiLU, "relu": nn.ReLU}
 
 
@@ -52,7 +61,7 @@ class SimpleGate(nn.Module):
         return a * b
 
 
-# ------------------------------------------------------------------------------------------- changes of resolution
+# -------------------------------------------------------------------------------------- changes of resolution
 
 
 class Downsample(nn.Conv2d):

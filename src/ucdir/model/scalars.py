@@ -44,13 +44,16 @@ class ScalarEncoder(nn.Module):
 
     def forward(self, noise_level: Tensor, scalars: Mapping[str, Tensor]) -> Tensor:
         """Noise levels √γ [B] in [0,1] and scalars [B] in their units (NaN: unknown) -> [B,channels]."""
-        total: Tensor = self.linear["noise_level"](sinusoidal(noise_level, self.channels))
+        linear = self.linear["noise_level"]
+        dtype = next(linear.parameters()).dtype  # angles are float32, whatever the weights are
+        total: Tensor = linear(sinusoidal(noise_level, self.channels).to(dtype))
         for name in self.names:
             known = scalars.get(name)
             value = torch.full_like(noise_level, UNKNOWN) if known is None else known.to(noise_level)
             unknown = value.isnan()
             scale = SCALARS[name]
             unit = ((value - scale.low) / (scale.high - scale.low)).nan_to_num(0.0)
-            code = sinusoidal(unit.clamp(0, 1), self.channels)
-            total = total + self.linear[name](torch.where(unknown[:, None], self.unknown[name].to(code), code))
+            code = sinusoidal(unit.clamp(0, 1), self.channels).to(dtype)
+            code = torch.where(unknown[:, None], self.unknown[name], code)
+            total = total + self.linear[name](code)
         return total

@@ -1,4 +1,4 @@
-"""What steers the blocks at each place (Sec. 3.2): the initial guidance, scaled to each level's resolution."""
+"""What steers the blocks at each place (Sec. 3.2): the guidance, scaled to each level's resolution."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ SPATIAL_GUIDANCE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 def guidance_pyramid(image: Tensor, finest: int, levels: int) -> list[Tensor]:
     """Scale an image to the resolution of each level of the diffusion model.
 
-    The mean over whole cells (which for a factor of 2 is bilinear scaling) looks at nothing beyond the cell, so that
-    patches on the grid of the coarsest level see what the whole image sees.
+    The mean over whole cells (which for a factor of 2 is bilinear scaling) looks at nothing beyond the cell,
+    so that patches on the grid of the coarsest level see what the whole image sees.
 
     Args:
         image: [B,3,H,W], H and W multiples of the coarsest level's pixel.

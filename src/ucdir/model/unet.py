@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -14,11 +15,12 @@ from ucdir.model.layers import Downsample, Upsample
 class UNet(nn.Module):
     """Levels of blocks, each level at half the resolution of the one before.
 
-    Every operation looks at a bounded neighbourhood, and the sizes that a caller must know to split images are data:
+    Every operation looks at a bounded neighbourhood, and what a caller must know to split images is data:
 
     Attributes:
         multiple_of: height and width must be multiples of this many pixels, and patches must lie on its grid.
-        receptive_field: no output pixel depends on an input pixel further away than this many pixels.
+        receptive_field: no output pixel depends on an input pixel further away than this many pixels, as long
+            as the blocks are local: a norm over the whole image (`group_norm`) reaches everywhere, faintly.
     """
 
     def __init__(
@@ -38,20 +40,20 @@ class UNet(nn.Module):
         self.unshuffle = unshuffle
         self.stem = nn.Conv2d(in_channels * unshuffle**2, widths[0], 3, padding=1)
         self.down = nn.ModuleList(self._level(blocks[i], widths[i], make_block) for i in range(self.levels))
-        self.downsample = nn.ModuleList(Downsample(a, b) for a, b in zip(widths, widths[1:], strict=False))
-        self.upsample = nn.ModuleList(Upsample(b, a) for a, b in zip(widths, widths[1:], strict=False))
+        self.downsample = nn.ModuleList(Downsample(a, b) for a, b in pairwise(widths))
+        self.upsample = nn.ModuleList(Upsample(b, a) for a, b in pairwise(widths))
         self.merge = nn.ModuleList(nn.Conv2d(2 * w, w, 1) for w in widths[:-1])
         self.up = nn.ModuleList(self._level(blocks[i], widths[i], make_block) for i in range(self.levels - 1))
         self.head = nn.Conv2d(widths[0], out_channels * unshuffle**2, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
-        self.multiple_of = unshuffle * 2 ** (self.levels - 1)
+        self.multiple_of: int = unshuffle * 2 ** (self.levels - 1)
         convolutions = [4 * n for n in blocks]
         convolutions[-1] //= 2
         convolutions[0] += 2  # stem and head
         reach = sum(n * unshuffle * 2**level for level, n in enumerate(convolutions))
-        self.receptive_field = reach + self.multiple_of - 1
+        self.receptive_field: int = reach + self.multiple_of - 1
 
     @staticmethod
     def _level(count: int, width: int, make_block: Callable[[int], nn.Module]) -> nn.ModuleList:
@@ -63,14 +65,14 @@ class UNet(nn.Module):
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
         shortcuts = []
         for level in range(self.levels):
-            for block in self.down[level]:
+            for block in self.down[level]:  # type: ignore[attr-defined]
                 x = block(x, *conditions[level])
             if level < self.levels - 1:
                 shortcuts.append(x)
                 x = self.downsample[level](x)
         for level in reversed(range(self.levels - 1)):
             x = self.merge[level](torch.cat([self.upsample[level](x), shortcuts.pop()], dim=1))
-            for block in self.up[level]:
+            for block in self.up[level]:  # type: ignore[attr-defined]
                 x = block(x, *conditions[level])
         x = self.head(x)
         return F.pixel_shuffle(x, self.unshuffle) if self.unshuffle > 1 else x

@@ -4,9 +4,9 @@ Convolution is linear in its kernel, so the kernel of Eq. 2 never has to be buil
 
     Σ_b M[b]·(W_b * x)   equals   (Σ_b M[b]·W_b) * x   at every pixel.
 
-A basis is a grouped convolution. Taking the groups one after another turns each into an ordinary dense convolution of
-C/N input channels and C outputs (the N bases of that group), which libraries run at full speed, and only the outputs of
-one group are held at a time: C channels instead of N·C.
+A basis is a grouped convolution. Taking the groups one after another turns each into an ordinary dense
+convolution of C/N input channels and C outputs (the N bases of that group), which libraries run at full
+speed. Without gradients only the outputs of one group are held at a time: C channels instead of N·C.
 """
 
 from __future__ import annotations
@@ -22,20 +22,23 @@ def akgm_grouped(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
     """Eq. 2 at every pixel; arguments and result as in `model.akgm.akgm_reference`.
 
     The result is in the channels-last memory format. Differentiable once in all three arguments.
+
+    Under autocast the convolutions of the forward pass run in its dtype; on the CPU the sum over bases, the
+    result and the backward pass are in float32.
     """
-    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-        x, mixing, bases = x.float(), mixing.float(), bases.float()
-    elif torch.is_autocast_enabled(x.device.type):
-        dtype = torch.get_autocast_dtype(x.device.type)
+    device = x.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        dtype = torch.float32 if device == "cpu" else torch.get_autocast_dtype(device)
         x, mixing, bases = x.to(dtype), mixing.to(dtype), bases.to(dtype)
-    result: Tensor = _Grouped.apply(x, mixing, bases)
+    result: Tensor = _Grouped.apply(x, mixing, bases)  # type: ignore[no-untyped-call]
     return result
 
 
 def _weights_by_group(bases: Tensor, count: int) -> Tensor:
     """[C·N, C/N, k, k] -> [N groups, N·C/N, C/N, k, k], in each group basis by basis, channels last."""
     width, k = bases.shape[1], bases.shape[-1]
-    return bases.view(count, width, count, width, k, k).transpose(1, 2).reshape(count, count * width, width, k, k)
+    by_basis = bases.view(count, width, count, width, k, k).transpose(1, 2)
+    return by_basis.reshape(count, count * width, width, k, k)
 
 
 def _one_group(x: Tensor, weight: Tensor) -> Tensor:
@@ -45,7 +48,7 @@ def _one_group(x: Tensor, weight: Tensor) -> Tensor:
 
 
 class _Grouped(torch.autograd.Function):
-    """The sum over bases and its gradient, written out: autograd would keep and copy N·C channels several times."""
+    """The sum over bases and its gradient, written out: autograd would copy N·C channels several times."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
@@ -55,8 +58,8 @@ class _Grouped(torch.autograd.Function):
         result = torch.empty_like(x, memory_format=torch.channels_last).permute(0, 2, 3, 1)
         keep = any(ctx.needs_input_grad)
         outputs = []
-        for group, channels in enumerate(x.split(width, dim=1)):
-            out = _one_group(channels, weights[group]).unflatten(-1, (count, width))
+        for group, channels in enumerate(torch.split(x, width, dim=1)):
+            out = torch.unflatten(_one_group(channels, weights[group]), -1, (count, width))
             total = out[..., 0, :] * m[..., 0, :]
             for basis in range(1, count):
                 total.addcmul_(out[..., basis, :], m[..., basis, :])
@@ -74,7 +77,8 @@ class _Grouped(torch.autograd.Function):
         count, width, k = m.shape[3], weights.shape[2], weights.shape[-1]
         grad_m = torch.zeros_like(m)
         grads_x, grads_w = [], []
-        for group, (channels, g) in enumerate(zip(x.split(width, dim=1), grad.split(width, dim=1), strict=True)):
+        pairs = zip(torch.split(x, width, dim=1), torch.split(grad, width, dim=1), strict=True)
+        for group, (channels, g) in enumerate(pairs):
             g_pixels = g.permute(0, 2, 3, 1).unsqueeze(3)  # [B,H,W,1,C/N]
             grad_m += (g_pixels * outputs[group]).sum(-1, keepdim=True)
             grad_out = (g_pixels * m).flatten(3).permute(0, 3, 1, 2)

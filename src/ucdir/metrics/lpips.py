@@ -1,0 +1,190 @@
+"""LPIPS: how different two photographs look, learned from people's judgements (Zhang et al. 2018)."""
+
+import importlib.util
+import os
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from ucdir.errors import WeightsError
+from ucdir.limits import MAX_CHECKPOINT_BYTES
+from ucdir.metrics.pair import checked_pair
+
+WEIGHTS_VARIABLE: Final = "UCDIR_WEIGHTS"
+"""Environment variable naming the folder of metric weights."""
+
+TRUNK_FILES: Final = ("alexnet_features.pth", "alexnet-owt-7be5be79.pth")
+"""Names of the AlexNet file in that folder: the features alone, or all of it as torchvision publishes it."""
+
+MIN_SIDE: Final = 31
+"""Smallest side in pixels that leaves one value after AlexNet's last pooling."""
+
+_CHANNELS: Final = (64, 192, 384, 256, 256)
+_HEADS_IN_TORCHMETRICS: Final = Path("functional", "image", "lpips_models", "alex.pth")
+_HEADS_IN_FOLDER: Final = Path("lpips_lin_v0.1", "alex.pth")
+
+
+class AlexNetTrunk(nn.Module):
+    """AlexNet's five convolutions (Krizhevsky 2014), with the parameter names of torchvision's file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 64, 11, stride=4, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(3, stride=2),
+            nn.Conv2d(64, 192, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(3, stride=2),
+            nn.Conv2d(192, 384, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(384, 256, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(256, 256, 3, padding=1),
+            nn.ReLU(),
+        )
+
+    def forward(self, image: Tensor) -> Iterator[Tensor]:
+        """The output of each ReLU in turn, [B,C,h,w] with C = 64, 192, 384, 256, 256."""
+        for layer in self.features:
+            image = layer(image)
+            if isinstance(layer, nn.ReLU):
+                yield image
+
+
+class Lpips(nn.Module):
+    """LPIPS version 0.1 with AlexNet:
+
+        d = Σ_l mean_{h,w} Σ_c w_lc (f̂_l(restored) - f̂_l(truth))²,   f̂ = f / (‖f‖ over channels + 1e-10)
+
+    where `f_l` is AlexNet's l-th ReLU of the image standardised by ImageNet's mean and deviation, and
+    `w_l >= 0` is the learned head of that layer. The weights are frozen; gradients reach the images.
+
+    Args:
+        trunk: AlexNet's file, or the folder that holds it; by default the folder named by UCDIR_WEIGHTS.
+
+    Raises:
+        WeightsError: a weights file is missing, damaged, or of another network.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, trunk: str | os.PathLike[str] | None = None) -> None:
+        super().__init__()
+        file = _trunk_file(trunk)
+        self.trunk = AlexNetTrunk()
+        features = {k: v for k, v in _tensors(file).items() if k.startswith("features.")}
+        _fill(self.trunk, features, file)
+        self.heads = nn.ModuleList(nn.Conv2d(channels, 1, 1, bias=False) for channels in _CHANNELS)
+        file = _heads_file(file.parent)
+        heads = {k.removeprefix("lin").replace(".model.1.", "."): v for k, v in _tensors(file).items()}
+        _fill(self.heads, heads, file)
+        # ImageNet's mean and deviation, moved from 0..1 to [-1,1]
+        shape = (1, 3, 1, 1)
+        self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188]).view(shape), persistent=False)
+        self.register_buffer("deviation", torch.tensor([0.458, 0.448, 0.450]).view(shape), persistent=False)
+        self.eval().requires_grad_(False)
+
+    def forward(self, restored: Tensor, truth: Tensor) -> Tensor:
+        """The distance of each pair.
+
+        Works image by image and layer by layer in float32, so a batch of whole photographs needs the memory
+        of one.
+
+        Args:
+            restored: [B,3,H,W] in [-1,1], at least 31 pixels a side.
+            truth: [B,3,H,W] in [-1,1].
+
+        Returns:
+            [B], at least 0, lower is better; 0 where both are equal.
+
+        Raises:
+            DataError: the images cannot be compared.
+        """
+        restored, truth = checked_pair("LPIPS", restored, truth, MIN_SIDE)
+        pairs = zip(torch.split(restored, 1), torch.split(truth, 1), strict=True)
+        # half precision changes the third digit, so a surrounding autocast is switched off
+        with torch.autocast(truth.device.type, enabled=False):
+            return torch.stack([self._distance(torch.cat(pair)) for pair in pairs])
+
+    def _distance(self, pair: Tensor) -> Tensor:
+        """The distance of the two images of [2,3,H,W], a scalar."""
+        standardised = (pair.to(self.mean.dtype) - self.mean) / self.deviation
+        distance = self.mean.new_zeros(())
+        for head, feature in zip(self.heads, self.trunk(standardised), strict=True):
+            # vector_norm and not sqrt(sum): its gradient where no channel responds is 0 and not NaN
+            unit = feature / (torch.linalg.vector_norm(feature, dim=1, keepdim=True) + 1e-10)
+            distance = distance + head((unit[:1] - unit[1:]).square()).mean()
+        return distance
+
+
+def _trunk_file(trunk: str | os.PathLike[str] | None) -> Path:
+    named = trunk if trunk is not None else os.environ.get(WEIGHTS_VARIABLE)
+    advice = (
+        "download https://download.pytorch.org/models/alexnet-owt-7be5be79.pth into a folder and name the "
+        f"folder by the environment variable {WEIGHTS_VARIABLE} (or pass the file as `trunk`)."
+    )
+    if not named:
+        raise WeightsError(f"LPIPS needs the weights of AlexNet, and no folder is named: {advice}")
+    path = Path(named)
+    if path.is_file():
+        return path
+    for name in TRUNK_FILES:
+        if (path / name).is_file():
+            return path / name
+    raise WeightsError(f"{path}: no {' or '.join(TRUNK_FILES)} is here, which LPIPS needs: {advice}")
+
+
+def _heads_file(folder: Path) -> Path:
+    """The heads that torchmetrics carries (found without importing it), else those in the weights folder."""
+    package = importlib.util.find_spec("torchmetrics")
+    places = (
+        [Path(place) / _HEADS_IN_TORCHMETRICS for place in package.submodule_search_locations or ()]
+        if package
+        else []
+    )
+    for place in [*places, folder / _HEADS_IN_FOLDER]:
+        if place.is_file():
+            return place
+    raise WeightsError(
+        "LPIPS needs the heads that come with the package torchmetrics, which is not installed; "
+        "run: pip install 'ucdir[metrics]'"
+    )
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    """The named tensors of a .pth file, on the CPU. Only tensors are unpickled, never code."""
+    try:
+        size_bytes = file.stat().st_size
+        if size_bytes > MAX_CHECKPOINT_BYTES:
+            raise WeightsError(
+                f"{file}: {size_bytes} bytes is more than the limit of {MAX_CHECKPOINT_BYTES}."
+            )
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        LookupError,
+        TypeError,
+        pickle.UnpicklingError,
+    ) as error:
+        raise WeightsError(f"{file}: cannot be read as PyTorch weights; download it again.") from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise WeightsError(f"{file}: holds no named tensors, so it is no weights file of AlexNet or LPIPS.")
+    return state
+
+
+def _fill(module: nn.Module, tensors: dict[str, Tensor], file: Path) -> None:
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{file}: holds another network than the one LPIPS uses; {TRUNK_FILES[1]} fits."
+        ) from error
