@@ -189,6 +189,8 @@ class JpegConfig(Section):
 class TrainingConfig(Section):
     """Training (Sec. 4.2)."""
 
+    initial: Path | None = None
+    """Folder of a model whose weights training starts from; by default from fresh ones."""
     steps: Positive = 500_000
     """Optimizer steps in all."""
     batch_size: Positive = 32

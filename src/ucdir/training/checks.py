@@ -9,10 +9,7 @@ from ucdir.config import Config
 from ucdir.diffusion.residual_loss import LOSSES, PREDICTOR_TRAINING
 from ucdir.diffusion.samplers import SAMPLERS
 from ucdir.errors import ConfigError
-from ucdir.model.injection import INJECTIONS
-from ucdir.model.layers import ACTIVATIONS, NORMS
-from ucdir.model.scalars import SCALARS
-from ucdir.model.spatial_guidance import SPATIAL_GUIDANCE
+from ucdir.model.framework import model_problems
 
 
 def check_settings(config: Config, processes: int) -> None:
@@ -21,24 +18,18 @@ def check_settings(config: Config, processes: int) -> None:
     Raises:
         ConfigError: naming every problem.
     """
-    predictor, model = config.model.predictor, config.model.diffusion_model
     names: list[tuple[str, str, Collection[str]]] = [
-        ("model.predictor.activation", predictor.activation, ACTIVATIONS),
-        ("model.diffusion_model.activation", model.activation, ACTIVATIONS),
-        ("model.diffusion_model.norm", model.norm, NORMS),
-        ("model.diffusion_model.injection", model.injection, INJECTIONS),
-        ("model.diffusion_model.spatial_guidance", model.spatial_guidance, SPATIAL_GUIDANCE),
-        *(("model.diffusion_model.scalars", name, SCALARS) for name in model.scalars),
         ("diffusion.loss", config.diffusion.loss, LOSSES),
         ("diffusion.predictor_training", config.diffusion.predictor_training, PREDICTOR_TRAINING),
         ("sampling.sampler", config.sampling.sampler, SAMPLERS),
     ]
-    problems = [
+    problems = model_problems(config.model) + [
         f"{key} {name!r} is unknown; choose one of {', '.join(known)}"
         for key, name, known in names
         if name not in known
     ]
-    grid = math.lcm(*(part.unshuffle * 2 ** (len(part.multipliers) - 1) for part in (predictor, model)))
+    networks = (config.model.predictor, config.model.diffusion_model)
+    grid = math.lcm(*(part.unshuffle * 2 ** (len(part.multipliers) - 1) for part in networks))
     if config.data.crop % grid:
         problems.append(
             f"data.crop {config.data.crop} is not a multiple of the model's coarsest pixel, {grid}"

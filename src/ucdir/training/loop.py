@@ -25,6 +25,7 @@ from ucdir.model.framework import build
 from ucdir.tasks import TASKS
 from ucdir.training.averaging import WeightAverage
 from ucdir.training.checks import check_settings
+from ucdir.training.initial import start_from
 from ucdir.training.progress import Progress
 from ucdir.training.samples import draw_samples, held_out_samples
 from ucdir.training.state import FILE_NAME, check_same_experiment, load_state, read_metadata, save_state
@@ -170,8 +171,11 @@ def _open_photos(config: Config, output: Path) -> PhotoStore:
 def _resume(
     config: Config, checkpoint: Path, model: nn.Module, average: WeightAverage, optimizer: torch.optim.AdamW
 ) -> int:
-    """Go on from a checkpoint if there is one; the number of steps done."""
+    """Go on from a checkpoint if there is one, else from the initial weights; the number of steps done."""
     if not checkpoint.exists():
+        if config.training.initial is not None:
+            start_from(config.training.initial, model)
+            average.load(dict(model.named_parameters()))
         return 0
     check_same_experiment(checkpoint, read_metadata(checkpoint).config, config)
     return load_state(checkpoint, model, average, optimizer)
