@@ -4,7 +4,7 @@ MAX_FILE_BYTES = 1 << 30
 """Largest image file that is opened."""
 
 MAX_IMAGE_PIXELS = 160_000_000
-"""Largest width x height that is decoded: room for the largest sensors sold to photographers, of 151 megapixels."""
+"""Largest width x height that is decoded; the largest sensors sold to photographers have 151 megapixels."""
 
 MAX_IMAGE_SIDE = 65_535
 """Longest side in pixels."""

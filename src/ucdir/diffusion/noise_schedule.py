@@ -30,7 +30,8 @@ class NoiseSchedule:
     def levels(self) -> NDArray[np.float64]:
         """√γ at t = 0 … T, where γ_t = Π_{s≤t} (1 - β_s): [T+1], falling from 1."""
         betas = np.linspace(self.beta_start, self.beta_end, self.timesteps)
-        return np.sqrt(np.concatenate([[1.0], np.cumprod(1.0 - betas)]))
+        levels: NDArray[np.float64] = np.sqrt(np.concatenate([[1.0], np.cumprod(1.0 - betas)]))
+        return levels
 
     def continuous_level(self, fraction: float) -> float:
         """√γ at t = fraction·T, between the whole steps by linear interpolation (continuous levels, [10])."""

@@ -169,7 +169,11 @@ def _open_photos(config: Config, output: Path) -> PhotoStore:
 
 
 def _resume(
-    config: Config, checkpoint: Path, model: nn.Module, average: WeightAverage, optimizer: torch.optim.AdamW
+    config: Config,
+    checkpoint: Path,
+    model: TrainingModel,
+    average: WeightAverage,
+    optimizer: torch.optim.AdamW,
 ) -> int:
     """Go on from a checkpoint if there is one, else from the initial weights; the number of steps done."""
     if not checkpoint.exists():

@@ -1,0 +1,69 @@
+"""Seconds and peak memory of `ucdir restore`, the whole program from start to exit, for photographs of some sizes.
+
+    python benchmarks/end_to_end.py PHOTO [--sizes 512x512 4000x3000] [--runs 3] [OPTIONS OF ucdir restore]
+
+The photograph is repeated and cropped to each size and saved as a JPEG of quality 10 first. Prints the median time of
+the runs and the largest memory of any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ucdir.degradations import JpegCompression
+from ucdir.images import read
+
+
+def run(command: list[str]) -> tuple[float, float]:
+    """Wall-clock seconds and peak memory in MB of one run of a program."""
+    began = time.perf_counter()
+    process = os.spawnvp(os.P_NOWAIT, command[0], command)
+    _, status, usage = os.wait4(process, 0)
+    seconds = time.perf_counter() - began
+    if status:
+        raise SystemExit(f"{' '.join(command)}: failed")
+    return seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def enlarged(photo: Path, width: int, height: int) -> np.ndarray:
+    """A photograph as uint8 RGB of any size: repeated and cropped."""
+    pixels = read(photo).pixels
+    repeats = (-(-height // pixels.shape[0]), -(-width // pixels.shape[1]), 3 // pixels.shape[2])
+    return np.ascontiguousarray(np.tile(pixels, repeats)[:height, :width])
+
+
+def main() -> None:
+    """Measure and print one line for each size."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photo", type=Path)
+    parser.add_argument("--sizes", nargs="+", default=["512x512", "4000x3000"])
+    parser.add_argument("--runs", type=int, default=3)
+    arguments, options = parser.parse_known_args()  # what is unknown here is passed on to ucdir restore
+    print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
+    print(f"{'size':>10} {'seconds':>8} {'peak MB':>8} {'s/MP':>6}")
+    with tempfile.TemporaryDirectory() as folder:
+        for size in arguments.sizes:
+            width, height = (int(n) for n in size.split("x"))
+            photo = Path(folder) / f"{size}.jpg"
+            photo.write_bytes(JpegCompression(10).encode(enlarged(arguments.photo, width, height)))
+            command = [sys.executable, "-m", "ucdir.cli", "restore", str(photo), "--force", *options]
+            results = [run(command) for _ in range(arguments.runs)]
+            seconds = statistics.median(r[0] for r in results)
+            peak = max(r[1] for r in results)
+            print(
+                f"{size:>10} {seconds:8.1f} {peak:8.0f} {seconds / (width * height / 1e6):6.2f}", flush=True
+            )
+
+
+if __name__ == "__main__":
+    main()

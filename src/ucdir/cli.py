@@ -1,0 +1,204 @@
+"""The command line: restore, train, info. Heavy libraries are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ucdir.errors import ConfigError, OutputError, UcdirError
+
+if TYPE_CHECKING:
+    from ucdir.pipeline import Pipeline
+    from ucdir.restoration import Restored
+
+app = typer.Typer(
+    help="Restores photographs with diffusion.", no_args_is_help=True, add_completion=False,
+    pretty_exceptions_enable=False, rich_markup_mode=None,
+)  # fmt: skip
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
+def main() -> None:
+    """Entry point of `ucdir`: an expected error is one line on stderr and exit status 2."""
+    try:
+        app()
+    except UcdirError as error:
+        sys.exit(_fail(error))
+    except KeyboardInterrupt:
+        typer.echo("ucdir: interrupted; no unfinished file is left.", err=True)
+        sys.exit(INTERRUPTED)
+
+
+def _fail(error: UcdirError) -> int:
+    typer.echo(f"ucdir: {error}", err=True)
+    return 2
+
+
+@app.command()
+def restore(
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO…", help="Photographs to restore.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="File to write, or a folder. Default: PHOTO.restored.png beside the photo."
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Diffusion steps. Default: what the model was made for.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed draws other detail.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    patch_size: Annotated[
+        int | None, typer.Option(help="Longest side of a patch in pixels. Default: as memory allows.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="Name of a model (see ucdir info), or the folder of one.")
+    ] = "jpeg_restoration",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")] = False,
+) -> None:
+    """Restore photographs."""
+    from ucdir.images import check_writable
+
+    targets = [_target(photo, output, len(photos)) for photo in photos]
+    _refuse_same_target(photos, targets)
+    for photo, target in zip(photos, targets, strict=True):
+        if not photo.exists() or photo.is_dir():
+            from ucdir.images import read
+
+            read(photo)  # says what is wrong, before the model is loaded
+        check_writable(target, force=force)
+
+    from ucdir.restoration import load
+
+    pipeline = load(model, device)
+    failed = 0
+    for photo, target in zip(photos, targets, strict=True):
+        try:
+            done = _restore_one(photo, target, pipeline, steps, seed, patch_size, force)
+        except UcdirError as error:
+            # one bad photograph does not stop the others
+            failed = _fail(error)
+            continue
+        for note in done.notes:
+            typer.echo(f"note: {note}", err=True)
+        known = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in done.scalars.items())
+        typer.echo(
+            f"{photo}: {done.width}x{done.height}, {f'{known}, ' if known else ''}{done.steps} steps, "
+            f"{done.seconds:.1f} s -> {done.output}"
+        )
+    if failed:
+        raise typer.Exit(failed)
+
+
+def _restore_one(
+    photo: Path,
+    target: Path,
+    pipeline: Pipeline,
+    steps: int | None,
+    seed: int,
+    patch_size: int | None,
+    force: bool,
+) -> Restored:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ucdir.restoration import restore as restore_file
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task(photo.name, total=None)
+        return restore_file(
+            photo, target, pipeline=pipeline, steps=steps, seed=seed, patch_size=patch_size, force=force,
+            on_step=lambda done, all_steps: progress.update(bar, completed=done, total=all_steps),
+        )  # fmt: skip
+
+
+def _target(photo: Path, output: Path | None, count: int) -> Path:
+    """Where a photograph's result goes: beside it, into a folder, or to the file named."""
+    default = photo.with_name(f"{photo.stem}.restored.png")
+    if output is None:
+        return default
+    if output.is_dir() or count > 1 or str(output).endswith(("/", "\\")):
+        if not output.is_dir():
+            raise OutputError(f"{output}: there is no such folder; create it first.")
+        return output / default.name
+    return output
+
+
+def _refuse_same_target(photos: list[Path], targets: list[Path]) -> None:
+    seen: dict[Path, Path] = {}
+    for photo, target in zip(photos, targets, strict=True):
+        if target in seen:
+            raise OutputError(
+                f"{target}: both {seen[target]} and {photo} would be written there; restore one at a time."
+            )
+        seen[target] = photo
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="A configuration such as configs/jpeg_restoration.yaml.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for checkpoint, log and samples.")],
+    photos: Annotated[
+        Path | None, typer.Option(help="Folder of clean photographs, in place of data.photos.")
+    ] = None,
+    export: Annotated[Path | None, typer.Option(help="Folder to save the finished model to.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the whole configuration and stop.")
+    ] = False,
+) -> None:
+    """Train a model. To resume, run the same command again."""
+    from ucdir.config import load_config
+
+    settings = load_config(config)
+    if photos is not None:
+        settings = settings.model_copy(update={"data": settings.data.model_copy(update={"photos": photos})})
+    if dry_run:
+        import yaml
+
+        typer.echo(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), nl=False)
+        return
+    if export is not None and export.exists():
+        raise ConfigError(f"{export}: exists already; name a new folder for the model.")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+    from ucdir.training.export import export as export_model
+    from ucdir.training.loop import train as train_model
+
+    checkpoint = train_model(settings, output)
+    if export is not None:
+        export_model(checkpoint, export)
+        typer.echo(f"the model is in {export}: ucdir restore --model {export} PHOTO")
+
+
+@app.command()
+def info() -> None:
+    """Show models, devices and versions."""
+    import platform
+    from importlib.metadata import version
+
+    import torch
+
+    from ucdir.devices import available
+    from ucdir.restoration import WEIGHTS, models
+
+    typer.echo(f"ucdir {version('ucdir')}, Python {platform.python_version()}, {platform.machine()}")
+    typer.echo(
+        "  ".join(f"{name} {version(name)}" for name in ("torch", "diffusers", "accelerate", "pyvips"))
+    )
+    typer.echo(
+        f"devices: {', '.join(available())} (auto: {available()[0]}, {torch.get_num_threads()} CPU threads)"
+    )
+    typer.echo("models:")
+    for name in models():
+        size_bytes = sum(f.stat().st_size for f in (WEIGHTS / name).rglob("*.safetensors"))
+        typer.echo(f"  {name}  {size_bytes / 1e6:.1f} MB  {WEIGHTS / name}")
+
+
+if __name__ == "__main__":
+    main()

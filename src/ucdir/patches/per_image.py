@@ -1,0 +1,41 @@
+"""Per-image splitting (Fig. 6): each patch is restored by itself from first step to last - the baseline, with its seams.
+
+Neighbouring patches draw different detail where they overlap, and no overlap makes them agree. It is here to be
+compared with `inter_step`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ucdir.patches.inter_step import split
+
+
+def restore_per_image(
+    restore: Callable[[Tensor, int], Tensor],
+    degraded: Tensor,
+    *,
+    patch_size: int,
+    overlap: int,
+    multiple_of: int = 8,
+) -> Tensor:
+    """Restore an image in patches that know nothing of each other.
+
+    Args:
+        restore: (patch [B,3,h,w] in [-1,1], number of the patch) -> restored patch; draw other noise for each number.
+        degraded: [B,3,H,W] in [-1,1].
+        patch_size: longest side of a patch in pixels, overlaps included; more than twice the overlap.
+        overlap: pixels dropped at each inner border.
+        multiple_of: patches begin on multiples of it.
+
+    Returns:
+        [B,3,H,W].
+    """
+    result = torch.empty_like(degraded)
+    for number, patch in enumerate(split(*degraded.shape[-2:], patch_size, overlap, multiple_of)):
+        restored = restore(degraded[..., patch.rows, patch.columns], number)
+        result[..., patch.kept_rows, patch.kept_columns] = patch.kept(restored)
+    return result

@@ -1,0 +1,250 @@
+"""The way of one image: initial prediction, residual drawn by diffusion, sum (Fig. 1 left)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from diffusers import DiffusionPipeline, ImagePipelineOutput, SchedulerMixin
+from torch import Tensor
+
+from ucdir.config import Config
+from ucdir.inputs import from_tensor, sample_seeds, to_tensor
+from ucdir.diffusion import samplers
+from ucdir.diffusion.noise import noise_by_place
+from ucdir.diffusion.noise_schedule import NoiseSchedule
+from ucdir.errors import ConfigError, WeightsError
+from ucdir.limits import MAX_SAMPLING_STEPS
+from ucdir.model.checkpoint import check_folder
+from ucdir.model.diffusion_model import DiffusionModel
+from ucdir.model.initial_predictor import InitialPredictor
+from ucdir.patches import apply_in_patches
+
+WHOLE_PIXELS = 1_400_000
+"""Images of up to so many pixels are not split, unless a patch size is given."""
+PATCH_SIZE = 1152
+"""Side in pixels of the patches of larger images."""
+
+
+class Pipeline(DiffusionPipeline):  # type: ignore[misc]
+    """Restores images of any size: initial predictor u_φ, diffusion model f_θ, and a scheduler of diffusers.
+
+    Save it with `save_pretrained(folder)` and load it with `Pipeline.from_pretrained(folder)`.
+    """
+
+    model_cpu_offload_seq = "predictor->diffusion_model"
+
+    def __init__(
+        self,
+        predictor: InitialPredictor,
+        diffusion_model: DiffusionModel,
+        scheduler: SchedulerMixin,  # over all T steps
+        residual_scale: float = 1.0,  # the residual was multiplied by it before it was diffused
+        start: float = 1.0,  # fraction of T that sampling starts from
+        default_steps: int = 50,  # evaluations of the diffusion model
+        eta: float = 1.0,  # share of the ancestral noise (DDIM)
+        task: str = "jpeg_restoration",  # a name in tasks.TASKS
+    ) -> None:
+        super().__init__()
+        for network in (predictor, diffusion_model):
+            network.eval().to(memory_format=torch.channels_last)
+        self.register_modules(predictor=predictor, diffusion_model=diffusion_model, scheduler=scheduler)
+        self.register_to_config(
+            residual_scale=residual_scale, start=start, default_steps=default_steps, eta=eta, task=task
+        )
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: Any,
+        num_inference_steps: int | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        *,
+        seed: int = 0,
+        scalars: Mapping[str, float | Sequence[float]] | None = None,
+        start: float | None = None,
+        eta: float | None = None,
+        patch_size: int | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        callback_on_step_end: Callable[[Pipeline, int, int, dict[str, Tensor]], dict[str, Tensor]]
+        | None = None,
+    ) -> ImagePipelineOutput | tuple[Any]:
+        """Restore one image or several of the same size.
+
+        Args:
+            image: a PIL image, an array [H,W,3] or [B,H,W,3] in [0,1] or uint8, a tensor [3,H,W] or [B,3,H,W] in
+                [-1,1], or a list of one kind.
+            num_inference_steps: evaluations of the diffusion model; by default what the model was made for.
+            generator: a source of the seed (or one for each image), in place of `seed`.
+            seed: the same seed gives the same picture, whatever the patch size, the batch, or the machine's threads.
+            scalars: what is known of the damage, such as `{"jpeg_quality": 10}`: a number, or one for each image.
+            start: fraction of T that sampling starts from; 0 gives the initial prediction alone.
+            eta: share of the ancestral noise, for schedulers that have it; 0 is deterministic after the first noise.
+            patch_size: longest side of a patch in pixels; by default large images are split as memory allows.
+            output_type: "pil", "np" ([B,H,W,3] in [0,1]) or "pt" ([B,3,H,W] in [-1,1], not rounded).
+            return_dict: whether to return an `ImagePipelineOutput` or a tuple.
+            callback_on_step_end: called as (pipeline, step, timestep, {"sample": …}) after each step; what it returns
+                under "sample" replaces the sample.
+
+        Returns:
+            the restored images.
+
+        Raises:
+            ConfigError: an argument is out of range.
+        """
+        degraded = to_tensor(image)
+        steps = self.config.default_steps if num_inference_steps is None else num_inference_steps
+        start = self.config.start if start is None else start
+        eta = self.config.eta if eta is None else eta
+        _check(steps, start, eta)
+        seeds = sample_seeds(generator, seed, len(degraded))
+        known = self._known_scalars(scalars or {}, len(degraded))
+
+        # Sec. 3.1: the initial guidance
+        guidance = self._in_patches(self.predictor, patch_size, lambda x: self.predictor(x), degraded)
+
+        # Eq. 1 backwards: the residual of the guidance, from noise
+        if start > 0:
+            guidance += self._residual(
+                degraded, guidance, known, seeds, steps, start, eta, patch_size, callback_on_step_end
+            )
+        images = from_tensor(guidance.clamp_(-1, 1), output_type)
+        return ImagePipelineOutput(images) if return_dict else (images,)
+
+    def _residual(
+        self,
+        degraded: Tensor,
+        guidance: Tensor,
+        scalars: Mapping[str, Tensor],
+        seeds: Sequence[int],
+        steps: int,
+        start: float,
+        eta: float,
+        patch_size: int | None,
+        callback: Callable[..., dict[str, Tensor]] | None,
+    ) -> Tensor:
+        """Draw y - u_φ(x): [B,3,H,W] on the CPU."""
+        scheduler = samplers.late_start(self.scheduler, start)
+        scheduler.set_timesteps(steps)
+        levels = samplers.noise_levels(scheduler)
+        draw = partial(_noise, seeds, degraded.shape[-1])
+        sample = samplers.start_sample(scheduler, draw(0, 0, degraded.shape[-2]))
+        for i, timestep in enumerate(self.progress_bar(list(scheduler.timesteps))):
+            evaluate = partial(self._predicted_noise, level=levels[i], scalars=scalars)
+            scaled = scheduler.scale_model_input(sample, timestep)
+            # Sec. 3.3: every step is split into patches
+            noise = self._in_patches(self.diffusion_model, patch_size, evaluate, scaled, degraded, guidance)
+            sample = samplers.step(
+                scheduler, noise, timestep, sample, eta=eta, draw=partial(draw, i + 1),
+                generator=torch.Generator().manual_seed(seeds[0] + i),
+            )  # fmt: skip
+            if callback is not None:
+                sample = callback(self, i, int(timestep), {"sample": sample}).get("sample", sample)
+        return sample.div_(self.config.residual_scale)
+
+    def _predicted_noise(
+        self,
+        noisy: Tensor,
+        degraded: Tensor,
+        guidance: Tensor,
+        *,
+        level: float,
+        scalars: Mapping[str, Tensor],
+    ) -> Tensor:
+        """f_θ on one patch, its noise corrected so that the restored image stays within [-1,1]."""
+        root_gamma = torch.full((len(noisy),), level, device=noisy.device)
+        noise = self.diffusion_model(noisy, degraded, guidance, root_gamma, scalars).float()
+        noisy, guidance = noisy.float(), guidance.float()
+        spread = (1 - level**2) ** 0.5
+        residual = (noisy - spread * noise) / level
+        scale = self.config.residual_scale
+        residual = residual.clamp(min=scale * (-1 - guidance), max=scale * (1 - guidance))
+        return (noisy - level * residual) / spread
+
+    def _in_patches(
+        self, network: Any, patch_size: int | None, function: Callable[..., Tensor], *images: Tensor
+    ) -> Tensor:
+        """Evaluate a network on images that stay on the CPU, patch by patch on its own device: float32 [B,3,H,W]."""
+        device, dtype = self.device, network.dtype
+
+        def evaluate(*patches: Tensor) -> Tensor:
+            return function(*(p.to(device, dtype) for p in patches)).float().cpu()
+
+        pixels = images[0].shape[0] * images[0].shape[2] * images[0].shape[3]
+        automatic = PATCH_SIZE if pixels > WHOLE_PIXELS else max(images[0].shape[2:]) + network.multiple_of
+        return apply_in_patches(
+            evaluate, images, patch_size=automatic if patch_size is None else patch_size,
+            receptive_field=network.receptive_field, multiple_of=network.multiple_of,
+        )  # fmt: skip
+
+    def _known_scalars(self, scalars: Mapping[str, Any], batch: int) -> dict[str, Tensor]:
+        names = self.diffusion_model.scalar_names
+        unknown = sorted(set(scalars) - set(names))
+        if unknown:
+            raise ConfigError(
+                f"scalars: this model knows nothing of {', '.join(unknown)}; it takes {', '.join(names)}."
+            )
+        known = {}
+        for name, value in scalars.items():
+            numbers = torch.as_tensor(value, dtype=torch.float32, device=self.device).reshape(-1)
+            if len(numbers) not in (1, batch):
+                raise ConfigError(
+                    f"scalars: {name} has {len(numbers)} values for {batch} images; give one or {batch}."
+                )
+            known[name] = numbers.expand(batch)
+        return known
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, dtype: torch.dtype = torch.float32, **options: Any
+    ) -> Pipeline:
+        """Load a folder that `save_pretrained` wrote: safetensors only, nothing from the network.
+
+        Raises:
+            WeightsError: the folder is not a pipeline of ucdir, or is damaged.
+        """
+        check_folder(Path(folder))
+        try:
+            pipeline = cast(
+                Pipeline,
+                super().from_pretrained(
+                    str(folder), dtype=dtype, use_safetensors=True, local_files_only=True, **options
+                ),
+            )
+        except (OSError, ValueError, TypeError, RuntimeError, KeyError) as error:
+            reason = " ".join(str(error).split())
+            raise WeightsError(
+                f"{folder}: its weights and its configuration do not fit ({reason:.200})."
+            ) from error
+        for parameter in (*pipeline.predictor.parameters(), *pipeline.diffusion_model.parameters()):
+            # a tensor mapped from a file may lie at any address, and at an odd one matrix products round differently
+            parameter.data = parameter.data.clone(memory_format=torch.preserve_format)
+        return pipeline
+
+
+def build_pipeline(config: Config, predictor: InitialPredictor, diffusion_model: DiffusionModel) -> Pipeline:
+    """The pipeline that a configuration describes, around networks that exist."""
+    scheduler = samplers.make_scheduler(config.sampling.sampler, NoiseSchedule.of(config.diffusion))
+    return Pipeline(
+        predictor, diffusion_model, scheduler, residual_scale=config.diffusion.residual_scale,
+        start=config.sampling.start, default_steps=config.sampling.steps, eta=config.sampling.eta, task=config.task,
+    )  # fmt: skip
+
+
+def _check(steps: int, start: float, eta: float) -> None:
+    if not 1 <= steps <= MAX_SAMPLING_STEPS:
+        raise ConfigError(f"num_inference_steps {steps} is not between 1 and {MAX_SAMPLING_STEPS}.")
+    if not 0 <= start <= 1:
+        raise ConfigError(f"start {start} is not a fraction of T; choose 0 to 1.")
+    if not 0 <= eta <= 1:
+        raise ConfigError(f"eta {eta} is not a share of the noise; choose 0 to 1.")
+
+
+def _noise(seeds: Sequence[int], width: int, step: int, top: int, bottom: int) -> Tensor:
+    """Noise by place for rows of a batch, each image by its own seed."""
+    drawn = [noise_by_place(seed, step, bottom - top, width, top=top) for seed in seeds]
+    return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
