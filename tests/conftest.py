@@ -26,3 +26,46 @@ def shared():
         return found
 
     return locate
+
+
+@pytest.fixture(scope="session")
+def random_pipeline():
+    """A function that makes a small pipeline of random weights: `random_pipeline(sampler="ddim", start=0.4)`."""
+    import torch
+
+    from ucdir.config import parse_config
+    from ucdir.model.framework import build
+    from ucdir.pipeline import build_pipeline
+
+    def make(**sampling):
+        predictor = {"channels": 8, "multipliers": [1, 2], "blocks": [1, 1], "unshuffle": 2}
+        values = {
+            "model": {
+                "predictor": predictor,
+                "diffusion_model": {**predictor, "kernel_bases": 2, "scalar_channels": 16},
+            },
+            "diffusion": {"residual_scale": 5.0},
+            "sampling": {"sampler": "ddim", "steps": 3, "start": 0.4, "eta": 0.0, **sampling},
+            "data": {"photos": "photos"},
+        }
+        config = parse_config(values, "the test's configuration")
+        generator = torch.Generator().manual_seed(0)
+        networks = build(config.model)
+        with torch.no_grad():
+            for network in networks:
+                for parameter in network.parameters():
+                    noise = torch.randn(parameter.shape, generator=generator)
+                    parameter.copy_(noise * (0.5 / max(1, parameter[0].numel()) ** 0.5 if parameter.ndim > 1 else 0.1))
+        pipeline = build_pipeline(config, *networks)
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model_folder(random_pipeline, tmp_path_factory) -> Path:
+    """A folder with a small model of random weights."""
+    folder = tmp_path_factory.mktemp("models") / "random"
+    random_pipeline().save_pretrained(folder)
+    return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,6 +61,12 @@ def restore(
     model: Annotated[
         str, typer.Option(help="Name of a model (see ucdir info), or the folder of one.")
     ] = "jpeg_restoration",
+    jpeg_quality: Annotated[
+        float | None,
+        typer.Option(
+            min=1, max=100, help="Quality that the photo was once saved with, if its file does not tell it."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")] = False,
 ) -> None:
     """Restore photographs."""
@@ -77,10 +84,11 @@ def restore(
     from ucdir.restoration import load
 
     pipeline = load(model, device)
+    scalars = {} if jpeg_quality is None else {"jpeg_quality": jpeg_quality}
     failed = 0
     for photo, target in zip(photos, targets, strict=True):
         try:
-            done = _restore_one(photo, target, pipeline, steps, seed, patch_size, force)
+            done = _restore_one(photo, target, pipeline, steps, seed, patch_size, scalars, force)
         except UcdirError as error:
             # one bad photograph does not stop the others
             failed = _fail(error)
@@ -113,7 +121,7 @@ def _restore_one(
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task(photo.name, total=None)
         return restore_file(
-            photo, target, pipeline=pipeline, steps=steps, seed=seed, patch_size=patch_size, force=force,
+            photo, target, pipeline=pipeline, steps=steps, seed=seed, patch_size=patch_size, scalars=scalars, force=force,
             on_step=lambda done, all_steps: progress.update(bar, completed=done, total=all_steps),
         )  # fmt: skip
 
@@ -171,7 +179,7 @@ def train(
     from ucdir.training.loop import train as train_model
 
     checkpoint = train_model(settings, output)
-    if export is not None:
+    if export is not None and os.environ.get("RANK", "0") == "0":  # of several processes, one saves the model
         export_model(checkpoint, export)
         typer.echo(f"the model is in {export}: ucdir restore --model {export} PHOTO")
 

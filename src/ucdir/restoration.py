@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 from torch import Tensor
 
 from ucdir.devices import choose_device
@@ -59,7 +60,13 @@ def load(model: str | Path = "jpeg_restoration", device: str = "auto") -> Pipeli
             f"{model}: no model has this name and there is no such folder; choose one of {', '.join(models())} or "
             "name the folder of your own model."
         )
-    pipeline = Pipeline.from_pretrained(folder)
+    shown = is_progress_bar_enabled()
+    disable_progress_bar()  # of the loading, which takes no time
+    try:
+        pipeline = Pipeline.from_pretrained(folder)
+    finally:
+        if shown:
+            enable_progress_bar()
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(choose_device(device))  # type: ignore[no-any-return]
 
@@ -77,6 +84,7 @@ def restore(
     steps: int | None = None,  # by default what the model was made for
     seed: int = 0,
     patch_size: int | None = None,  # by default as memory allows
+    scalars: Mapping[str, float] | None = None,  # what is known of the damage, over what the file tells
     force: bool = False,  # whether an existing output is overwritten
     on_step: Callable[[int, int], None] | None = None,  # called as (steps done, steps in all)
 ) -> Restored:
@@ -89,6 +97,7 @@ def restore(
         steps: evaluations of the diffusion model.
         seed: the same seed gives the same picture.
         patch_size: longest side of a patch in pixels.
+        scalars: what is known of the damage, such as `{"jpeg_quality": 10}`; it overrules what the file tells.
         force: overwrite an existing output.
         on_step: told of the progress.
 
@@ -106,12 +115,12 @@ def restore(
     pipeline = load() if pipeline is None else pipeline
     count = pipeline.config.default_steps if steps is None else steps
 
-    scalars = dict(TASKS[pipeline.config.task].known_scalars(degraded))
-    restored = _restored_pixels(degraded, pipeline, scalars, count, seed, patch_size, on_step)
+    known = {**TASKS[pipeline.config.task].known_scalars(degraded), **(scalars or {})}
+    restored = _restored_pixels(degraded, pipeline, known, count, seed, patch_size, on_step)
     notes = write(replace(degraded, pixels=restored), target, force=force)
     height, width = restored.shape[:2]
     return Restored(
-        target, width, height, count, time.perf_counter() - began, scalars, (*degraded.warnings, *notes)
+        target, width, height, count, time.perf_counter() - began, known, (*degraded.warnings, *notes)
     )
 
 

@@ -109,7 +109,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _exists(path: Path) -> OutputError:
-    return OutputError(f"{shown(path)} exists already; choose another name, or force overwriting it.")
+    return OutputError(f"{shown(path)} exists already; choose another name, or overwrite it with --force (in Python: force=True).")
 
 
 def _sentence(error: OSError | ValueError, path: Path) -> str:

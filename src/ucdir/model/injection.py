@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -42,4 +44,4 @@ class Akgm(nn.Module):
         return akgm_grouped(x, m, self.bases) + self.bias[:, None, None]
 
 
-INJECTIONS: dict[str, type[Akgm]] = {"akgm": Akgm}
+INJECTIONS: dict[str, Callable[..., nn.Module]] = {"akgm": Akgm}

@@ -40,8 +40,8 @@ def round_up(number: int, multiple: int) -> int:
 
 
 def smallest_patch(receptive_field: int, multiple_of: int) -> int:
-    """The smallest side of a patch that leaves something when its overlaps are dropped."""
-    return 2 * round_up(receptive_field, multiple_of) + multiple_of
+    """The smallest side of a patch of which at least a third a side is left when its overlaps are dropped."""
+    return 3 * round_up(receptive_field, multiple_of)
 
 
 def intervals(length: int, patch: int, overlap: int, multiple_of: int) -> list[tuple[slice, slice]]:

@@ -10,6 +10,7 @@ from ucdir.diffusion.residual_loss import LOSSES, PREDICTOR_TRAINING
 from ucdir.diffusion.samplers import SAMPLERS
 from ucdir.errors import ConfigError
 from ucdir.model.framework import model_problems
+from ucdir.tasks import TASKS
 
 
 def check_settings(config: Config, processes: int) -> None:
@@ -28,6 +29,11 @@ def check_settings(config: Config, processes: int) -> None:
         for key, name, known in names
         if name not in known
     ]
+    told, known = TASKS[config.task].scalars, config.model.diffusion_model.scalars
+    if set(told) != set(known):
+        problems.append(
+            f"model.diffusion_model.scalars {list(known)} are not those of task {config.task}, {list(told)}"
+        )
     networks = (config.model.predictor, config.model.diffusion_model)
     grid = math.lcm(*(part.unshuffle * 2 ** (len(part.multipliers) - 1) for part in networks))
     if config.data.crop % grid:
