@@ -1,6 +1,6 @@
-"""LPIPS, PSNR and SSIM of JPEG restoration on whole images: the JPEG itself, the initial prediction, the restored image.
+"""LPIPS, PSNR and SSIM of JPEG restoration on whole images: of the JPEG, the initial prediction, the result.
 
-    UCDIR_WEIGHTS=weights python benchmarks/jpeg_restoration.py FOLDER [--quality 10] [--model NAME|FOLDER] [--json FILE]
+    UCDIR_WEIGHTS=weights python benchmarks/jpeg_restoration.py FOLDER [--quality 10] [--model NAME] [--json FILE]
 
 FOLDER holds clean images that the model was not trained on; UCDIR_WEIGHTS is explained in `ucdir.metrics.lpips`. Each
 image is compressed by Pillow (4:2:0), and restored images are rounded to 8 bits before they are measured.

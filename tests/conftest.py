@@ -55,7 +55,9 @@ def random_pipeline():
             for network in networks:
                 for parameter in network.parameters():
                     noise = torch.randn(parameter.shape, generator=generator)
-                    parameter.copy_(noise * (0.5 / max(1, parameter[0].numel()) ** 0.5 if parameter.ndim > 1 else 0.1))
+                    parameter.copy_(
+                        noise * (0.5 / max(1, parameter[0].numel()) ** 0.5 if parameter.ndim > 1 else 0.1)
+                    )
         pipeline = build_pipeline(config, *networks)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline

@@ -13,7 +13,16 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
 def test_every_kind_of_image_is_the_same_tensor():
     expected = torch.from_numpy(PIXELS.transpose(2, 0, 1).astype(np.float32) / 127.5 - 1)[None]
-    kinds = [Image.fromarray(PIXELS), PIXELS, PIXELS / 255, PIXELS[None], expected, expected[0], [PIXELS], expected.double()]
+    kinds = [
+        Image.fromarray(PIXELS),
+        PIXELS,
+        PIXELS / 255,
+        PIXELS[None],
+        expected,
+        expected[0],
+        [PIXELS],
+        expected.double(),
+    ]
     for kind in kinds:
         tensor = to_tensor(kind)
         assert tensor.dtype == torch.float32

@@ -21,19 +21,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells have it."""
-
 
 def main() -> None:
-    """Entry point of `ucdir`: an expected error is one line on stderr and exit status 2."""
+    """Entry point of `ucdir`: an expected error is one line on stderr and exit status 2; Ctrl-C is 130."""
     try:
         app()
     except UcdirError as error:
         sys.exit(_fail(error))
-    except KeyboardInterrupt:
-        typer.echo("ucdir: interrupted; no unfinished file is left.", err=True)
-        sys.exit(INTERRUPTED)
 
 
 def _fail(error: UcdirError) -> int:
@@ -111,6 +105,7 @@ def _restore_one(
     steps: int | None,
     seed: int,
     patch_size: int | None,
+    scalars: dict[str, float],
     force: bool,
 ) -> Restored:
     from rich.console import Console
@@ -128,13 +123,14 @@ def _restore_one(
 
 def _target(photo: Path, output: Path | None, count: int) -> Path:
     """Where a photograph's result goes: beside it, into a folder, or to the file named."""
-    default = photo.with_name(f"{photo.stem}.restored.png")
+    from ucdir.images import default_output
+
     if output is None:
-        return default
+        return default_output(photo)
     if output.is_dir() or count > 1 or str(output).endswith(("/", "\\")):
         if not output.is_dir():
             raise OutputError(f"{output}: there is no such folder; create it first.")
-        return output / default.name
+        return default_output(photo, output)
     return output
 
 
@@ -179,7 +175,7 @@ def train(
     from ucdir.training.loop import train as train_model
 
     checkpoint = train_model(settings, output)
-    if export is not None and os.environ.get("RANK", "0") == "0":  # of several processes, one saves the model
+    if export is not None and os.environ.get("RANK", "0") == "0":  # one of several processes
         export_model(checkpoint, export)
         typer.echo(f"the model is in {export}: ucdir restore --model {export} PHOTO")
 

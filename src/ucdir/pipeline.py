@@ -12,11 +12,11 @@ from diffusers import DiffusionPipeline, ImagePipelineOutput, SchedulerMixin
 from torch import Tensor
 
 from ucdir.config import Config
-from ucdir.inputs import from_tensor, sample_seeds, to_tensor
 from ucdir.diffusion import samplers
 from ucdir.diffusion.noise import noise_by_place
 from ucdir.diffusion.noise_schedule import NoiseSchedule
 from ucdir.errors import ConfigError, WeightsError
+from ucdir.inputs import from_tensor, sample_seeds, to_tensor
 from ucdir.limits import MAX_SAMPLING_STEPS
 from ucdir.model.checkpoint import check_folder
 from ucdir.model.diffusion_model import DiffusionModel
@@ -105,7 +105,7 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
         known = self._known_scalars(scalars or {}, len(degraded))
 
         # Sec. 3.1: the initial guidance
-        guidance = self._in_patches(self.predictor, patch_size, lambda x: self.predictor(x), degraded)
+        guidance = self._in_patches(self.predictor, patch_size, self.predictor, degraded)
 
         # Eq. 1 backwards: the residual of the guidance, from noise
         if start > 0:
@@ -157,13 +157,14 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
     ) -> Tensor:
         """f_θ on one patch, its noise corrected so that the restored image stays within [-1,1]."""
         root_gamma = torch.full((len(noisy),), level, device=noisy.device)
-        noise = self.diffusion_model(noisy, degraded, guidance, root_gamma, scalars).float()
+        noise: Tensor = self.diffusion_model(noisy, degraded, guidance, root_gamma, scalars).float()
         noisy, guidance = noisy.float(), guidance.float()
         spread = (1 - level**2) ** 0.5
         residual = (noisy - spread * noise) / level
-        scale = self.config.residual_scale
+        scale = float(self.config.residual_scale)
         residual = residual.clamp(min=scale * (-1 - guidance), max=scale * (1 - guidance))
-        return (noisy - level * residual) / spread
+        corrected: Tensor = (noisy - level * residual) / spread
+        return corrected
 
     def _in_patches(
         self, network: Any, patch_size: int | None, function: Callable[..., Tensor], *images: Tensor

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ucdir.devices import choose_device
 from ucdir.errors import WeightsError
-from ucdir.images import Photo, check_writable, read, write
+from ucdir.images import Photo, check_writable, default_output, read, write
 from ucdir.images.photo import Pixels
 from ucdir.pipeline import Pipeline
 from ucdir.tasks import TASKS
@@ -69,11 +69,6 @@ def load(model: str | Path = "jpeg_restoration", device: str = "auto") -> Pipeli
             enable_progress_bar()
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(choose_device(device))  # type: ignore[no-any-return]
-
-
-def default_output(photo: Path, folder: Path | None = None) -> Path:
-    """`photo.restored.png`, beside the photograph or in a folder."""
-    return (folder or photo.parent) / f"{photo.stem}.restored.png"
 
 
 def restore(
@@ -138,10 +133,10 @@ def _restored_pixels(
             on_step(step + 1, steps)
         return tensors
 
-    images = pipeline(
+    (images,) = pipeline(
         to_signal(photo.pixels), steps, seed=seed, scalars=scalars, patch_size=patch_size, output_type="pt",
-        callback_on_step_end=report,
-    ).images  # fmt: skip
+        return_dict=False, callback_on_step_end=report,
+    )  # fmt: skip
     return from_signal(images, photo.pixels)
 
 

@@ -21,14 +21,20 @@ def test_it_is_normal_and_without_repetition():
     assert abs(float(noise.std()) - 1) < 0.005
     assert abs(float((noise.abs() < 1).float().mean()) - 0.6827) < 0.005
     cells = noise.reshape(3, 3, CELL, 3, CELL).permute(1, 3, 0, 2, 4).reshape(9, -1)
-    others = torch.cat([noise_by_place(s, i, CELL, CELL).reshape(1, -1) for s, i in ((1, 0), (0, 1), (2**63 - 1, 0))])
+    others = torch.cat(
+        [noise_by_place(s, i, CELL, CELL).reshape(1, -1) for s, i in ((1, 0), (0, 1), (2**63 - 1, 0))]
+    )
     correlation = np.corrcoef(torch.cat([cells, others]).numpy()) - np.eye(12)
     assert np.abs(correlation).max() < 0.02
 
 
 def test_neighbours_are_independent():
     noise = noise_by_place(3, 0, 2 * CELL, 2 * CELL)
-    for a, b in ((noise[..., 1:], noise[..., :-1]), (noise[..., 1:, :], noise[..., :-1, :]), (noise[:, 1:], noise[:, :-1])):
+    for a, b in (
+        (noise[..., 1:], noise[..., :-1]),
+        (noise[..., 1:, :], noise[..., :-1, :]),
+        (noise[:, 1:], noise[:, :-1]),
+    ):
         assert abs(float((a * b).mean())) < 0.01
 
 

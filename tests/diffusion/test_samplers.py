@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler
+from diffusers import (
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+)
 
 from ucdir.diffusion import samplers
 from ucdir.diffusion.noise_schedule import NoiseSchedule
@@ -21,9 +26,7 @@ def test_fifty_steps_are_uniform_over_all_of_t():
     scheduler.set_timesteps(50)
     # diffusers counts from 0: its step t is our step t + 1
     assert scheduler.timesteps.tolist() == list(range(1999, 0, -40))
-    np.testing.assert_allclose(
-        samplers.noise_levels(scheduler), SCHEDULE.levels()[2000:0:-40], rtol=1e-4
-    )
+    np.testing.assert_allclose(samplers.noise_levels(scheduler), SCHEDULE.levels()[2000:0:-40], rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", samplers.SAMPLERS)
@@ -65,7 +68,9 @@ def test_with_a_perfect_denoiser_every_sampler_finds_the_residual(name, eta, sta
     assert torch.allclose(perfect_sample(scheduler, residual, 8, eta), residual, atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", [DPMSolverMultistepScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler, DDPMScheduler])
+@pytest.mark.parametrize(
+    "kind", [DPMSolverMultistepScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler, DDPMScheduler]
+)
 def test_other_schedulers_of_diffusers_take_over_the_settings(kind):
     residual = torch.linspace(-1, 1, 60).reshape(1, 3, 4, 5)
     other = kind.from_config(samplers.make_scheduler("ddim", SCHEDULE).config)

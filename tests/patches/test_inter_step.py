@@ -46,7 +46,7 @@ def test_a_network_split_equals_the_network_whole(random_pipeline, size):
     image = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(1)) * 2 - 1
     level, known = torch.full((2,), 0.7), {"jpeg_quality": torch.tensor([10.0, 40.0])}
     networks = {
-        "predictor": lambda x: pipeline.predictor(x),
+        "predictor": pipeline.predictor,
         "diffusion_model": lambda x: pipeline.diffusion_model(x, x.flip(0), x, level, known),
     }
     for name, function in networks.items():
@@ -65,7 +65,9 @@ def test_control_too_little_overlap_shows(random_pipeline):
     network = random_pipeline().predictor
     image = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        whole = apply_in_patches(network, [image], patch_size=4000, receptive_field=network.receptive_field, multiple_of=4)
+        whole = apply_in_patches(
+            network, [image], patch_size=4000, receptive_field=network.receptive_field, multiple_of=4
+        )
         parts = apply_in_patches(network, [image], patch_size=24, receptive_field=4, multiple_of=4)
     assert (parts - whole).abs().max() > 1e-3
 
@@ -73,7 +75,9 @@ def test_control_too_little_overlap_shows(random_pipeline):
 def test_sizes_that_are_no_multiple_are_mirrored():
     image = torch.arange(12.0).reshape(1, 1, 3, 4)
     seen = []
-    result = apply_in_patches(lambda x: seen.append(x) or x, [image], patch_size=99, receptive_field=1, multiple_of=8)
+    result = apply_in_patches(
+        lambda x: seen.append(x) or x, [image], patch_size=99, receptive_field=1, multiple_of=8
+    )
     assert torch.equal(result, image)
     assert seen[0].shape == (1, 1, 8, 8)
     assert seen[0][0, 0, :, 0].tolist() == [0, 4, 8, 4, 0, 4, 8, 4]

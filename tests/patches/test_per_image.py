@@ -5,8 +5,6 @@ import torch
 from ucdir.patches import restore_per_image
 
 
-
-
 def test_it_restores_each_patch_and_keeps_each_pixel_once():
     image = torch.rand(1, 3, 50, 70)
     numbers = []

@@ -1,4 +1,4 @@
-"""Noise by place: ε at a pixel is a function of (seed, step, position), whatever the image, patch or batch around it."""
+"""Noise by place: ε at a pixel is a function of (seed, step, position), whatever is around it."""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ from torch import Tensor
 from ucdir.diffusion.noise_schedule import NoiseSchedule
 from ucdir.errors import ConfigError
 
-
 BAND = 512
 """Rows of an image that a scheduler is given at once, if it allows."""
 

@@ -11,6 +11,11 @@ from ucdir.errors import OutputError
 from ucdir.images.messages import shown
 
 
+def default_output(photo: Path, folder: Path | None = None) -> Path:
+    """`photo.restored.png`, beside the photograph or in a folder."""
+    return (folder or photo.parent) / f"{photo.stem}.restored.png"
+
+
 def put(pieces: Sequence[bytes | memoryview], path: Path, *, force: bool) -> None:
     """Writes pieces to a file beside `path`, waits until the disk has them, and only then gives it its name.
 
@@ -109,7 +114,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _exists(path: Path) -> OutputError:
-    return OutputError(f"{shown(path)} exists already; choose another name, or overwrite it with --force (in Python: force=True).")
+    return OutputError(
+        f"{shown(path)} exists already; choose another name, or overwrite it with --force (in Python: force=True)."
+    )
 
 
 def _sentence(error: OSError | ValueError, path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Per-image splitting (Fig. 6): each patch is restored by itself from first step to last - the baseline, with its seams.
+"""Per-image splitting (Fig. 6): each patch is restored by itself - the baseline, with its seams.
 
 Neighbouring patches draw different detail where they overlap, and no overlap makes them agree. It is here to be
 compared with `inter_step`.
@@ -35,7 +35,8 @@ def restore_per_image(
         [B,3,H,W].
     """
     result = torch.empty_like(degraded)
-    for number, patch in enumerate(split(*degraded.shape[-2:], patch_size, overlap, multiple_of)):
+    height, width = degraded.shape[-2:]
+    for number, patch in enumerate(split(height, width, patch_size, overlap, multiple_of)):
         restored = restore(degraded[..., patch.rows, patch.columns], number)
         result[..., patch.kept_rows, patch.kept_columns] = patch.kept(restored)
     return result

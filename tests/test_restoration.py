@@ -1,0 +1,146 @@
+"""The way of one photograph: what its file says is used and kept."""
+
+import numpy as np
+import pytest
+import torch
+
+from ucdir import restoration
+from ucdir.degradations import JpegCompression
+from ucdir.errors import DeviceError, ImageError, OutputError, WeightsError
+from ucdir.images import Metadata, Photo, read, write
+from ucdir.pipeline import Pipeline
+from ucdir.restoration import from_signal, load, restore, to_signal
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def pipeline(random_pipeline):
+    return random_pipeline()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_there_and_back(dtype, channels):
+    peak = np.iinfo(dtype).max
+    pixels = RNG.integers(0, peak, (5, 7, channels), dtype=dtype, endpoint=True)
+    pixels[0, 0], pixels[0, 1] = 0, peak
+    signal = to_signal(pixels)
+    assert signal.shape == (1, 3, 5, 7)
+    assert signal.min() == -1
+    assert signal.max() == 1
+    assert np.array_equal(from_signal(signal.clone(), pixels), pixels)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(1, 1), (3, 40), (21, 18)])
+def test_depth_grey_and_alpha_are_kept(pipeline, tmp_path, dtype, channels, size):
+    pixels = RNG.integers(0, np.iinfo(dtype).max, (*size, channels), dtype=dtype)
+    alpha = RNG.integers(0, np.iinfo(dtype).max, size, dtype=dtype)
+    write(Photo(pixels, alpha), tmp_path / "in.png")
+    done = restore(tmp_path / "in.png", pipeline=pipeline)
+    result = read(tmp_path / "in.restored.png")
+    assert done.output == tmp_path / "in.restored.png"
+    assert (done.height, done.width) == size
+    assert result.pixels.dtype == dtype
+    assert result.pixels.shape == pixels.shape
+    assert np.array_equal(result.alpha, alpha)
+    assert not np.array_equal(result.pixels, pixels)
+
+
+def test_the_pipeline_gets_what_the_file_tells(pipeline, tmp_path, monkeypatch):
+    clean = RNG.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    (tmp_path / "photo.jpg").write_bytes(JpegCompression(17).encode(clean))
+    done = restore(tmp_path / "photo.jpg", tmp_path / "a.png", pipeline=pipeline, seed=4, steps=2)
+    assert done.scalars == {"jpeg_quality": 17.0}
+    assert done.steps == 2
+    degraded = read(tmp_path / "photo.jpg").pixels
+    expected = pipeline(degraded, 2, seed=4, scalars={"jpeg_quality": 17}, output_type="pil").images[0]
+    assert np.array_equal(read(tmp_path / "a.png").pixels, np.asarray(expected))
+    told = restore(
+        tmp_path / "photo.jpg", tmp_path / "b.png", pipeline=pipeline, scalars={"jpeg_quality": 60.0}
+    )
+    assert told.scalars == {"jpeg_quality": 60.0}
+    write(Photo(degraded), tmp_path / "photo.png")
+    assert restore(tmp_path / "photo.png", pipeline=pipeline).scalars == {}
+
+
+def test_metadata_is_kept(pipeline, tmp_path):
+    exif = b"MM\x00*\x00\x00\x00\x08\x00\x01\x01\x0f\x00\x02\x00\x00\x00\x04Cam\x00\x00\x00\x00\x00"
+    write(Photo(np.zeros((8, 8, 3), np.uint8), metadata=Metadata(exif=exif)), tmp_path / "in.png")
+    restore(tmp_path / "in.png", tmp_path / "out.webp", pipeline=pipeline)
+    assert b"Cam" in read(tmp_path / "out.webp").metadata.exif
+
+
+def test_progress_is_told(pipeline, tmp_path):
+    write(Photo(np.zeros((8, 8, 3), np.uint8)), tmp_path / "in.png")
+    steps = []
+    restore(
+        tmp_path / "in.png", pipeline=pipeline, steps=3, on_step=lambda done, of: steps.append((done, of))
+    )
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_an_existing_output_is_kept_unless_forced(pipeline, tmp_path):
+    write(Photo(np.zeros((8, 8, 3), np.uint8)), tmp_path / "in.png")
+    (tmp_path / "out.png").write_bytes(b"precious")
+    with pytest.raises(OutputError, match="exists already.*--force"):
+        restore(tmp_path / "in.png", tmp_path / "out.png", pipeline=pipeline)
+    assert (tmp_path / "out.png").read_bytes() == b"precious"
+    restore(tmp_path / "in.png", tmp_path / "out.png", pipeline=pipeline, force=True)
+    assert read(tmp_path / "out.png").pixels.shape == (8, 8, 3)
+
+
+def test_alpha_that_the_output_cannot_hold_is_refused_before_the_work(pipeline, tmp_path, monkeypatch):
+    write(Photo(np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)), tmp_path / "in.png")
+    monkeypatch.setattr(Pipeline, "__call__", lambda *_, **__: pytest.fail("the work was begun"))
+    with pytest.raises(OutputError, match="transparency|alpha"):
+        restore(tmp_path / "in.png", tmp_path / "out.jpg", pipeline=pipeline)
+
+
+def test_a_full_disk_leaves_nothing(pipeline, tmp_path, monkeypatch):
+    import errno
+    import os
+
+    write(Photo(np.zeros((8, 8, 3), np.uint8)), tmp_path / "in.png")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="(?i)no space left|full"):
+        restore(tmp_path / "in.png", tmp_path / "out.png", pipeline=pipeline)
+    assert [p.name for p in tmp_path.iterdir()] == ["in.png"]
+
+
+def test_a_file_that_is_no_image(pipeline, tmp_path):
+    (tmp_path / "in.jpg").write_text("not an image")
+    with pytest.raises(ImageError, match=r"in\.jpg"):
+        restore(tmp_path / "in.jpg", pipeline=pipeline)
+    assert [p.name for p in tmp_path.iterdir()] == ["in.jpg"]
+
+
+def test_models_and_devices(model_folder, tmp_path, monkeypatch):
+    assert load(model_folder, "cpu").config.task == "jpeg_restoration"
+    with pytest.raises(WeightsError, match="'?nothing'?: no model has this name"):
+        load("nothing")
+    with pytest.raises(WeightsError, match="model_index"):
+        load(tmp_path)
+    for device in ("tpu", "cuda:99", "warp"):
+        with pytest.raises(DeviceError, match=f"'{device}' is not available; this machine has"):
+            load(model_folder, device)
+    assert load(model_folder, "auto").device.type in ("cpu", "cuda", "mps")
+    monkeypatch.setattr(restoration, "WEIGHTS", tmp_path / "absent")
+    assert restoration.models() == []
+
+
+def test_loading_is_silent(model_folder, capfd):
+    load(model_folder, "cpu")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there(model_folder):
+    with pytest.raises(DeviceError, match="this machine has .*cpu"):
+        load(model_folder, "cuda")
