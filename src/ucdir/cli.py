@@ -116,8 +116,8 @@ def _restore_one(
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task(photo.name, total=None)
         return restore_file(
-            photo, target, pipeline=pipeline, steps=steps, seed=seed, patch_size=patch_size, scalars=scalars, force=force,
-            on_step=lambda done, all_steps: progress.update(bar, completed=done, total=all_steps),
+            photo, target, pipeline=pipeline, steps=steps, seed=seed, patch_size=patch_size, scalars=scalars,
+            force=force, on_step=lambda done, all_steps: progress.update(bar, completed=done, total=all_steps),
         )  # fmt: skip
 
 

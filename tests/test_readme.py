@@ -1,0 +1,169 @@
+"""What the README and its sister pages say is so: their commands run, their links and files exist."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import ucdir
+from ucdir.images import read
+
+FIRST_RESULT = "examples/chelsea.restored.png"
+PAGES = ["README.md", "CONTRIBUTING.md", "PAPER.md", "CHANGELOG.md", "examples/README.md"]
+
+
+def blocks(root, language):
+    text = (root / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def install_commands(root):
+    """The README's two commands that set everything up, each as its parts: environment, installation, use."""
+    return [block.strip().split(" && ") for block in blocks(root, "bash") if "-m venv" in block]
+
+
+@pytest.fixture(scope="module")
+def place(root, tmp_path_factory):
+    """A copy of what a reader has after the installation, with this environment as `.venv`."""
+    folder = tmp_path_factory.mktemp("readme")
+    for name in ("examples", "configs"):
+        shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("*.restored.*"))
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
+def run(command, place):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command, cwd=place, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+# --------------------------------------------------------------------------------------------- installation
+
+
+def test_the_checks_run_the_test_command_of_the_readme(root):
+    _, tests = install_commands(root)
+    lines = (root / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    names = {'"': "", "${PYTHON:-python3}": "python3", "$venv": ".venv"}
+    for name, value in names.items():
+        lines = [line.replace(name, value) for line in lines]
+    positions = [lines.index(part) for part in tests]
+    assert positions == sorted(positions)
+    assert tests[-1] == ".venv/bin/python -m pytest"
+
+
+def test_both_commands_begin_alike(root):
+    first, tests = install_commands(root)
+    assert first[0] == tests[0] == "python3 -m venv .venv"
+    assert first[1] == ".venv/bin/pip install -c constraints.txt -e ."
+    assert tests[1] == ".venv/bin/pip install -c constraints.txt -e '.[dev]'"
+
+
+def test_the_checks_stop_at_the_first_failure(root):
+    script = root / ".ci" / "run"
+    assert "set -euo pipefail" in script.read_text(encoding="utf-8")
+    assert os.access(script, os.X_OK)
+
+
+# ------------------------------------------------------------------------------------------------------ use
+
+
+def test_the_first_command_restores_an_example(root, place):
+    said = run(["bash", "-c", install_commands(root)[0][-1]], place)
+    assert said.endswith(f"-> {FIRST_RESULT}\n")
+    before, after = read(place / "examples" / "chelsea.jpg"), read(place / FIRST_RESULT)
+    assert after.pixels.shape == before.pixels.shape
+    assert (after.pixels != before.pixels).any()
+
+
+def test_the_commands_of_use(root, place):
+    (block,) = [b for b in blocks(root, "bash") if "activate" in b]
+    activate, *commands = block.splitlines()
+    assert activate == ". .venv/bin/activate"  # this environment may be none that has such a file
+    run(["bash", "-e", "-c", "\n".join(commands)], place)
+    assert read(place / "examples" / "coffee.restored.png").format == "PNG"
+    assert read(place / "coffee.webp").format == "WebP"
+    assert sorted(p.name for p in (place / "restored").iterdir()) == [
+        "astronaut.restored.png", "chelsea.restored.png", "coffee.restored.png",
+    ]  # fmt: skip
+
+
+def test_the_snippets_run_one_after_another(root, place):
+    snippets = blocks(root, "python")
+    assert len(snippets) == 3
+    said = run([sys.executable, "-c", "\n".join(snippets)], place)
+    assert said.splitlines()[0].startswith("chelsea.png {'jpeg_quality': 10.0}")
+    assert "step 6, t = " in said
+    assert read(place / "chelsea.jpg").pixels.shape == read(place / "chelsea.png").pixels.shape
+
+
+def test_the_command_of_training_is_understood(root, place):
+    (block,) = [b for b in blocks(root, "bash") if "ucdir train" in b]
+    settings = yaml.safe_load(run(["bash", "-c", f"{block.strip()} --dry-run"], place))
+    assert settings["data"] == {"photos": "my_photos", "hold_out": 16, "crop": 64, "flip": True}
+    assert settings["training"]["compile"] is False
+    assert (settings["sampling"]["sampler"], settings["sampling"]["steps"]) == ("ddim", 4)
+
+
+def test_no_command_is_forgotten(root):
+    """Every block is run by a test above, or marked as not to be run by its language."""
+    text = (root / "README.md").read_text(encoding="utf-8")
+    languages = re.findall(r"^```(\w*)\n.*?^```$", text, re.MULTILINE | re.DOTALL)
+    assert [languages.count(name) for name in ("bash", "python")] == [4, 3]
+    assert set(languages) == {"bash", "python", "text", "bibtex"}
+
+
+def test_the_options_it_names_exist(root, place):
+    text = (root / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - {"--extra-index-url", "--quality"}
+    known = "".join(run([".venv/bin/ucdir", command, "--help"], place) for command in ("restore", "train"))
+    assert named <= set(re.findall(r"--[a-z][a-z-]+", known))
+
+
+# ------------------------------------------------------------------------------------------- pages and files
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(root, page):
+    text = (root / page).read_text(encoding="utf-8")
+    targets = [t for t in re.findall(r"\]\(([^)#]+)\)", text) if not t.startswith(("http://", "https://"))]
+    missing = [t for t in targets if not ((root / page).parent / t).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", ["PAPER.md", "CONTRIBUTING.md", "README.md"])
+def test_files_that_are_named_exist(root, page):
+    """`name/like_this.py` is a file of the package or of the repository; NAME stands for any."""
+    text = (root / page).read_text(encoding="utf-8")
+    named = {n for n in re.findall(r"`([\w/]+\.(?:py|yaml|toml))`", text) if "NAME" not in n}
+    assert named
+    missing = [n for n in named if not any((base / n).is_file() for base in (root, root / "src" / "ucdir"))]
+    assert not missing
+
+
+def test_the_examples_are_what_their_page_says(root):
+    page = (root / "examples" / "README.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+\.jpg)` \| (\d+x\d+) \|", page, re.MULTILINE))
+    files = [p for p in (root / "examples").iterdir() if p.suffix == ".jpg"]
+    assert {p.name for p in files} == set(rows)
+    for file in files:
+        photo = read(file)
+        assert photo.jpeg_quality == 10
+        assert f"{photo.pixels.shape[1]}x{photo.pixels.shape[0]}" == rows[file.name]
+
+
+def test_the_version_is_the_same_everywhere(root):
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
+    assert project["version"] == citation["version"] == ucdir.__version__
+    assert project["license"] == citation["license"] == "Apache-2.0"
