@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -163,6 +162,7 @@ def test_what_is_no_image(ucdir, photo, tmp_path, name, content):
         (["photo.jpg", "-o", "no/out.png"], ["no"]),
         (["photo.jpg", "--steps", "0"], ["num_inference_steps 0"]),
         (["photo.jpg", "--steps", "5000"], ["num_inference_steps 5000"]),
+        (["photo.jpg", "--steps", "801"], ["num_inference_steps 801 is more than the 800 steps"]),
         (["photo.jpg", "--seed", "-1"], ["seed -1"]),
         (["photo.jpg", "--patch-size", "8"], ["patch size of 8 pixels"]),
         (["photo.jpg", "--device", "tpu"], ["'tpu' is not available"]),
@@ -277,15 +277,20 @@ def test_the_program_itself_and_ctrl_c(photo, model_folder, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1
 
-    process = subprocess.Popen(
-        [*command, "--steps", "2000", "-o", str(tmp_path / "late.png")],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
+    # the same, telling when it has begun to sample
+    watched = (
+        "from ucdir import cli\nfrom ucdir.diffusion import samplers\nstart = samplers.start_sample\n"
+        "samplers.start_sample = lambda *a: (print('sampling', flush=True), start(*a))[1]\ncli.main()\n"
     )
-    time.sleep(4)
+    late = ["--steps", "800", "-o", str(tmp_path / "late.png")]
+    process = subprocess.Popen(
+        [sys.executable, "-c", watched, *command[3:], *late],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+    )  # fmt: skip
+    assert process.stdout.readline() == "sampling\n", process.stderr.read()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert out == ""
     assert "Traceback" not in err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["photo.jpg", "photo.restored.png"]

@@ -76,6 +76,8 @@ class DiffusionModelConfig(PredictorConfig):
     """Auxiliary scalars beside the noise level: names in `model.scalars.SCALARS`."""
     scalar_channels: Size = 128
     """Channels of the encoding of all scalars together."""
+    residual_deviation: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Standard deviation of the scaled residual, for `model.diffusion_model.precondition`; 0, the paper, is without."""
 
     @model_validator(mode="after")
     def _groups(self) -> DiffusionModelConfig:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput, SchedulerMixin
+from diffusers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 from torch import Tensor
 
 from ucdir.config import Config
@@ -129,6 +130,11 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
     ) -> Tensor:
         """Draw y - u_φ(x): [B,3,H,W] on the CPU."""
         scheduler = samplers.late_start(self.scheduler, start)
+        most = int(scheduler.config.num_train_timesteps)
+        if steps > most:
+            raise ConfigError(
+                f"num_inference_steps {steps} is more than the {most} steps below start {start}."
+            )
         scheduler.set_timesteps(steps)
         levels = samplers.noise_levels(scheduler)
         draw = partial(_noise, seeds, degraded.shape[-1])
@@ -209,6 +215,8 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
             WeightsError: the folder is not a pipeline of ucdir, or is damaged.
         """
         check_folder(Path(folder))
+        shown = is_progress_bar_enabled()
+        disable_progress_bar()  # loading takes no time
         try:
             pipeline = cast(
                 Pipeline,
@@ -221,6 +229,9 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
             raise WeightsError(
                 f"{folder}: its weights and its configuration do not fit ({reason:.200})."
             ) from error
+        finally:
+            if shown:
+                enable_progress_bar()
         for parameter in (*pipeline.predictor.parameters(), *pipeline.diffusion_model.parameters()):
             # a tensor mapped from a file may lie at any address, and at an odd one matrix products round differently
             parameter.data = parameter.data.clone(memory_format=torch.preserve_format)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 from torch import Tensor
 
 from ucdir.devices import choose_device
@@ -60,13 +59,7 @@ def load(model: str | Path = "jpeg_restoration", device: str = "auto") -> Pipeli
             f"{model}: no model has this name and there is no such folder; choose one of {', '.join(models())} or "
             "name the folder of your own model."
         )
-    shown = is_progress_bar_enabled()
-    disable_progress_bar()  # of the loading, which takes no time
-    try:
-        pipeline = Pipeline.from_pretrained(folder)
-    finally:
-        if shown:
-            enable_progress_bar()
+    pipeline = Pipeline.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(choose_device(device))  # type: ignore[no-any-return]
 

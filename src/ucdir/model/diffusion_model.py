@@ -35,8 +35,10 @@ class DiffusionModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
         spatial_guidance: str = "initial",  # a name in spatial_guidance.SPATIAL_GUIDANCE
         scalars: Sequence[str] = ("jpeg_quality",),  # names in scalars.SCALARS
         scalar_channels: int = 128,  # channels of the encoded scalars
+        residual_deviation: float = 0.0,  # of the scaled residual, see `precondition`; 0 is without
     ) -> None:
         super().__init__()
+        self.residual_deviation = residual_deviation
         self.scalar_names = tuple(scalars)
         self.scalar_encoder = ScalarEncoder(self.scalar_names, scalar_channels)
         self.choose_guidance = SPATIAL_GUIDANCE[spatial_guidance]
@@ -86,4 +88,32 @@ class DiffusionModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
         pyramid = guidance_pyramid(steering, self.unet.unshuffle, self.unet.levels)
         code = self.scalar_encoder(noise_level, scalars)
         noise: Tensor = self.unet(torch.cat([noisy, degraded], dim=1), [(image, code) for image in pyramid])
-        return noise
+        return precondition(noisy, noise, noise_level, self.residual_deviation)
+
+
+def precondition(noisy: Tensor, output: Tensor, noise_level: Tensor, deviation: float) -> Tensor:
+    """The predicted noise as its best linear guess from the noisy residual, plus what the network makes of it.
+
+    For a residual of variance s² the linear guess of ε that is best in the squared error is √(1-γ)/V·noisy with
+    V = γs² + 1-γ; what it leaves has variance γs²/V. So with F, the output of the network, of about unit variance:
+
+        ε = √(1-γ)/V · noisy - √(γs²/V) · F      (EDM's c_skip and c_out, written for ε)
+
+    A network need not then carry the noise through all its layers to give it back, and what it fails to carry is
+    not left in the picture as grain.
+
+    Args:
+        noisy: √γ·residual + √(1-γ)·ε, [B,3,H,W].
+        output: F, [B,3,H,W].
+        noise_level: √γ in [0,1], [B].
+        deviation: s; 0 is without all this, ε = F.
+
+    Returns:
+        ε, [B,3,H,W].
+    """
+    if deviation == 0:
+        return output
+    root_gamma = noise_level.float()[:, None, None, None]
+    signal, spread = (deviation * root_gamma) ** 2, (1 - root_gamma**2).clamp(min=0)
+    total = signal + spread
+    return (spread.sqrt() / total * noisy - (signal / total).sqrt() * output).to(output.dtype)
