@@ -3,12 +3,29 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, EulerDiscreteScheduler
+from diffusers import (
+    DDPMScheduler,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+)
 from PIL import Image
 
+from ucdir import pipeline as pipeline_module
 from ucdir.diffusion.noise import noise_by_place
-from ucdir.errors import ConfigError, WeightsError
+from ucdir.errors import ConfigError, DeviceError, WeightsError
+from ucdir.inputs import to_tensor
 from ucdir.pipeline import Pipeline
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Small networks are fastest on one thread; on a busy machine many times over."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +141,8 @@ def test_kinds_of_input_and_output_agree(pipeline):
     assert first[0].size == (20, 16)
     array = pipeline(pixels, output_type="np").images
     assert array.shape == (1, 16, 20, 3)
+    for same in (Image.fromarray(pixels), pixels / 255, pixels[None], [pixels], to_tensor(pixels)):
+        assert np.allclose(pipeline(same, output_type="np").images, array, atol=1e-5)
     assert np.array_equal((array[0] * 255).round().astype(np.uint8), np.asarray(first[0]))
     assert pipeline(pixels, return_dict=False)[0][0] == first[0]
     assert len(pipeline([pixels, pixels]).images) == 2
@@ -164,6 +183,27 @@ def test_callback_sees_and_changes_the_sample(pipeline):
     assert torch.allclose(none, run(pipeline, image, start=0), atol=1e-6)
 
 
+def test_what_a_callback_was_shown_stays_as_it_was(pipeline):
+    image, kept, copies = image_of(16, 16), [], []
+
+    def keep(pipe, step, timestep, tensors):
+        kept.append(tensors["sample"])
+        copies.append(tensors["sample"].clone())
+        return tensors
+
+    run(pipeline, image, eta=1.0, callback_on_step_end=keep)
+    assert all(torch.equal(a, b) for a, b in zip(kept, copies, strict=True))
+    assert not torch.equal(kept[0], kept[1])
+
+
+def test_the_callers_tensor_is_left_alone(pipeline):
+    image = image_of(16, 16)
+    before = image.clone()
+    for start in (0, 0.4):
+        run(pipeline, image, start=start).fill_(7)
+    assert torch.equal(image, before)
+
+
 def test_progress_bar(random_pipeline, capfd):
     pipeline = random_pipeline()
     pipeline.set_progress_bar_config(disable=False, desc="steps of it")
@@ -184,9 +224,105 @@ def test_another_scheduler_may_take_over(random_pipeline):
     assert pipeline.to("cpu") is pipeline
 
 
+@pytest.mark.parametrize("kind", [DDPMScheduler, EulerAncestralDiscreteScheduler])
+def test_schedulers_that_draw_their_own_noise_are_reproducible_too(random_pipeline, kind):
+    pipeline = random_pipeline()
+    pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
+    images = image_of(130, 20, batch=2)
+    together = run(pipeline, images, seed=3)
+    assert torch.equal(together, run(pipeline, images, seed=3))
+    assert torch.allclose(run(pipeline, images[1], seed=3), together[1:], atol=1e-5)
+    assert torch.allclose(run(pipeline, images, seed=3, patch_size=84), together, atol=1e-4)
+    assert (run(pipeline, images, seed=4) - together).abs().max() > 1e-2
+    before = torch.random.get_rng_state()
+    run(pipeline, images)
+    assert torch.equal(before, torch.random.get_rng_state()), "the global generator is left alone"
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm_solver++", "unipc"])
+def test_every_sampler_split_equals_whole(random_pipeline, sampler):
+    pipeline = random_pipeline(sampler=sampler, eta=1.0)
+    image = image_of(20, 120)
+    whole = run(pipeline, image)
+    assert (run(pipeline, image, patch_size=84) - whole).abs().max() <= 1e-4
+    assert whole.abs().max() <= 1
+
+
+def test_a_residual_beyond_all_bounds_cannot_leave_the_range(random_pipeline):
+    pipeline = random_pipeline()
+    with torch.no_grad():
+        pipeline.diffusion_model.unet.head.bias.fill_(1000.0)
+    residuals = []
+
+    def look(pipe, step, timestep, tensors):
+        residuals.append(tensors["sample"].abs().max())
+        return tensors
+
+    result = run(pipeline, image_of(16, 16), callback_on_step_end=look)
+    assert result.isfinite().all()
+    assert result.abs().max() <= 1
+    # 5 is the residual's scale: |y - u| <= 1 + |u|, and what noise is left grows with it
+    assert max(residuals) < 100, "control: 1000 would have shown"
+
+
+def test_a_full_device_is_told_in_one_sentence(random_pipeline, monkeypatch):
+    pipeline = random_pipeline()
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(pipeline.predictor, "forward", full)
+    with pytest.raises(
+        DeviceError, match=r"'cpu': .*patches of 100 pixels; choose .* down to \d+, or the device"
+    ):
+        run(pipeline, image_of(8, 8), patch_size=100)
+
+
+def test_large_images_and_large_batches_are_split(pipeline):
+    side = pipeline_module._automatic_patch_size
+    model = pipeline.predictor
+    assert side((1, 3, 1000, 1400), model) >= 1400, "one patch"
+    assert side((1, 3, 3000, 4000), model) == 1152
+    assert side((4, 3, 3000, 4000), model) == 576
+    assert 4 * side((4, 3, 1000, 1000), model) ** 2 <= 1_400_000, "control: four of 1 MP are no single patch"
+    assert side((10_000, 3, 100, 100), model) >= 3 * model.receptive_field
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({"default_steps": 0}, "num_inference_steps 0"),
+        ({"default_steps": 2.5}, "num_inference_steps 2.5"),
+        ({"start": 2.0}, "start 2.0"),
+        ({"eta": -0.5}, "eta -0.5"),
+        ({"residual_scale": 0.0}, "residual_scale 0.0"),
+        ({"residual_scale": float("nan")}, "residual_scale nan"),
+    ],
+)
+def test_a_pipeline_is_not_made_of_what_cannot_run(pipeline, options, words):
+    with pytest.raises(ConfigError, match=words):
+        Pipeline(pipeline.predictor, pipeline.diffusion_model, pipeline.scheduler, **options)
+
+
+def test_an_unknown_kind_of_output_is_refused_before_the_work(random_pipeline, monkeypatch):
+    pipeline = random_pipeline()
+    monkeypatch.setattr(pipeline.predictor, "forward", lambda *_: pytest.fail("the work was begun"))
+    with pytest.raises(ConfigError, match="'latent' is unknown"):
+        pipeline(image_of(8, 8), output_type="latent")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"num_inference_steps": 2.5}, "num_inference_steps 2.5"),
+        ({"num_inference_steps": "4"}, "num_inference_steps '4'"),
+        ({"num_inference_steps": True}, "num_inference_steps True"),
+        ({"start": float("nan")}, "start nan"),
+        ({"patch_size": 100.5}, "patch size of 100.5"),
+        ({"patch_size": 0}, "patch size of 0"),
+        ({"patch_size": -100}, "patch size of -100"),
+        ({"scalars": {"jpeg_quality": "high"}}, "jpeg_quality 'high' is no number"),
+        ({"scalars": {"jpeg_quality": None}}, "jpeg_quality None is no number"),
         ({"num_inference_steps": 0}, "num_inference_steps 0"),
         ({"num_inference_steps": 2001}, "num_inference_steps 2001"),
         ({"start": 1.5}, "start 1.5"),
@@ -216,6 +352,24 @@ def test_the_same_bits_after_saving_and_loading(pipeline, tmp_path):
     assert {k: loaded.config[k] for k in ("residual_scale", "start", "default_steps", "eta", "task")} == {
         "residual_scale": 5.0, "start": 0.4, "default_steps": 3, "eta": 0.0, "task": "jpeg_restoration",
     }  # fmt: skip
+
+
+def test_in_half_precision(model_folder):
+    assert Pipeline.from_pretrained(model_folder).predictor.dtype == torch.float32
+    loaded = Pipeline.from_pretrained(model_folder, dtype=torch.bfloat16)
+    loaded.set_progress_bar_config(disable=True)
+    assert loaded.diffusion_model.dtype == torch.bfloat16
+    assert run(loaded, image_of(16, 16)).dtype == torch.float32
+
+
+def test_loading_leaves_the_settings_of_diffusers_alone(model_folder, tmp_path):
+    from diffusers.utils import logging
+
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    Pipeline.from_pretrained(model_folder)
+    with pytest.raises(WeightsError):
+        Pipeline.from_pretrained(tmp_path)
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

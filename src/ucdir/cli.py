@@ -31,8 +31,13 @@ def main() -> None:
 
 
 def _fail(error: UcdirError) -> int:
-    typer.echo(f"ucdir: {error}", err=True)
+    _say(f"ucdir: {error}", err=True)
     return 2
+
+
+def _say(text: str, *, err: bool = False) -> None:
+    """Print one line; what a terminal cannot show or would obey, in a file's name perhaps, is escaped."""
+    typer.echo("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text), err=err)
 
 
 @app.command()
@@ -69,7 +74,7 @@ def restore(
     targets = [_target(photo, output, len(photos)) for photo in photos]
     _refuse_same_target(photos, targets)
     for photo, target in zip(photos, targets, strict=True):
-        if not photo.exists() or photo.is_dir():
+        if not os.path.isfile(photo):  # noqa: PTH113 (never an error, however odd the name)
             from ucdir.images import read
 
             read(photo)  # says what is wrong, before the model is loaded
@@ -88,9 +93,9 @@ def restore(
             failed = _fail(error)
             continue
         for note in done.notes:
-            typer.echo(f"note: {note}", err=True)
+            _say(f"note: {note}", err=True)
         known = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in done.scalars.items())
-        typer.echo(
+        _say(
             f"{photo}: {done.width}x{done.height}, {f'{known}, ' if known else ''}{done.steps} steps, "
             f"{done.seconds:.1f} s -> {done.output}"
         )
@@ -127,8 +132,9 @@ def _target(photo: Path, output: Path | None, count: int) -> Path:
 
     if output is None:
         return default_output(photo)
-    if output.is_dir() or count > 1 or str(output).endswith(("/", "\\")):
-        if not output.is_dir():
+    is_folder = os.path.isdir(output)  # noqa: PTH112 (never an error, however odd the name)
+    if is_folder or count > 1:
+        if not is_folder:
             raise OutputError(f"{output}: there is no such folder; create it first.")
         return default_output(photo, output)
     return output
@@ -198,7 +204,7 @@ def info() -> None:
     typer.echo(
         f"devices: {', '.join(available())} (auto: {available()[0]}, {torch.get_num_threads()} CPU threads)"
     )
-    typer.echo("models:")
+    typer.echo("models:" if models() else "models: none came with this package")
     for name in models():
         size_bytes = sum(f.stat().st_size for f in (WEIGHTS / name).rglob("*.safetensors"))
         typer.echo(f"  {name}  {size_bytes / 1e6:.1f} MB  {WEIGHTS / name}")

@@ -19,11 +19,11 @@ def to_tensor(image: Any) -> Tensor:
     """PIL images, arrays or tensors -> float32 [B,3,H,W] in [-1,1] on the CPU.
 
     Args:
-        image: PIL image; array uint8 in 0..255 or floating in [0,1], [H,W,3] or [B,H,W,3]; tensor floating in [-1,1],
-            [3,H,W] or [B,3,H,W]; or a list of one of these, all of one size.
+        image: PIL image of 8 bits a sample; array uint8 in 0..255 or floating in [0,1], [H,W,3] or [B,H,W,3]; tensor
+            floating in [-1,1], [3,H,W] or [B,3,H,W]; or a list of one of these, all of one size.
 
     Raises:
-        ConfigError: it is none of these, or the sizes differ.
+        ConfigError: it is none of these, its values are of another range, or the sizes differ.
     """
     if isinstance(image, (list, tuple)):
         if not image:
@@ -37,6 +37,10 @@ def to_tensor(image: Any) -> Tensor:
             )
         return torch.cat(tensors)
     if isinstance(image, Image.Image):
+        if image.mode.startswith(("I", "F")):  # converting them cuts off what is above 255
+            raise ConfigError(
+                f"image: a PIL image has 8 bits a sample, found mode {image.mode!r}; give an array in [0,1]."
+            )
         image = np.asarray(image.convert("RGB"))
     if isinstance(image, np.ndarray):
         image = _from_array(image)
@@ -49,18 +53,22 @@ def to_tensor(image: Any) -> Tensor:
     if image.ndim != 4 or image.shape[1] != 3 or image.numel() == 0:
         raise ConfigError(f"image: expected RGB of at least one pixel, found shape {list(image.shape)}.")
     tensor: Tensor = image.detach().to("cpu", torch.float32)
+    low, high = (float(value) for value in tensor.aminmax())
+    if not -2 <= low <= high <= 2:  # a little beyond [-1,1] is what resizing leaves; NaN is no number between
+        raise ConfigError(
+            f"image: values from {low:g} to {high:g} where [-1,1] is expected; a floating-point array is in [0,1], "
+            "a tensor in [-1,1]."
+        )
     return tensor
 
 
 def _from_array(array: np.ndarray[Any, Any]) -> Tensor:
     if array.ndim not in (3, 4) or array.shape[-1] != 3:
         raise ConfigError(f"image: an array is [H,W,3] or [B,H,W,3], found {list(array.shape)}.")
-    tensor = torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, -3)))
-    if array.dtype == np.uint8:
-        return tensor.float().div_(127.5).sub_(1)
-    if not np.issubdtype(array.dtype, np.floating):
+    if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
         raise ConfigError(f"image: an array is uint8 or floating point in [0,1], found {array.dtype}.")
-    return tensor.float().mul(2).sub_(1)
+    planes = torch.from_numpy(np.array(np.moveaxis(array, -1, -3), dtype=np.float32, order="C"))
+    return planes.div_(127.5 if array.dtype == np.uint8 else 0.5).sub_(1)
 
 
 def from_tensor(images: Tensor, output_type: str) -> Any:
@@ -83,9 +91,9 @@ def sample_seeds(
     One generator gives the images of a batch different seeds; `seed` gives each the noise that it has alone.
     """
     if generator is None:
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        if not is_whole(seed) or not 0 <= seed < 2**63:
             raise ConfigError(f"seed {seed!r} is not a whole number from 0 to 2^63 - 1.")
-        return [seed] * batch
+        return [int(seed)] * batch
     if isinstance(generator, torch.Generator):
         return [_draw(generator) for _ in range(batch)]
     if len(generator) != batch:
@@ -93,6 +101,11 @@ def sample_seeds(
             f"generator: found {len(generator)} generators for {batch} images; give one for each."
         )
     return [_draw(g) for g in generator]
+
+
+def is_whole(number: object) -> bool:
+    """Whether it is an integer of Python or numpy, and no truth value."""
+    return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
 
 
 def _draw(generator: torch.Generator) -> int:

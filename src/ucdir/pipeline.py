@@ -9,25 +9,26 @@ from typing import Any, cast
 
 import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput, SchedulerMixin
-from diffusers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
+from diffusers.utils import logging
 from torch import Tensor
 
 from ucdir.config import Config
 from ucdir.diffusion import samplers
-from ucdir.diffusion.noise import noise_by_place
+from ucdir.diffusion.noise import generator_by_step, noise_by_place
 from ucdir.diffusion.noise_schedule import NoiseSchedule
-from ucdir.errors import ConfigError, WeightsError
-from ucdir.inputs import from_tensor, sample_seeds, to_tensor
+from ucdir.diffusion.residual_loss import predicted_residual
+from ucdir.errors import ConfigError, DeviceError, WeightsError
+from ucdir.inputs import OUTPUT_TYPES, from_tensor, is_whole, sample_seeds, to_tensor
 from ucdir.limits import MAX_SAMPLING_STEPS
-from ucdir.model.checkpoint import check_folder
+from ucdir.model.checkpoint import check_folder, check_loaded
 from ucdir.model.diffusion_model import DiffusionModel
 from ucdir.model.initial_predictor import InitialPredictor
-from ucdir.patches import apply_in_patches
+from ucdir.patches import apply_in_patches, smallest_patch
 
 WHOLE_PIXELS = 1_400_000
 """Images of up to so many pixels are not split, unless a patch size is given."""
 PATCH_SIZE = 1152
-"""Side in pixels of the patches of larger images."""
+"""Side in pixels of the patches of larger images; smaller for a batch, whose images are evaluated together."""
 
 
 class Pipeline(DiffusionPipeline):  # type: ignore[misc]
@@ -50,6 +51,9 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
         task: str = "jpeg_restoration",  # a name in tasks.TASKS
     ) -> None:
         super().__init__()
+        _check(default_steps, start, eta)
+        if not 0 < residual_scale < float("inf"):
+            raise ConfigError(f"residual_scale {residual_scale} is not a positive number.")
         for network in (predictor, diffusion_model):
             network.eval().to(memory_format=torch.channels_last)
         self.register_modules(predictor=predictor, diffusion_model=diffusion_model, scheduler=scheduler)
@@ -96,7 +100,12 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
 
         Raises:
             ConfigError: an argument is out of range.
+            DeviceError: the device's memory does not hold a patch.
         """
+        if output_type not in OUTPUT_TYPES:  # told now rather than after the work
+            raise ConfigError(
+                f"output_type {output_type!r} is unknown; choose one of {', '.join(OUTPUT_TYPES)}."
+            )
         degraded = to_tensor(image)
         steps = self.config.default_steps if num_inference_steps is None else num_inference_steps
         start = self.config.start if start is None else start
@@ -146,10 +155,12 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
             noise = self._in_patches(self.diffusion_model, patch_size, evaluate, scaled, degraded, guidance)
             sample = samplers.step(
                 scheduler, noise, timestep, sample, eta=eta, draw=partial(draw, i + 1),
-                generator=torch.Generator().manual_seed(seeds[0] + i),
+                generator=[generator_by_step(seed, i + 1) for seed in seeds],
             )  # fmt: skip
+            del scaled, noise  # whole images: no longer there when the next ones are made
             if callback is not None:
-                sample = callback(self, i, int(timestep), {"sample": sample}).get("sample", sample)
+                changed = callback(self, i, int(timestep), {"sample": sample}).get("sample", sample)
+                sample = changed.clone()  # the next step overwrites it, and what a callback was shown stays
         return sample.div_(self.config.residual_scale)
 
     def _predicted_noise(
@@ -164,29 +175,32 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
         """f_θ on one patch, its noise corrected so that the restored image stays within [-1,1]."""
         root_gamma = torch.full((len(noisy),), level, device=noisy.device)
         noise: Tensor = self.diffusion_model(noisy, degraded, guidance, root_gamma, scalars).float()
-        noisy, guidance = noisy.float(), guidance.float()
-        spread = (1 - level**2) ** 0.5
-        residual = (noisy - spread * noise) / level
         scale = float(self.config.residual_scale)
-        residual = residual.clamp(min=scale * (-1 - guidance), max=scale * (1 - guidance))
-        corrected: Tensor = (noisy - level * residual) / spread
+        _, corrected = predicted_residual(noisy.float(), noise, guidance.float(), level, scale)
         return corrected
 
     def _in_patches(
         self, network: Any, patch_size: int | None, function: Callable[..., Tensor], *images: Tensor
     ) -> Tensor:
         """Evaluate a network on images that stay on the CPU, patch by patch on its own device: float32 [B,3,H,W]."""
-        device, dtype = self.device, network.dtype
+        device, dtype = self._execution_device, network.dtype
 
         def evaluate(*patches: Tensor) -> Tensor:
             return function(*(p.to(device, dtype) for p in patches)).float().cpu()
 
-        pixels = images[0].shape[0] * images[0].shape[2] * images[0].shape[3]
-        automatic = PATCH_SIZE if pixels > WHOLE_PIXELS else max(images[0].shape[2:]) + network.multiple_of
-        return apply_in_patches(
-            evaluate, images, patch_size=automatic if patch_size is None else patch_size,
-            receptive_field=network.receptive_field, multiple_of=network.multiple_of,
-        )  # fmt: skip
+        if patch_size is None:
+            patch_size = _automatic_patch_size(images[0].shape, network)
+        try:
+            return apply_in_patches(
+                evaluate, images, patch_size=patch_size,
+                receptive_field=network.receptive_field, multiple_of=network.multiple_of,
+            )  # fmt: skip
+        except torch.OutOfMemoryError as error:
+            smallest = smallest_patch(network.receptive_field, network.multiple_of)
+            raise DeviceError(
+                f"device {str(device)!r}: its memory does not hold patches of {patch_size} pixels; choose a smaller "
+                f"patch size, down to {smallest}, or the device cpu."
+            ) from error
 
     def _known_scalars(self, scalars: Mapping[str, Any], batch: int) -> dict[str, Tensor]:
         names = self.diffusion_model.scalar_names
@@ -197,7 +211,12 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
             )
         known = {}
         for name, value in scalars.items():
-            numbers = torch.as_tensor(value, dtype=torch.float32, device=self.device).reshape(-1)
+            try:
+                numbers = torch.as_tensor(value, dtype=torch.float32, device=self._execution_device).reshape(
+                    -1
+                )
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise ConfigError(f"scalars: {name} {value!r:.80} is no number.") from error
             if len(numbers) not in (1, batch):
                 raise ConfigError(
                     f"scalars: {name} has {len(numbers)} values for {batch} images; give one or {batch}."
@@ -207,16 +226,22 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, dtype: torch.dtype = torch.float32, **options: Any
+        cls, folder: str | Path, dtype: torch.dtype | None = None, **options: Any
     ) -> Pipeline:
         """Load a folder that `save_pretrained` wrote: safetensors only, nothing from the network.
+
+        Args:
+            folder: as `save_pretrained` laid it out.
+            dtype: of the networks; float32 by default.
+            options: what diffusers takes besides.
 
         Raises:
             WeightsError: the folder is not a pipeline of ucdir, or is damaged.
         """
         check_folder(Path(folder))
-        shown = is_progress_bar_enabled()
-        disable_progress_bar()  # loading takes no time
+        shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+        logging.disable_progress_bar()  # loading takes no time
+        logging.set_verbosity_error()  # what does not fit is an error here
         try:
             pipeline = cast(
                 Pipeline,
@@ -224,14 +249,16 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
                     str(folder), dtype=dtype, use_safetensors=True, local_files_only=True, **options
                 ),
             )
-        except (OSError, ValueError, TypeError, RuntimeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, RuntimeError, LookupError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise WeightsError(
                 f"{folder}: its weights and its configuration do not fit ({reason:.200})."
             ) from error
         finally:
+            logging.set_verbosity(verbosity)
             if shown:
-                enable_progress_bar()
+                logging.enable_progress_bar()
+        check_loaded(Path(folder), predictor=pipeline.predictor, diffusion_model=pipeline.diffusion_model)
         for parameter in (*pipeline.predictor.parameters(), *pipeline.diffusion_model.parameters()):
             # a tensor mapped from a file may lie at any address, and at an odd one matrix products round differently
             parameter.data = parameter.data.clone(memory_format=torch.preserve_format)
@@ -248,12 +275,22 @@ def build_pipeline(config: Config, predictor: InitialPredictor, diffusion_model:
 
 
 def _check(steps: int, start: float, eta: float) -> None:
-    if not 1 <= steps <= MAX_SAMPLING_STEPS:
-        raise ConfigError(f"num_inference_steps {steps} is not between 1 and {MAX_SAMPLING_STEPS}.")
+    if not is_whole(steps) or not 1 <= steps <= MAX_SAMPLING_STEPS:
+        raise ConfigError(
+            f"num_inference_steps {steps!r} is not a whole number from 1 to {MAX_SAMPLING_STEPS}."
+        )
     if not 0 <= start <= 1:
         raise ConfigError(f"start {start} is not a fraction of T; choose 0 to 1.")
     if not 0 <= eta <= 1:
         raise ConfigError(f"eta {eta} is not a share of the noise; choose 0 to 1.")
+
+
+def _automatic_patch_size(shape: torch.Size, network: Any) -> int:
+    """Such that no evaluation is of more than about `WHOLE_PIXELS`, a batch [B,C,H,W] taken together."""
+    batch, _, height, width = shape
+    if batch * height * width <= WHOLE_PIXELS:
+        return max(height, width) + int(network.multiple_of)
+    return max(int(PATCH_SIZE / batch**0.5), smallest_patch(network.receptive_field, network.multiple_of))
 
 
 def _noise(seeds: Sequence[int], width: int, step: int, top: int, bottom: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from torch import Tensor
 from ucdir.devices import choose_device
 from ucdir.errors import WeightsError
 from ucdir.images import Photo, check_writable, default_output, read, write
+from ucdir.images.messages import shown
 from ucdir.images.photo import Pixels
 from ucdir.pipeline import Pipeline
 from ucdir.tasks import TASKS
@@ -54,10 +56,13 @@ def load(model: str | Path = "jpeg_restoration", device: str = "auto") -> Pipeli
         DeviceError: the device is not there.
     """
     folder = WEIGHTS / str(model) if str(model) in models() else Path(model)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 (never an error, however odd the name)
+        known = (
+            f"choose one of {', '.join(models())} or name" if models() else "none came with the package; name"
+        )
         raise WeightsError(
-            f"{model}: no model has this name and there is no such folder; choose one of {', '.join(models())} or "
-            "name the folder of your own model."
+            f"{shown(Path(model))}: no model has this name and there is no such folder; {known} the folder of your own "
+            "model."
         )
     pipeline = Pipeline.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)

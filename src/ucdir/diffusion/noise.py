@@ -38,6 +38,12 @@ def noise_by_place(seed: int, step: int, height: int, width: int, *, top: int = 
     return torch.from_numpy(noise)
 
 
+def generator_by_step(seed: int, step: int) -> torch.Generator:
+    """A generator on the CPU keyed by (seed, step), for schedulers that draw their noise themselves."""
+    (state,) = np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state))
+
+
 def _cell(seed: int, step: int, row: int, column: int) -> np.typing.NDArray[np.float32]:
     place = np.random.SeedSequence((seed, step, row, column))
     return np.random.Generator(np.random.Philox(place)).standard_normal((3, CELL, CELL), dtype=np.float32)

@@ -52,3 +52,24 @@ def residual_loss(
     noisy = root_gamma * residual + torch.sqrt(1 - root_gamma**2) * noise
     predicted = diffusion_model(noisy, degraded, guidance, noise_level, scalars)
     return {"noise": LOSSES[loss](predicted.float(), noise), "predictor": predictor_loss}
+
+
+def predicted_residual(
+    noisy: Tensor, noise: Tensor, guidance: Tensor, noise_level: float, residual_scale: float
+) -> tuple[Tensor, Tensor]:
+    """Eq. 1 solved for the residual, kept where the restored image lies within [-1,1].
+
+    Args:
+        noisy: √γ·residual + √(1-γ)·ε, [B,3,H,W].
+        noise: the predicted ε, [B,3,H,W].
+        guidance: u_φ(x), [B,3,H,W].
+        noise_level: √γ in (0,1).
+        residual_scale: the residual was multiplied by it.
+
+    Returns:
+        the predicted residual, still scaled, and the noise that goes with it; each [B,3,H,W].
+    """
+    spread = (1 - noise_level**2) ** 0.5
+    residual = (noisy - spread * noise) / noise_level
+    residual = residual.clamp(min=residual_scale * (-1 - guidance), max=residual_scale * (1 - guidance))
+    return residual, (noisy - noise_level * residual) / spread

@@ -10,14 +10,23 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, SchedulerMixin, UniPCMultistepScheduler
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    SchedulerMixin,
+    UniPCMultistepScheduler,
+)
 from torch import Tensor
 
 from ucdir.diffusion.noise_schedule import NoiseSchedule
 from ucdir.errors import ConfigError
 
 BAND = 512
-"""Rows of an image that a scheduler is given at once, if it allows."""
+"""Rows of an image that a scheduler is given at once, if it is one of `MEMORYLESS`."""
+
+MEMORYLESS = (DDIMScheduler, DDPMScheduler)
+"""Schedulers whose step looks at nothing but its arguments."""
 
 
 def _ddim(schedule: NoiseSchedule) -> SchedulerMixin:
@@ -67,10 +76,19 @@ def make_scheduler(name: str, schedule: NoiseSchedule) -> SchedulerMixin:
 
 
 def late_start(scheduler: SchedulerMixin, start: float) -> SchedulerMixin:
-    """The scheduler cut to its first `start`·T steps; see `NoiseSchedule.late_start`."""
+    """The scheduler cut to its first `start`·T steps; see `NoiseSchedule.late_start`.
+
+    Raises:
+        ConfigError: its noise schedule is not linear, so that it cannot be cut.
+    """
     config = scheduler.config
-    if start == 1 or config.get("beta_schedule") != "linear":
+    if start == 1:
         return type(scheduler).from_config(config)
+    if config.get("beta_schedule") != "linear" or config.get("trained_betas") is not None:
+        raise ConfigError(
+            f"start {start}: only a scheduler of linear β can start late, and this {type(scheduler).__name__} has "
+            f"{config.get('beta_schedule')!r}; choose start 1, or make it with from_config(pipe.scheduler.config)."
+        )
     full = NoiseSchedule(config["num_train_timesteps"], config["beta_start"], config["beta_end"])
     cut = full.late_start(start)
     return type(scheduler).from_config(
@@ -102,7 +120,7 @@ def step(
     *,
     eta: float,  # share of the ancestral noise
     draw: Callable[[int, int], Tensor],  # the noise to add to rows from … to, [B,3,rows,W]
-    generator: torch.Generator,  # for schedulers that take noise in no other way
+    generator: list[torch.Generator] | None,  # one an image, for schedulers that take noise in no other way
 ) -> Tensor:
     """One step of any scheduler, handing it what it knows of: eta, noise by place, or a generator."""
     known = inspect.signature(scheduler.step).parameters
@@ -127,7 +145,7 @@ def step(
         return previous
 
     height = sample.shape[-2]
-    if hasattr(scheduler, "step_index"):  # it remembers earlier steps: the image has to come whole
+    if not isinstance(scheduler, MEMORYLESS):  # it remembers earlier steps: the image has to come whole
         return rows(0, height)
     # a step makes several copies of what it is given, so large images are given a band at a time
     for top in range(0, height, BAND):

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ucdir.errors import WeightsError
+from ucdir.config import parse_config
+from ucdir.errors import ConfigError, WeightsError
 from ucdir.limits import MAX_CHECKPOINT_BYTES, MAX_CONFIG_BYTES, MAX_SAFETENSORS_HEADER_BYTES
+
+if TYPE_CHECKING:
+    from torch import nn
 
 NETWORKS = {
     "predictor": ["ucdir.model.initial_predictor", "InitialPredictor"],
@@ -32,19 +36,60 @@ def check_folder(folder: Path) -> None:
         raise WeightsError(
             f"{folder}: is not a model of ucdir (model_index.json names {index.get('_class_name')!r})."
         )
+    model = {}
     for name, expected in NETWORKS.items():
         if index.get(name) != expected:
             raise WeightsError(
                 f"{folder}: model_index.json names {index.get(name)!r} as {name}, expected {expected[1]}."
             )
-        _json(folder / name / "config.json")
-        _check_weights(folder / name / WEIGHTS_FILE)
-    scheduler = index.get("scheduler")
-    if not isinstance(scheduler, list) or len(scheduler) != 2 or scheduler[0] != "diffusers":
-        raise WeightsError(
-            f"{folder}: model_index.json names {scheduler!r} as scheduler, expected one of diffusers."
-        )
-    _json(folder / "scheduler" / "scheduler_config.json")
+        model[name] = _json(folder / name / "config.json")
+        _header(folder / name / WEIGHTS_FILE)
+    match index.get("scheduler"):
+        case ["diffusers", str(scheduler)] if scheduler.endswith("Scheduler"):
+            pass
+        case other:
+            raise WeightsError(
+                f"{folder}: model_index.json names {other!r} as scheduler, expected one of diffusers."
+            )
+    _check_settings(folder, index, model, _json(folder / "scheduler" / "scheduler_config.json"))
+
+
+def check_loaded(folder: Path, **networks: nn.Module) -> None:
+    """Refuse weights that leave a parameter at its random start, are left over, or are no numbers.
+
+    Raises:
+        WeightsError: naming the file and what is wrong with it.
+    """
+    for name, network in networks.items():
+        path = folder / name / WEIGHTS_FILE
+        state = network.state_dict()
+        odd = sorted(state.keys() ^ (_header(path).keys() - {"__metadata__"}))
+        if odd:
+            raise WeightsError(
+                f"{path}: its weights and config.json do not fit ({len(odd)} differ, the first is {odd[0]!r:.80}); "
+                "copy the model's folder again."
+            )
+        broken = [key for key, value in state.items() if not value.isfinite().all()]
+        if broken:
+            raise WeightsError(f"{path}: {broken[0]} holds values that are no numbers; copy it again.")
+
+
+def _check_settings(
+    folder: Path, index: dict[str, Any], model: dict[str, dict[str, Any]], scheduler: dict[str, Any]
+) -> None:
+    """Sizes, names and ranges are those of a configuration, so nothing absurd is built."""
+    renamed = {"num_train_timesteps": "timesteps", "beta_start": "beta_start", "beta_end": "beta_end"}
+    settings: dict[str, Any] = {
+        "model": {n: {k: v for k, v in c.items() if not k.startswith("_")} for n, c in model.items()},
+        "diffusion": {new: scheduler[old] for old, new in renamed.items() if old in scheduler},
+        "data": {"photos": "."},
+    }
+    if "task" in index:
+        settings["task"] = index["task"]
+    try:
+        parse_config(settings, str(folder))
+    except ConfigError as error:
+        raise WeightsError(f"{str(error).removesuffix('.')}; copy the model's folder again.") from None
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -61,8 +106,8 @@ def _json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _check_weights(path: Path) -> None:
-    """The frame of a safetensors file: header within its limit, data exactly as long as the header says."""
+def _header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file, which is within its limit and tells the file's length."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -70,7 +115,7 @@ def _check_weights(path: Path) -> None:
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else -1
             if not 0 <= length <= min(size - 8, MAX_SAFETENSORS_HEADER_BYTES) or size > MAX_CHECKPOINT_BYTES:
                 raise WeightsError(f"{path}: is not a safetensors file, or is cut short; copy it again.")
-            header = json.loads(file.read(length))
+            header: dict[str, Any] = json.loads(file.read(length))
         end = max(int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__")
     except FileNotFoundError:
         raise WeightsError(f"{path}: is missing; the model's folder is incomplete, copy it again.") from None
@@ -80,3 +125,4 @@ def _check_weights(path: Path) -> None:
         raise WeightsError(
             f"{path}: {size} bytes, expected {8 + length + end}; it is cut short, copy it again."
         )
+    return header

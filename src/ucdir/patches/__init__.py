@@ -1,6 +1,6 @@
 """High resolution (Sec. 3.3): inter-step patch-splitting, and the per-image splitting it is compared with."""
 
-from ucdir.patches.inter_step import apply_in_patches
+from ucdir.patches.inter_step import apply_in_patches, smallest_patch
 from ucdir.patches.per_image import restore_per_image
 
-__all__ = ["apply_in_patches", "restore_per_image"]
+__all__ = ["apply_in_patches", "restore_per_image", "smallest_patch"]

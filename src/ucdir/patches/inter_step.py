@@ -100,7 +100,7 @@ def apply_in_patches(
     height, width = images[0].shape[-2:]
     full_height, full_width = round_up(height, multiple_of), round_up(width, multiple_of)
     smallest = smallest_patch(receptive_field, multiple_of)
-    if patch_size < min(smallest, max(full_height, full_width)):
+    if not isinstance(patch_size, int) or patch_size < min(smallest, max(full_height, full_width)):
         raise ConfigError(
             f"a patch size of {patch_size} pixels is too small for this model, which looks {receptive_field} pixels "
             f"around each pixel: choose {smallest} or more."

@@ -11,7 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ucdir.patches.inter_step import split
+from ucdir.errors import ConfigError
+from ucdir.patches.inter_step import round_up, split
 
 
 def restore_per_image(
@@ -28,12 +29,21 @@ def restore_per_image(
         restore: (patch [B,3,h,w] in [-1,1], number of the patch) -> restored patch; draw other noise for each number.
         degraded: [B,3,H,W] in [-1,1].
         patch_size: longest side of a patch in pixels, overlaps included; more than twice the overlap.
-        overlap: pixels dropped at each inner border.
+        overlap: pixels dropped at each inner border; the next multiple of `multiple_of` is taken.
         multiple_of: patches begin on multiples of it.
 
     Returns:
         [B,3,H,W].
+
+    Raises:
+        ConfigError: nothing of a patch would be left without its overlaps.
     """
+    overlap = round_up(overlap, multiple_of)
+    if patch_size < 2 * overlap + multiple_of:
+        raise ConfigError(
+            f"a patch size of {patch_size} pixels is too small for overlaps of {overlap}: choose "
+            f"{2 * overlap + multiple_of} or more."
+        )
     result = torch.empty_like(degraded)
     height, width = degraded.shape[-2:]
     for number, patch in enumerate(split(height, width, patch_size, overlap, multiple_of)):
