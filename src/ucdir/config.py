@@ -193,6 +193,10 @@ class TrainingConfig(Section):
 
     initial: Path | None = None
     """Folder of a model whose weights training starts from; by default from fresh ones."""
+    objective: str = "noise"
+    """A name in `training.objectives.OBJECTIVES`: `noise` is Eq. 1, `few_steps` trains the sampler itself."""
+    perceptual_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of LPIPS in the objective `few_steps`; 0 is without."""
     steps: Positive = 500_000
     """Optimizer steps in all."""
     batch_size: Positive = 32

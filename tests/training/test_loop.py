@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ucdir.errors import ConfigError, DataError, OutputError, UcdirError, WeightsError
-from ucdir.training import loop, progress
+from ucdir.training import loop, objectives, progress
 from ucdir.training.checks import check_settings
 from ucdir.training.loop import learning_rate, train
 from ucdir.training.progress import Progress
@@ -86,7 +86,7 @@ def test_a_longer_training_goes_on_from_a_shorter_one(tiny, tmp_path, unbroken):
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_it(tiny, tmp_path, monkeypatch, *, when, kept, bad):
     calls = 0
-    true_loss = loop.residual_loss
+    true_loss = objectives.residual_loss
 
     def broken_loss(*arguments, **keywords):
         nonlocal calls
@@ -94,7 +94,7 @@ def test_a_loss_that_is_no_number_stops_it(tiny, tmp_path, monkeypatch, *, when,
         losses = true_loss(*arguments, **keywords)
         return {**losses, "noise": losses["noise"] * bad} if calls == when else losses
 
-    monkeypatch.setattr(loop, "residual_loss", broken_loss)
+    monkeypatch.setattr(objectives, "residual_loss", broken_loss)
     with pytest.raises(UcdirError, match=rf"of step {when} is (nan|inf)"):
         train(tiny(checkpoint_every=2), tmp_path)
     assert read_metadata(tmp_path / "checkpoint.safetensors").step == kept

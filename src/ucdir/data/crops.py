@@ -35,8 +35,8 @@ def to_unit(pixels: NDArray[np.uint8]) -> Tensor:
 class Crops(Dataset[dict[str, Tensor]]):
     """Item n is place n % batch_size of step n // batch_size, the same in every run and on every machine.
 
-    An item holds `clean` and `degraded` [3,h,w] in [-1,1], `noise` ε [3,h,w], `noise_level` √γ [], and one
-    entry `scalar.<name>` [] for each auxiliary scalar.
+    An item holds `clean` and `degraded` [3,h,w] in [-1,1], `noise` ε [3,h,w], `noise_level` √γ [], `step` n
+    (whole number) [], and one entry `scalar.<name>` [] for each auxiliary scalar.
     """
 
     photos: PhotoStore
@@ -57,6 +57,7 @@ class Crops(Dataset[dict[str, Tensor]]):
             "degraded": to_unit(degraded),
             "noise": torch.from_numpy(rng.standard_normal((3, *clean.shape[:2]), dtype=np.float32)),
             "noise_level": torch.tensor(self._noise_level(rng, place), dtype=torch.float32),
+            "step": torch.tensor(step),
             **{f"scalar.{name}": torch.tensor(value, dtype=torch.float32) for name, value in scalars.items()},
         }
 

@@ -110,17 +110,24 @@ class Lpips(nn.Module):
         pairs = zip(torch.split(restored, 1), torch.split(truth, 1), strict=True)
         # half precision changes the third digit, so a surrounding autocast is switched off
         with torch.autocast(truth.device.type, enabled=False):
-            return torch.stack([self._distance(torch.cat(pair)) for pair in pairs])
+            return torch.cat([self._distances(*pair) for pair in pairs])
 
-    def _distance(self, pair: Tensor) -> Tensor:
-        """The distance of the two images of [2,3,H,W], a scalar."""
-        standardised = (pair.to(self.mean.dtype) - self.mean) / self.deviation
-        distance = self.mean.new_zeros(())
+    def together(self, restored: Tensor, truth: Tensor) -> Tensor:
+        """As `forward`, the whole batch at once: for the small crops of a training."""
+        restored, truth = checked_pair("LPIPS", restored, truth, MIN_SIDE)
+        with torch.autocast(truth.device.type, enabled=False):
+            return self._distances(restored, truth)
+
+    def _distances(self, restored: Tensor, truth: Tensor) -> Tensor:
+        both = torch.cat([restored, truth])
+        standardised = (both.to(self.mean.dtype) - self.mean) / self.deviation
+        distances = self.mean.new_zeros(len(truth))
         for head, feature in zip(self.heads, self.trunk(standardised), strict=True):
             # vector_norm and not sqrt(sum): its gradient where no channel responds is 0 and not NaN
             unit = feature / (torch.linalg.vector_norm(feature, dim=1, keepdim=True) + 1e-10)
-            distance = distance + head((unit[:1] - unit[1:]).square()).mean()
-        return distance
+            a, b = unit.chunk(2)
+            distances = distances + head((a - b).square()).mean(dim=(1, 2, 3))
+        return distances
 
 
 def _trunk_file(trunk: str | os.PathLike[str] | None) -> Path:

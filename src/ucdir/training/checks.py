@@ -9,8 +9,10 @@ from ucdir.config import Config
 from ucdir.diffusion.residual_loss import LOSSES, PREDICTOR_TRAINING
 from ucdir.diffusion.samplers import SAMPLERS
 from ucdir.errors import ConfigError
+from ucdir.metrics.lpips import MIN_SIDE
 from ucdir.model.framework import model_problems
 from ucdir.tasks import TASKS
+from ucdir.training.objectives import OBJECTIVES, SHIFT
 
 
 def check_settings(config: Config, processes: int) -> None:
@@ -23,6 +25,7 @@ def check_settings(config: Config, processes: int) -> None:
         ("diffusion.loss", config.diffusion.loss, LOSSES),
         ("diffusion.predictor_training", config.diffusion.predictor_training, PREDICTOR_TRAINING),
         ("sampling.sampler", config.sampling.sampler, SAMPLERS),
+        ("training.objective", config.training.objective, OBJECTIVES),
     ]
     problems = model_problems(config.model) + [
         f"{key} {name!r} is unknown; choose one of {', '.join(known)}"
@@ -40,8 +43,31 @@ def check_settings(config: Config, processes: int) -> None:
         problems.append(
             f"data.crop {config.data.crop} is not a multiple of the model's coarsest pixel, {grid}"
         )
+    if config.training.objective == "few_steps":
+        problems += _few_steps_problems(config)
     batch = config.training.batch_size
     if batch % processes:
         problems.append(f"training.batch_size {batch} is not a multiple of the {processes} processes")
     if problems:
         raise ConfigError("; ".join(problems) + ".")
+
+
+def _few_steps_problems(config: Config) -> list[str]:
+    training, sampling, problems = config.training, config.sampling, []
+    if training.initial is None:
+        problems.append(
+            "training.objective few_steps goes on from a trained model: name it in training.initial"
+        )
+    if sampling.eta:
+        problems.append(
+            f"training.objective few_steps is deterministic: set sampling.eta {sampling.eta:g} to 0"
+        )
+    below = max(1, round(sampling.start * config.diffusion.timesteps))
+    if sampling.steps > below:
+        problems.append(
+            f"sampling.steps {sampling.steps} is more than the {below} steps below sampling.start"
+        )
+    smallest = MIN_SIDE + SHIFT
+    if training.perceptual_weight and config.data.crop < smallest:
+        problems.append(f"data.crop {config.data.crop} is too small for LPIPS, which needs {smallest}")
+    return problems

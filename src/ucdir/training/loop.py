@@ -19,13 +19,13 @@ from torch.utils.data import DataLoader
 from ucdir.config import Config, TrainingConfig
 from ucdir.data.crops import Batches, Crops
 from ucdir.data.photos import PhotoStore, open_photos
-from ucdir.diffusion.residual_loss import residual_loss
 from ucdir.errors import ConfigError, DeviceError, OutputError
 from ucdir.model.framework import build
 from ucdir.tasks import TASKS
 from ucdir.training.averaging import WeightAverage
 from ucdir.training.checks import check_settings
 from ucdir.training.initial import start_from
+from ucdir.training.objectives import OBJECTIVES, Objective
 from ucdir.training.progress import Progress
 from ucdir.training.samples import draw_samples, held_out_samples
 from ucdir.training.state import FILE_NAME, check_same_experiment, load_state, read_metadata, save_state
@@ -35,22 +35,20 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingModel(nn.Module):
-    """Both networks and Eq. 1 as one module: a batch goes in, losses come out."""
+    """Both networks and the objective as one module: a batch goes in, losses come out."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.predictor, self.diffusion_model = build(config.model)
-        self.settings = config.diffusion
+
+    def prepare(self, objective: Objective) -> None:
+        """Train by this objective."""
+        self.objective = objective
+        self.predictor.requires_grad_(objective.trains_predictor)
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A batch of `data.crops.Crops` -> losses by name (see `diffusion.residual_loss`)."""
-        scalars = {k.removeprefix("scalar."): v for k, v in batch.items() if k.startswith("scalar.")}
-        return residual_loss(
-            self.predictor, self.diffusion_model,
-            batch["clean"], batch["degraded"], batch["noise"], batch["noise_level"], scalars,
-            residual_scale=self.settings.residual_scale, loss=self.settings.loss,
-            predictor_training=self.settings.predictor_training,
-        )  # fmt: skip
+        """A batch of `data.crops.Crops` -> losses by name."""
+        return self.objective(self.predictor, self.diffusion_model, batch)
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
@@ -59,6 +57,18 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     remaining = config.steps - step
     fall = min(1.0, remaining / (config.decay_steps + 1)) if config.decay_steps else 1.0
     return config.learning_rate * warm * fall
+
+
+def _new_model(config: Config, device: torch.device) -> TrainingModel:
+    model = TrainingModel(config)
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.prepare(OBJECTIVES[config.training.objective](config, device))
+    return model
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
 def train(config: Config, output: Path) -> Path:
@@ -86,7 +96,7 @@ def train(config: Config, output: Path) -> Path:
     task = TASKS[config.task](config)
 
     torch.manual_seed(config.seed)
-    bare = TrainingModel(config).to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    bare = _new_model(config, accelerator.device)
     average = WeightAverage(bare, settings.ema_decay)
     optimizer = torch.optim.AdamW(
         bare.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -103,11 +113,7 @@ def train(config: Config, output: Path) -> Path:
     loader = _loader(crops, config, first_step, accelerator)
     samples = held_out_samples(config, photos, held_out, task.degrade) if is_main else []
     if is_main:
-        logger.info(
-            "training on %d x %s: %s parameters, %d photographs (%d more held out), steps %d to %d",
-            accelerator.num_processes, accelerator.device, f"{sum(p.numel() for p in bare.parameters()):,}",
-            len(chosen), len(held_out), first_step, settings.steps,
-        )  # fmt: skip
+        _announce(accelerator, bare, chosen, held_out, first_step, settings.steps)
 
     progress = Progress(settings.steps, first_step, output / "log.jsonl", enabled=is_main)
     finite = FiniteCheck()
@@ -115,13 +121,12 @@ def train(config: Config, output: Path) -> Path:
         for done, host_batch in enumerate(loader, start=first_step + 1):
             batch = {k: v.to(accelerator.device, non_blocking=True) for k, v in host_batch.items()}
             rate = learning_rate(done - 1, settings)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            _set_rate(optimizer, rate)
 
-            # Eq. 1
+            # Eq. 1, or another objective
             with accelerator.autocast():
                 losses = model(batch)
-            loss = losses["noise"] + losses["predictor"]
+            loss = torch.stack([*losses.values()]).sum()
             accelerator.backward(loss)
             norm = accelerator.clip_grad_norm_(model.parameters(), settings.clip_norm)
             optimizer.step()
@@ -142,6 +147,16 @@ def train(config: Config, output: Path) -> Path:
                 raise KeyboardInterrupt
     accelerator.wait_for_everyone()
     return output / FILE_NAME
+
+
+def _announce(
+    accelerator: Accelerator, model: nn.Module, chosen: list[int], held_out: list[int], first: int, last: int
+) -> None:
+    logger.info(
+        "training on %d x %s: %s parameters, %d photographs (%d more held out), steps %d to %d",
+        accelerator.num_processes, accelerator.device, f"{sum(p.numel() for p in model.parameters()):,}",
+        len(chosen), len(held_out), first, last,
+    )  # fmt: skip
 
 
 def _accelerator(mixed_precision: str) -> Accelerator:

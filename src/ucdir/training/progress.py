@@ -56,7 +56,7 @@ class Progress:
         line = {name: float(total) / self.count for name, total in self.sums.items()}
         speed = self.count * images / (now - self.since)
         self.write(step, {**line, "images_per_second": speed, "learning_rate": rate})
-        self.bar.update(self.task, state=f"loss {line['noise']:.4f}  {speed:.0f} images/s")
+        self.bar.update(self.task, state=f"loss {next(iter(line.values())):.4f}  {speed:.0f} images/s")
         self.sums, self.count, self.since = {}, 0, now
 
     def write(self, step: int, values: Mapping[str, float]) -> None:

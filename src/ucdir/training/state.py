@@ -202,7 +202,7 @@ FREE = {
     "data.photos", "training.steps", "training.decay_steps", "training.checkpoint_every",
     "training.sample_every", "training.workers", "training.mixed_precision", "training.compile",
 }  # fmt: skip
-"""Settings that may change when a training is resumed, besides all of `sampling`."""
+"""Settings that may change when a training is resumed, and so may `sampling`, unless that is what is trained."""
 
 
 def check_same_experiment(path: Path, stored: Config, wanted: Config) -> None:
@@ -212,7 +212,12 @@ def check_same_experiment(path: Path, stored: Config, wanted: Config) -> None:
         ConfigError: naming what differs.
     """
     a, b = _flat(stored.model_dump(mode="json")), _flat(wanted.model_dump(mode="json"))
-    changed = [k for k in sorted(a.keys() - FREE) if a[k] != b[k] and not k.startswith("sampling.")]
+    free = (
+        FREE
+        if stored.training.objective == "few_steps"
+        else FREE | {k for k in a if k.startswith("sampling.")}
+    )
+    changed = [k for k in sorted(a.keys() - free) if a[k] != b[k]]
     if changed:
         listed = "; ".join(f"{key} was {a[key]!r} and is now {b[key]!r}" for key in changed)
         raise ConfigError(f"{path}: was made by another configuration ({listed}). Use another output folder.")

@@ -1,0 +1,160 @@
+"""What a step minimises: Eq. 1, or the few steps of a sampler as they are used."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ucdir.diffusion.residual_loss import residual_loss
+from ucdir.errors import ConfigError, WeightsError
+from ucdir.model.framework import build
+from ucdir.pipeline import build_pipeline
+from ucdir.training import loop, objectives, progress
+from ucdir.training.checks import check_settings
+from ucdir.training.export import export
+from ucdir.training.objectives import FewStepsObjective, NoiseObjective
+
+CPU = torch.device("cpu")
+
+
+def batch_of(config, step=0, side=16, count=2):
+    generator = torch.Generator().manual_seed(step)
+    clean, degraded, noise = torch.randn((3, count, 3, side, side), generator=generator).mul(0.3)
+    return {
+        "clean": clean,
+        "degraded": degraded,
+        "noise": noise / 0.3,
+        "noise_level": torch.rand(count, generator=generator),
+        "step": torch.full((count,), step),
+        "scalar.jpeg_quality": torch.tensor([10.0] * count),
+    }
+
+
+def random_networks(config, seed=0):
+    networks = build(config.model)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for network in networks:
+            for parameter in network.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    return networks
+
+
+@pytest.fixture(scope="module")
+def saved(tiny, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    export(loop.train(tiny(steps=3), folder / "run"), folder / "model", torch.float32)
+    return str(folder / "model")
+
+
+def test_noise_is_eq_1(tiny):
+    config = tiny(diffusion={"loss": "mse", "predictor_training": "separate"})
+    networks, batch = random_networks(config), batch_of(config)
+    found = NoiseObjective(config, CPU)(*networks, batch)
+    expected = residual_loss(
+        *networks, batch["clean"], batch["degraded"], batch["noise"], batch["noise_level"],
+        {"jpeg_quality": batch["scalar.jpeg_quality"]},
+        residual_scale=5.0, loss="mse", predictor_training="separate",
+    )  # fmt: skip
+    assert {k: v.item() for k, v in found.items()} == {k: v.item() for k, v in expected.items()}
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpm_solver++", "unipc"])
+def test_the_last_of_the_few_steps_gives_the_pipelines_picture(tiny, sampler, monkeypatch):
+    config = tiny(
+        sampling={"sampler": sampler, "steps": 3, "start": 0.4}, objective="few_steps", perceptual_weight=0
+    )
+    networks = random_networks(config)
+    pipeline = build_pipeline(config, *networks)
+    pipeline.set_progress_bar_config(disable=True)
+    batch = batch_of(config, step=5)  # 5 % 3: the last of three
+    monkeypatch.setattr(
+        "ucdir.pipeline._noise", lambda seeds, width, step, top, bottom: batch["noise"].clone()
+    )
+    restored = pipeline(batch["degraded"], scalars={"jpeg_quality": 10.0}, output_type="pt").images
+    found = FewStepsObjective(config, CPU)(*networks, batch)["pixels"].item()
+    assert found == pytest.approx(25 * float((restored - batch["clean"]).square().mean()), rel=1e-3)
+    other = FewStepsObjective(config, CPU)(*networks, {**batch, "step": torch.tensor([4, 4])})
+    assert other["pixels"].item() != pytest.approx(found, rel=1e-3), "control"
+
+
+def test_gradients_reach_the_diffusion_model_alone(tiny):
+    config = tiny(objective="few_steps", perceptual_weight=0)
+    predictor, diffusion_model = random_networks(config)
+    losses = FewStepsObjective(config, CPU)(predictor, diffusion_model, batch_of(config))
+    losses["pixels"].backward()
+    assert all(p.grad is None for p in predictor.parameters())
+    assert all(p.grad is not None for p in diffusion_model.unet.parameters())
+
+
+def test_few_steps_learn_and_leave_the_predictor_alone(tiny, saved, tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "LOG_EVERY", 20)
+    config = tiny(
+        objective="few_steps", perceptual_weight=0, initial=saved, steps=60, learning_rate=5e-3,
+        decay_steps=20, ema_decay=0.5,
+    )  # fmt: skip
+    check_settings(config, 1)
+    ended = load_file(loop.train(config, tmp_path / "run"))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    losses = [line["pixels"] for line in lines if "pixels" in line]
+    assert losses[-1] < 0.97 * losses[0]
+    began = load_file(f"{saved}/predictor/diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(ended[f"weights.predictor.{name}"], value) for name, value in began.items())
+    assert not any(ended[f"exp_avg.predictor.{name}"].any() for name in began)
+
+
+def test_few_steps_resume_bit_for_bit(tiny, saved, tmp_path):
+    settings = {"objective": "few_steps", "perceptual_weight": 0, "initial": saved}
+    whole = load_file(loop.train(tiny(**settings, steps=5), tmp_path / "whole"))
+    loop.train(tiny(**settings, steps=2), tmp_path / "broken")
+    broken = load_file(loop.train(tiny(**settings, steps=5), tmp_path / "broken"))
+    assert all(np.array_equal(whole[name].numpy(), broken[name].numpy()) for name in whole)
+    with pytest.raises(ConfigError, match=r"sampling\.start was 0\.4 and is now 0\.5"):
+        loop.train(tiny(**settings, steps=7, sampling={"start": 0.5}), tmp_path / "broken")
+
+
+def test_the_perceptual_distance_is_lpips(tiny, shared, monkeypatch):
+    from ucdir.metrics import Lpips
+
+    monkeypatch.setenv("UCDIR_WEIGHTS", str(shared("weights")))
+    config = tiny(objective="few_steps", perceptual_weight=0.5, data={"crop": 48})
+    networks = random_networks(config)
+    batch = batch_of(config, step=1, side=48)
+    with torch.no_grad():
+        found = FewStepsObjective(config, CPU)(*networks, batch)
+    monkeypatch.setattr(objectives, "SHIFT", 1)
+    with torch.no_grad():
+        unshifted = FewStepsObjective(config, CPU)(*networks, batch)
+        monkeypatch.setattr("ucdir.pipeline._noise", lambda *_: batch["noise"].clone())
+        pipeline = build_pipeline(config, *networks)
+        pipeline.set_progress_bar_config(disable=True)
+        restored = pipeline(batch["degraded"], scalars={"jpeg_quality": 10.0}, output_type="pt").images
+        expected = 0.5 * float(Lpips()(restored, batch["clean"]).mean())
+    assert float(unshifted["perceptual"]) == pytest.approx(expected, rel=1e-2)
+    assert float(found["perceptual"]) != float(unshifted["perceptual"])
+
+
+def test_without_the_weights_of_the_distance_it_says_so(tiny, monkeypatch):
+    monkeypatch.delenv("UCDIR_WEIGHTS", raising=False)
+    with pytest.raises(WeightsError, match="UCDIR_WEIGHTS"):
+        FewStepsObjective(tiny(objective="few_steps"), CPU)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"objective": "gan"}, "'gan' is unknown; choose one of noise, few_steps"),
+        ({"objective": "few_steps"}, "name it in training.initial"),
+        ({"objective": "few_steps", "sampling": {"eta": 1.0}}, r"set sampling.eta 1 to 0"),
+        ({"objective": "few_steps"}, "data.crop 16 is too small for LPIPS, which needs 39"),
+        (
+            {"objective": "few_steps", "sampling": {"steps": 50, "start": 0.01}},
+            "50 is more than the 20 steps below",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_it_begins(tiny, changes, words):
+    with pytest.raises(ConfigError, match=words):
+        check_settings(tiny(**changes), 1)
