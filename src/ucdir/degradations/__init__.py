@@ -1,5 +1,18 @@
 """What damages a photograph: an object with its formula, and a generator that draws one."""
 
+from ucdir.degradations.camera_effects import CameraEffects
 from ucdir.degradations.jpeg_compression import JpegCompression, JpegCompressionGenerator, Subsampling
+from ucdir.degradations.low_light_noise import LowLightGenerator, LowLightNoise
+from ucdir.degradations.motion_blur import BlurGenerator, DefocusBlur, MotionBlur
 
-__all__ = ["JpegCompression", "JpegCompressionGenerator", "Subsampling"]
+__all__ = [
+    "BlurGenerator",
+    "CameraEffects",
+    "DefocusBlur",
+    "JpegCompression",
+    "JpegCompressionGenerator",
+    "LowLightGenerator",
+    "LowLightNoise",
+    "MotionBlur",
+    "Subsampling",
+]

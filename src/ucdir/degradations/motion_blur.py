@@ -1,0 +1,289 @@
+"""Blur of a shaken camera or of a lens out of focus, in light and not in pixels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ucdir.degradations.camera_effects import CameraEffects, Light
+from ucdir.errors import ConfigError
+
+Path3 = npt.NDArray[np.float64]
+"""Rotations of the camera at equal intervals of the exposure, [T,3]: yaw, pitch and roll in radians."""
+
+MAX_LENGTH = 48.0
+"""Longest blur in pixels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MotionBlur:
+    r"""Camera shake: the mean of what the turning camera sees, different in every part of the picture.
+
+        L'(p) = 1/T Σ_t L( K R_t K⁻¹ p ),   R_t = roll · pitch · yaw,   K = diag(f, f, 1)
+
+    with pixels p counted from the principal point, where the lens looks. Yaw and pitch move the whole picture, roll
+    turns it about the principal point. Beyond its borders the picture is mirrored.
+
+    Args:
+        rotations: at equal intervals of the exposure, [T,3]: yaw, pitch, roll in radians.
+        focal_length: f in pixels.
+        offset: of the picture's centre from the principal point, (x, y) in pixels: a crop may lie in a corner.
+        effects: of the camera around the blur.
+
+    Raises:
+        ConfigError: an argument is out of range.
+
+    Example:
+        >>> turn = np.array([[-0.002, 0, 0], [0, 0, 0], [0.002, 0, 0]])
+        >>> blur = MotionBlur(turn, focal_length=1000.0)
+        >>> round(blur.blur_length, 1)  # three points at -2, 0 and 2 pixels
+        5.7
+    """
+
+    blur_type: ClassVar[float] = 0.0
+
+    rotations: Path3
+    focal_length: float = 1000.0
+    offset: tuple[float, float] = (0.0, 0.0)
+    effects: CameraEffects = field(default_factory=CameraEffects)
+
+    def __post_init__(self) -> None:
+        path = np.asarray(self.rotations, dtype=np.float64)
+        if path.ndim != 2 or path.shape[1] != 3 or not len(path) or not np.abs(path).max() < 0.5:
+            raise ConfigError(
+                f"rotations of the motion blur are [T,3] in radians, each below 0.5, found shape {list(path.shape)}."
+            )
+        if not 1 <= self.focal_length < math.inf:
+            raise ConfigError(f"focal_length {self.focal_length} of the motion blur is not 1 pixel or more.")
+        path = path.copy()
+        path.setflags(write=False)
+        object.__setattr__(self, "rotations", path)
+
+    @property
+    def blur_length(self) -> float:
+        """Length in pixels of the straight even blur that spreads a point at the picture's centre as widely.
+
+        A straight path of length ℓ has the variance ℓ²/12, so ℓ = √(12 · variance) for any path.
+        """
+        seen = _displaced(np.zeros((1, 2)), self)[:, 0]
+        return float(np.sqrt(12 * seen.var(axis=0).sum()))
+
+    def __call__(self, clean: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """uint8 [H,W,3] -> uint8 [H,W,3], a new array.
+
+        Raises:
+            DataError: `clean` is of another type or shape, or empty.
+        """
+        return self.effects.around(self._blurred, clean)
+
+    def _blurred(self, light: Light) -> Light:
+        if not self.rotations.any():
+            return light
+        import torch
+        import torch.nn.functional as F
+
+        height, width = light.shape[:2]
+        y, x = np.mgrid[:height, :width].astype(np.float64)
+        pixels = np.stack([x - (width - 1) / 2, y - (height - 1) / 2], axis=-1).reshape(-1, 2)
+        places = (_displaced(pixels, self) + pixels).reshape(-1, height, width, 2)
+        # grid_sample counts from -1 to 1, from edge to edge
+        grid = torch.from_numpy((places * (2 / width, 2 / height)).astype(np.float32))
+        plane = torch.from_numpy(np.ascontiguousarray(light.transpose(2, 0, 1)))[None]
+        total = torch.zeros_like(plane)
+        for part in torch.split(grid, 8):
+            seen = F.grid_sample(
+                plane.expand(len(part), -1, -1, -1), part, padding_mode="reflection", align_corners=False
+            )
+            total += seen.sum(dim=0)
+        mean: Light = (total[0] / len(grid)).permute(1, 2, 0).contiguous().numpy()
+        return mean
+
+
+def _displaced(pixels: npt.NDArray[np.float64], blur: MotionBlur) -> npt.NDArray[np.float64]:
+    """How far pixels [P,2], counted from the picture's centre, are moved at each time: [T,P,2]."""
+    yaw, pitch, roll = blur.rotations.T[:, :, None]
+    start_x, start_y = (pixels + blur.offset).T
+    f = blur.focal_length
+    # yaw about the vertical axis, pitch about the horizontal one, roll about the optical one
+    x = np.cos(yaw) * start_x + np.sin(yaw) * f
+    z = np.cos(yaw) * f - np.sin(yaw) * start_x
+    y = np.cos(pitch) * start_y + np.sin(pitch) * z
+    z = np.cos(pitch) * z - np.sin(pitch) * start_y
+    x, y = np.cos(roll) * x - np.sin(roll) * y, np.sin(roll) * x + np.cos(roll) * y
+    return np.stack([f * x / z - start_x, f * y / z - start_y], axis=-1)
+
+
+@dataclass(frozen=True, slots=True)
+class DefocusBlur:
+    r"""A lens out of focus: every point becomes a disc.
+
+        L' = L * k,   k(p) = share of pixel p within the radius r of its centre, divided by the sum of all
+
+    Args:
+        radius: r in pixels, 0 or more.
+        effects: of the camera around the blur.
+
+    Raises:
+        ConfigError: the radius is out of range.
+
+    Example:
+        >>> DefocusBlur(radius=3.0).blur_length
+        6.0
+    """
+
+    blur_type: ClassVar[float] = 1.0
+
+    radius: float
+    effects: CameraEffects = field(default_factory=CameraEffects)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.radius <= MAX_LENGTH / 2:
+            raise ConfigError(
+                f"radius {self.radius} of the defocus is not between 0 and {MAX_LENGTH / 2:g} pixels."
+            )
+
+    @property
+    def blur_length(self) -> float:
+        """Diameter of the disc in pixels."""
+        return 2 * self.radius
+
+    def kernel(self) -> Light:
+        """k, [n,n] with n odd, adding up to 1; each pixel by 8x8 points of it."""
+        reach = math.ceil(self.radius + 0.5)
+        points = (np.arange(-reach * 8 - 4, reach * 8 + 4) + 0.5) / 8
+        inside = points[:, None] ** 2 + points**2 <= max(self.radius, 1e-6) ** 2
+        n = 2 * reach + 1
+        share = inside.reshape(n, 8, n, 8).mean(axis=(1, 3))
+        if not share.any():
+            share[reach, reach] = 1.0
+        kernel: Light = (share / share.sum()).astype(np.float32)
+        return kernel
+
+    def __call__(self, clean: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """uint8 [H,W,3] -> uint8 [H,W,3], a new array.
+
+        Raises:
+            DataError: `clean` is of another type or shape, or empty.
+        """
+        return self.effects.around(self._blurred, clean)
+
+    def _blurred(self, light: Light) -> Light:
+        import torch
+        import torch.nn.functional as F
+
+        kernel = self.kernel()
+        reach = len(kernel) // 2
+        framed = np.pad(light, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
+        planes = torch.from_numpy(np.ascontiguousarray(framed.transpose(2, 0, 1)))[:, None]
+        blurred = F.conv2d(planes, torch.from_numpy(kernel)[None, None])
+        result: Light = blurred[:, 0].permute(1, 2, 0).contiguous().numpy()
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class BlurGenerator:
+    """Draws blurs.
+
+    The path of a camera is that of a particle with inertia that is drawn back to where it started, trembles all the
+    time and now and then is knocked (after Boracchi and Foi 2012), in all three rotations. Half of the paths hardly
+    tremble: short smooth curves, as between frames of a film. They are scaled to the length drawn, which is uniform
+    over `lengths`.
+
+    Args:
+        lengths: shortest and longest blur in pixels, 0 to 48.
+        defocus_probability: share of lenses out of focus, 0..1.
+        sharp_probability: share of blurs of length 0, where `lengths` allows it.
+        focal_lengths: shortest and longest, in pixels; the picture is about 1300 pixels wide.
+        noise_probability: share with noise; its variance at white is at most 0.001.
+        jpeg_probability: share that is saved as a JPEG file of quality 80 to 100 at last.
+        boost_probability: share whose highlights are brighter than white, at most three times.
+
+    Raises:
+        ConfigError: an argument is out of range.
+
+    Example:
+        >>> generator = BlurGenerator(lengths=(8.0, 8.0), defocus_probability=0.0)
+        >>> round(generator.draw(np.random.default_rng(0)).blur_length, 2)
+        8.0
+    """
+
+    lengths: tuple[float, float] = (0.0, 32.0)
+    defocus_probability: float = 0.15
+    sharp_probability: float = 0.03
+    focal_lengths: tuple[float, float] = (600.0, 2000.0)
+    noise_probability: float = 0.5
+    jpeg_probability: float = 0.5
+    boost_probability: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lengths[0] <= self.lengths[1] <= MAX_LENGTH:
+            raise ConfigError(
+                f"lengths {self.lengths} of the blur generator are no range within 0 to {MAX_LENGTH:g} pixels; "
+                "give the shortest first."
+            )
+        for name in ("defocus", "sharp", "noise", "jpeg", "boost"):
+            share = getattr(self, f"{name}_probability")
+            if not 0 <= share <= 1:
+                raise ConfigError(
+                    f"{name}_probability {share} of the blur generator is not a probability; choose 0 to 1."
+                )
+
+    def draw(self, rng: np.random.Generator) -> MotionBlur | DefocusBlur:
+        """One blur, and what the camera does around it."""
+        kind, sharp, level = rng.random(3)
+        length = self.lengths[0] + level * (self.lengths[1] - self.lengths[0])
+        if sharp < self.sharp_probability and self.lengths[0] == 0:
+            length = 0.0
+        effects = self._effects(rng)
+        if kind < self.defocus_probability:
+            return DefocusBlur(length / 2, effects)
+        focal_length = rng.uniform(*self.focal_lengths)
+        offset = (rng.uniform(-640, 640), rng.uniform(-360, 360))
+        samples = max(2, math.ceil(1.4 * length) + 1)  # closely enough that no point shows by itself
+        path = camera_path(rng, samples, trembling=0.0 if rng.random() < 0.5 else rng.random())
+        path[:, 2] *= rng.random() * focal_length / 600  # a roll moves the border as far as a yaw at most
+        path = (path - path.mean(axis=0)) * (1e-2 / np.abs(path).max())
+        for _ in range(3):  # displacements are all but proportional to the angles
+            path *= length / MotionBlur(path, focal_length, offset).blur_length
+            if length == 0:
+                break
+        return MotionBlur(path, focal_length, offset, effects)
+
+    def _effects(self, rng: np.random.Generator) -> CameraEffects:
+        noisy, saved, boosted = rng.random(3) < (
+            self.noise_probability, self.jpeg_probability, self.boost_probability
+        )  # fmt: skip
+        strength, quality, boost = rng.random(3)
+        return CameraEffects(
+            boost=2 * float(boost) if boosted else 0.0,
+            shot=1e-3 * float(strength) ** 3 if noisy else 0.0,
+            read=1e-4 * float(strength) ** 3 if noisy else 0.0,
+            jpeg_quality=80 + int(quality * 21) if saved else None,
+            seed=int(rng.integers(2**63)),
+        )
+
+
+def camera_path(rng: np.random.Generator, samples: int, trembling: float) -> Path3:
+    """Rotations of a hand-held camera, [samples,3] in no unit; `trembling` 0 (a smooth curve) to 1."""
+    points = 96
+    speed = rng.standard_normal(3)
+    speed /= np.linalg.norm(speed)
+    place, path = np.zeros(3), np.empty((points, 3))
+    shakes = rng.standard_normal((points, 3)) * (0.5 * trembling)
+    knocks = rng.random(points) < 0.04 * trembling
+    curve = rng.standard_normal(3) * 0.02
+    for t in range(points):
+        path[t] = place
+        push = shakes[t] + curve - 0.002 * place
+        if knocks[t]:  # a sudden turn, about back
+            push = push - 2 * speed * (0.5 + rng.random())
+        speed = speed + 0.6 * push
+        speed /= max(float(np.linalg.norm(speed)), 1e-9)
+        place = place + speed
+    # equal intervals of time; the middle of the exposure is kept in the middle
+    times = np.linspace(0, points - 1, samples)
+    return np.stack([np.interp(times, np.arange(points), path[:, axis]) for axis in range(3)], axis=1)

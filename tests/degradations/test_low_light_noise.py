@@ -1,0 +1,172 @@
+"""The sensor's noise: each source against its closed form, and all of it a function of the seed."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+
+from ucdir.camera import srgb_to_linear
+from ucdir.degradations import LowLightGenerator, LowLightNoise
+from ucdir.degradations.low_light_noise import (
+    COLOUR_BIASES,
+    GAINS,
+    READ_SHAPES,
+    SPAN,
+    XYZ_TO_CAMERA,
+    tukey_lambda_variance,
+)  # fmt: skip
+from ucdir.errors import ConfigError, DataError
+
+QUIET = {"read_scale": 0.0, "row_deviation": 0.0, "white_balance": (1.0, 1.0, 1.0)}
+
+
+def flat(value=128, height=200, width=200):
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def numbers(noise, clean):
+    """The digital numbers above black that a picture stands for, [H,W,3]; green is the mean of two."""
+    return srgb_to_linear(noise(clean) / 255.0) * SPAN / noise.exposure_ratio
+
+
+@pytest.mark.parametrize(("gain", "ratio"), [(2.0, 20.0), (0.5, 10.0)])
+def test_shot_noise_is_poisson(gain, ratio):
+    noise = LowLightNoise(ratio, gain, **QUIET)
+    seen = numbers(noise, flat())
+    expected = float(srgb_to_linear(np.array(128 / 255))) * SPAN / ratio
+    assert seen[..., 0].mean() == pytest.approx(expected, rel=0.01)
+    assert seen[..., 0].var() == pytest.approx(gain * expected, rel=0.05)
+    assert seen[..., 1].var() == pytest.approx(gain * expected / 2, rel=0.05), "the mean of two greens"
+
+
+def test_read_noise_has_its_variance_and_its_tail():
+    for shape in (-0.143, -0.05, 0.0, 0.114):
+        noise = LowLightNoise(1.0, 1e-6, read_scale=300.0, read_shape=shape, row_deviation=0.0,
+                              white_balance=(1.0, 1.0, 1.0))  # fmt: skip
+        red = numbers(noise, flat(186, 300, 300))[..., 0]
+        assert red.std() == pytest.approx(300 * math.sqrt(tukey_lambda_variance(shape)), rel=0.03)
+    heavy, light = (
+        LowLightNoise(1.0, 1e-6, read_scale=100.0, read_shape=s)._read_noise(
+            np.random.default_rng(0).random(200_000, dtype=np.float32)
+        )
+        for s in (-0.143, 0.114)
+    )
+    kurtosis = [float(((n - n.mean()) ** 4).mean() / n.var() ** 2) for n in (heavy, light)]
+    assert kurtosis[0] > 5
+    assert 3 < kurtosis[1] < 4
+
+
+def test_variance_of_the_tukey_lambda_by_hand():
+    assert tukey_lambda_variance(1.0) == pytest.approx(1 / 3)  # uniform on [-1,1]
+    assert tukey_lambda_variance(0.0) == pytest.approx(math.pi**2 / 3)  # logistic
+    assert tukey_lambda_variance(2e-4) == pytest.approx(math.pi**2 / 3, rel=1e-2)
+
+
+def test_rows_have_noise_in_common():
+    noise = LowLightNoise(1.0, 1e-6, read_scale=0.0, row_deviation=200.0, white_balance=(1.0, 1.0, 1.0))
+    seen = numbers(noise, flat(186))
+    assert seen[..., 0].mean(axis=1).std() == pytest.approx(200, rel=0.2)
+    assert (seen[..., 0] - seen[..., 0].mean(axis=1, keepdims=True)).std() < 40
+    across = np.corrcoef(seen[:-1, :, 0].mean(axis=1), seen[1:, :, 0].mean(axis=1))[0, 1]
+    assert abs(across) < 0.25, "control: neighbouring rows have nothing in common"
+
+
+def test_quantisation_and_bias():
+    noise = LowLightNoise(300.0, 1e-6, colour_bias=(3.0, 0.0, 0.0, -3.0), **QUIET)
+    seen = numbers(noise, flat())
+    means = seen.mean(axis=(0, 1))
+    assert means[0] - means[1] == pytest.approx(3.0, abs=0.1)
+    assert means[2] - means[1] == pytest.approx(-3.0, abs=0.1)
+    assert seen[..., 0].var() == pytest.approx(1 / 12, rel=0.15)
+
+
+def test_little_is_left_of_a_bright_exposure_but_the_truth():
+    clean = np.random.default_rng(0).integers(40, 200, (32, 40, 3)).astype(np.uint8)
+    noise = LowLightNoise(1.0, 1e-4, **QUIET)
+    assert np.abs(noise(clean).astype(int) - clean).max() <= 1
+    assert np.abs(noise.truth(clean).astype(int) - clean).max() <= 1
+
+
+def test_the_strength_told_is_that_of_mid_grey():
+    for seed in range(8):
+        noise = LowLightGenerator(ratios=(5.0, 20.0), srgb_probability=0.0).draw(np.random.default_rng(seed))
+        seen = noise(flat(128)).astype(float)
+        measured = math.sqrt(seen.var(axis=(0, 1)).mean())
+        assert noise.noise_strength == pytest.approx(measured, rel=0.15, abs=0.3)
+
+
+def test_a_function_of_the_seed_alone():
+    noise = LowLightGenerator().draw(np.random.default_rng(3))
+    clean = np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)
+    before, state = clean.copy(), np.random.get_state()[1].copy()
+    assert np.array_equal(noise(clean), noise(clean))
+    assert np.array_equal(noise(clean), copy.deepcopy(noise)(clean))
+    assert not np.array_equal(noise(clean), LowLightNoise(noise.exposure_ratio, noise.gain, seed=9)(clean))
+    assert np.array_equal(clean, before)
+    assert np.array_equal(np.random.get_state()[1], state)
+    assert LowLightGenerator().draw(np.random.default_rng(3)) == noise
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 2)])
+def test_any_size(size):
+    noise = LowLightGenerator().draw(np.random.default_rng(0))
+    result = noise(np.zeros((*size, 3), np.uint8))
+    assert result.shape == (*size, 3)
+    assert result.dtype == np.uint8
+
+
+def test_what_is_drawn():
+    drawn = [LowLightGenerator().draw(np.random.default_rng(n)) for n in range(600)]
+    ratios = np.array([d.exposure_ratio for d in drawn])
+    assert 1 <= ratios.min() < 3
+    assert ratios.max() <= 300
+    assert 0.2 < (ratios < 50).mean() < 0.3
+    assert 0.05 < (ratios == 300).mean() < 0.2
+    gains = np.array([d.gain for d in drawn])
+    assert GAINS[0] <= gains.min() < 0.12
+    assert 5 < gains.max() <= GAINS[1]
+    assert np.corrcoef(np.log(gains), [math.log(d.read_scale) for d in drawn])[0, 1] > 0.7
+    assert all(min(d.white_balance) == 1 for d in drawn)
+    assert all(np.allclose(np.sum(d.colours, axis=1), 1) for d in drawn)
+    assert len(READ_SHAPES) == len(COLOUR_BIASES) == 18
+    assert len(XYZ_TO_CAMERA) == 3
+
+
+def test_the_figures_are_the_published_ones(shared):
+    import json
+
+    published = json.loads(shared("data/sid/sony_a7s2_noise.json").read_text())
+    np.testing.assert_allclose(READ_SHAPES, published["G_shape"], atol=6e-4)
+    np.testing.assert_allclose(COLOUR_BIASES, published["color_bias"], atol=6e-4)
+    np.testing.assert_allclose(GAINS, [published["Kmin"], published["Kmax"]], rtol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"exposure_ratio": 0.5, "gain": 1.0}, "exposure_ratio 0.5 is not at least 1"),
+        ({"exposure_ratio": 2.0, "gain": 0.0}, "gain 0.0 is not positive"),
+        ({"exposure_ratio": 2.0, "gain": 1.0, "read_shape": -0.6}, "read_shape -0.6"),
+        ({"exposure_ratio": 2.0, "gain": 1.0, "white_balance": (2.0, 1.5, 1.2)}, "no smallest gain of 1"),
+    ],
+)
+def test_arguments_out_of_range(arguments, words):
+    with pytest.raises(ConfigError, match=words):
+        LowLightNoise(**arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"ratios": (0.5, 3.0)}, {"ratios": (30.0, 3.0)}, {"srgb_probability": 1.5}]
+)
+def test_generators_out_of_range(arguments):
+    with pytest.raises(ConfigError, match="low light generator"):
+        LowLightGenerator(**arguments)
+
+
+@pytest.mark.parametrize(
+    "bad", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), 7]
+)
+def test_what_is_no_picture(bad):
+    with pytest.raises(DataError, match="low light noise takes"):
+        LowLightNoise(2.0, 1.0)(bad)
