@@ -54,7 +54,6 @@ sampling: {start: 1.5}
         "'seed': Input should be greater than or equal to 0 (found -1)",
         "'model.predictor.channels': Input should be greater than or equal to 1 (found 0)",
         "'model.diffusion_model': kernel_bases 3 does not divide the channels of every level",
-        "'data.photos' is missing",
         "'data.crop': Input should be a valid integer",
         "'training.steps'",
         "unknown key 'training.larning_rate'",
@@ -179,3 +178,24 @@ def test_every_field_says_what_it_is():
                 assert field.description, f"{model.__name__}.{name}"
 
     walk(Config)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({}, "name photos .*, pairs, or degraded and clean"),
+        ({"degraded": "a"}, "degraded and clean go together"),
+        ({"pairs": "a", "degraded": "b", "clean": "c"}, "either pairs, or degraded and clean"),
+    ],
+)
+def test_where_the_pictures_are_has_to_be_said_once(data, words):
+    with pytest.raises(ConfigError, match=words):
+        parse_config({"data": data}, "mine")
+
+
+def test_pairs_in_three_lines():
+    two = parse_config({"task": "deblurring", "data": {"degraded": "a", "clean": "b"}}, "mine").data
+    assert two.has_pairs
+    assert [str(place) for place in two.folders] == ["a", "b"]
+    assert parse_config({"data": {"photos": "a", "pairs": "b.txt"}}, "mine").data.has_pairs
+    assert not parse_config({"data": {"photos": "a"}}, "mine").data.has_pairs

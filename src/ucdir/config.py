@@ -6,15 +6,16 @@ Everything is frozen, unknown keys are refused, and all problems of a file come 
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from ucdir.damage_config import BlurConfig, JpegConfig, LowLightConfig
 from ucdir.errors import ConfigError
-from ucdir.limits import MAX_CONFIG_BYTES, MAX_SAMPLING_STEPS
+from ucdir.limits import MAX_SAMPLING_STEPS
+from ucdir.section import Section
+from ucdir.yaml_file import read_yaml
 
 Positive = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=1, le=4096)]
@@ -22,13 +23,6 @@ Size = Annotated[int, Field(ge=1, le=4096)]
 Levels = Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1, max_length=12)]
 """One number for each level of a UNet."""
 Fraction = Annotated[float, Field(gt=0, le=1)]
-Quality = Annotated[int, Field(ge=1, le=100)]
-
-
-class Section(BaseModel):
-    """Base of every section: frozen, and closed to keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 # ------------------------------------------------------------------------------------------ Sec. 3.1, 3.2
@@ -151,41 +145,54 @@ class SamplingConfig(Section):
     """Fraction of T that sampling starts from: residual 0 plus noise of that level. 1 is the paper."""
     eta: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of the ancestral noise added at each step (DDPM and DDIM): 0 is deterministic."""
+    noise: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of the noise that sampling starts from; 0 draws nothing, as a regression."""
 
 
 class DataConfig(Section):
-    """Where the training pictures are, and how crops are cut from them."""
+    """Where the training pictures are, and how crops are cut from them.
 
-    photos: Path
-    """Folder of clean photographs, read recursively."""
+    Either `photos`, or pairs (`degraded` and `clean`, or `pairs`), or both: then `pairs_share` says how much of each.
+    """
+
+    photos: Path | None = None
+    """Folder of clean photographs, read recursively, which the task degrades."""
+    degraded: Path | None = None
+    """Folder of degraded photographs; each has a file of the same name in `clean`."""
+    clean: Path | None = None
+    """Folder of the truth of each file in `degraded`."""
+    pairs: Path | None = None
+    """A text file of pairs, or the folder of a data set of pairs in a known `layout`."""
+    layout: str = "auto"
+    """A name in `data.pairs.LAYOUTS`: how `pairs` is laid out."""
+    pairs_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the crops cut from pairs, where there are photographs too."""
     hold_out: Annotated[int, Field(ge=0)] = 16
-    """Photographs set aside for the sample pictures and never trained on."""
+    """Photographs (or pairs, if there are any) set aside for the sample pictures and never trained on."""
     crop: Positive = 128
     """Side of a training crop in pixels."""
     flip: bool = True
     """Mirror and rotate crops at random."""
 
-
-class JpegConfig(Section):
-    """Distribution of the JPEG degradation in training."""
-
-    qualities: tuple[Quality, Quality] = (5, 95)
-    """Lowest and highest quality."""
-    focus: tuple[Quality, Quality] = (5, 50)
-    """Range that most draws come from."""
-    focus_probability: Annotated[float, Field(ge=0, le=1)] = 0.8
-    """Share of the draws that come from `focus`."""
-    unknown_probability: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """Share of the crops whose quality is not told to the model."""
-    shift_probability: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """Share of the crops whose 8x8 blocks do not begin at the corner, as after cropping or turning a JPEG."""
-
     @model_validator(mode="after")
-    def _ranges(self) -> JpegConfig:
-        low, high = self.qualities
-        if not low <= self.focus[0] <= self.focus[1] <= high:
-            raise ValueError(f"focus {list(self.focus)} is no range within qualities {[low, high]}")
+    def _sources(self) -> DataConfig:
+        if (self.degraded is None) != (self.clean is None):
+            raise ValueError("degraded and clean go together: name both folders")
+        if self.pairs is not None and self.degraded is not None:
+            raise ValueError("name either pairs, or degraded and clean")
+        if self.photos is None and not self.has_pairs:
+            raise ValueError("name photos (a folder of clean photographs), pairs, or degraded and clean")
         return self
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether real pairs are trained on."""
+        return self.pairs is not None or self.degraded is not None
+
+    @property
+    def folders(self) -> list[Path]:
+        """Every folder or file that pictures are read from."""
+        return [place for place in (self.photos, self.degraded, self.clean, self.pairs) if place is not None]
 
 
 class TrainingConfig(Section):
@@ -194,7 +201,8 @@ class TrainingConfig(Section):
     initial: Path | None = None
     """Folder of a model whose weights training starts from; by default from fresh ones."""
     objective: str = "noise"
-    """A name in `training.objectives.OBJECTIVES`: `noise` is Eq. 1, `few_steps` trains the sampler itself."""
+    """A name in `training.objectives.OBJECTIVES`: `noise` is Eq. 1, `few_steps` trains the sampler itself, `regression`
+    is the baseline without diffusion."""
     perceptual_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of LPIPS in the objective `few_steps`; 0 is without."""
     steps: Positive = 500_000
@@ -228,7 +236,7 @@ class TrainingConfig(Section):
 class Config(Section):
     """One experiment."""
 
-    task: Literal["jpeg_restoration"] = "jpeg_restoration"
+    task: Literal["jpeg_restoration", "deblurring", "low_light"] = "jpeg_restoration"
     """A name in `tasks.TASKS`."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """All randomness is a function of it, the step and the place."""
@@ -237,7 +245,16 @@ class Config(Section):
     sampling: SamplingConfig = SamplingConfig()
     data: DataConfig
     jpeg: JpegConfig = JpegConfig()
+    blur: BlurConfig = BlurConfig()
+    low_light: LowLightConfig = LowLightConfig()
     training: TrainingConfig = TrainingConfig()
+
+    @property
+    def drawn(self) -> SamplingConfig:
+        """How a restored image is drawn: as `sampling` says; by the regression baseline in one pass without noise."""
+        if self.training.objective != "regression":
+            return self.sampling
+        return self.sampling.model_copy(update={"sampler": "ddim", "steps": 1, "eta": 0.0, "noise": 0.0})
 
     @model_validator(mode="before")
     @classmethod
@@ -257,7 +274,7 @@ def load_config(path: Path) -> Config:
     Raises:
         ConfigError: naming the file and every problem in it.
     """
-    return parse_config(_read_yaml(path), source=str(path))
+    return parse_config(read_yaml(path), source=str(path))
 
 
 def parse_config(values: object, source: str) -> Config:
@@ -284,50 +301,3 @@ def _problem(error: Any) -> str:
     if error["type"] == "missing":
         return f"{key!r} is missing"
     return f"{key!r}: {error['msg'].removeprefix('Value error, ')} (found {error['input']!r:.80})"
-
-
-def _read_yaml(path: Path) -> object:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_CONFIG_BYTES + 1)
-        if len(content) > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; that is no configuration file.")
-        return _PlainLoader(content.decode("utf-8")).get_single_data()
-    except ConfigError:
-        raise
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file; configs/ holds examples to start from.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}).") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(f"{path}{line}: is not valid YAML ({problem}).") from None
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases, which are of no use here and can fill any memory, nor keys given twice."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not supported")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        keys: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key.value, str) and key.value in keys:
-                raise yaml.MarkedYAMLError(
-                    problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark
-                )
-            keys.add(str(key.value))
-        return super().construct_mapping(node, deep=deep)
-
-
-# `1e-4` is a number to everybody but YAML 1.1, which wants 1.0e-4.
-_PlainLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)

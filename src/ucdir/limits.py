@@ -26,3 +26,6 @@ MAX_METADATA_BYTES = 8 << 20
 
 MAX_JPEG_SCANS = 200
 """Most scans of a progressive JPEG file; encoders write about 10, and each costs a pass over the image."""
+
+MAX_PAIR_LIST_BYTES = 64 << 20
+"""Largest text file that lists pairs of photographs."""

@@ -5,7 +5,7 @@
 Heavy libraries are imported when the first file is read or written.
 """
 
-from ucdir.images.photo import Metadata, Photo
+from ucdir.images.photo import Exposure, Metadata, Photo
 from ucdir.images.place import default_output
 from ucdir.images.read import READABLE_SUFFIXES, read
 from ucdir.images.write import WRITABLE_SUFFIXES, check_writable, write
@@ -13,6 +13,7 @@ from ucdir.images.write import WRITABLE_SUFFIXES, check_writable, write
 __all__ = [
     "READABLE_SUFFIXES",
     "WRITABLE_SUFFIXES",
+    "Exposure",
     "Metadata",
     "Photo",
     "check_writable",

@@ -8,6 +8,11 @@ from ucdir.images.messages import shown
 
 READABLE: Final = "JPEG, PNG, TIFF, WebP, AVIF, BMP or GIF"
 
+
+class RawFile(Exception):  # noqa: N818 (not an error)
+    """Not an error: a file turned out to be a camera's RAW file, which is read in another way."""
+
+
 _SUPPORTED: Final = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -68,11 +73,12 @@ def kind_of(data: bytes, path: Path) -> str:
     """`JPEG`, `PNG`, `TIFF`, `WebP`, `AVIF`, `BMP` or `GIF`.
 
     Raises:
+        RawFile: it is a camera's RAW file.
         ImageError: the file is none of them; the message says what it is, as far as that can be told.
     """
     head = data[:64]
     if head.startswith(_RAW) or (head.startswith(b"II*\0") and head[8:10] == b"CR"):
-        raise raw_error(path)
+        raise RawFile
     for magic, name in _SUPPORTED:
         if head.startswith(magic):
             return name
@@ -85,14 +91,6 @@ def kind_of(data: bytes, path: Path) -> str:
     )
 
 
-def raw_error(path: Path) -> ImageError:
-    """The refusal of a camera's RAW file."""
-    return ImageError(
-        f"{shown(path)} is a camera's RAW file, which is not supported yet; "
-        "develop it to a 16-bit TIFF with the camera's software first."
-    )
-
-
 def _iso_media(data: bytes, path: Path) -> str:
     """`AVIF`, told from the brands of an ISO base media file."""
     length = min(int.from_bytes(data[:4], "big"), 256)
@@ -100,7 +98,7 @@ def _iso_media(data: bytes, path: Path) -> str:
     if brands & {b"avif", b"avis"}:
         return "AVIF"
     if b"crx " in brands:
-        raise raw_error(path)
+        raise RawFile
     if brands & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}:
         what = "a HEIC image"
     else:
@@ -120,5 +118,5 @@ def _other(head: bytes, path: Path) -> str:
     if text.startswith((b"<!doctype", b"<html")):
         return "a web page (perhaps of a failed download)"
     if path.suffix.lower() in RAW_SUFFIXES:
-        return "perhaps a camera's RAW file (not supported yet), or damaged"
+        return "perhaps a camera's RAW file of a kind that is not known, or damaged"
     return "not an image, or damaged at its beginning"

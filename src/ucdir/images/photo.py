@@ -27,6 +27,23 @@ class Metadata:
     xmp: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """How a photograph was exposed and developed.
+
+    Args:
+        ratio: what its light was multiplied by.
+        gain: of the camera, in digital numbers an electron, if it is known.
+        seconds: of the exposure, if the file tells.
+        iso: sensitivity, if the file tells.
+    """
+
+    ratio: float
+    gain: float | None = None
+    seconds: float | None = None
+    iso: float | None = None
+
+
 @dataclass(frozen=True)
 class Photo:
     """A photograph, upright (the EXIF orientation is applied).
@@ -38,6 +55,7 @@ class Photo:
         metadata: EXIF, colour profile and XMP to be kept.
         warnings: one sentence for each thing about the file that its owner should know.
         format: of the file it came from, such as `"JPEG"`; empty if from none.
+        exposure: how its light was amplified, if it was: of RAW files.
 
     Raises:
         ImageError: the arrays are of another shape or type, or do not belong together.
@@ -53,6 +71,7 @@ class Photo:
     metadata: Metadata = field(default_factory=Metadata)
     warnings: tuple[str, ...] = ()
     format: str = ""
+    exposure: Exposure | None = None
 
     def __post_init__(self) -> None:
         shape = self.pixels.shape

@@ -3,22 +3,23 @@
 import os
 import stat
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from ucdir.errors import ImageError
 from ucdir.images.decode import DecodeError, upright
 from ucdir.images.formats import READERS, Contents
-from ucdir.images.kinds import kind_of
+from ucdir.images.kinds import RawFile, kind_of
 from ucdir.images.messages import reason, shown
 from ucdir.images.metadata import clean_exif, clean_xmp, icc_channels
 from ucdir.images.photo import Metadata, Photo
+from ucdir.images.raw import read_raw
 from ucdir.limits import MAX_FILE_BYTES, MAX_METADATA_BYTES
 
 READABLE_SUFFIXES: Final = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Of files worth trying in a folder; `read` itself goes by content, whatever the name."""
 
 
-def read(path: Path) -> Photo:
+def read(path: Path, *, exposure_ratio: float | Literal["auto", "file"] = "auto") -> Photo:
     """A photograph, upright, with 8 or 16 bits a sample as its file has them.
 
     CMYK becomes sRGB, palettes RGB, 1 to 4 bits a sample 8; of several frames or pages the first is
@@ -26,6 +27,7 @@ def read(path: Path) -> Photo:
 
     Args:
         path: a file, taken literally; what it is is told from its content.
+        exposure_ratio: of RAW files, see `read_raw`; others are left as bright as they are.
 
     Raises:
         ImageError: it cannot be opened, is not a supported image, is damaged or cut off (rather than half
@@ -33,9 +35,12 @@ def read(path: Path) -> Photo:
     """
     path = Path(path)
     data = _bytes_of(path)
-    kind = kind_of(data, path)
+    kind = "RAW"
     try:
+        kind = kind_of(data, path)
         return _assemble(path, kind, READERS[kind](path, data))
+    except RawFile:
+        return read_raw(path, data, exposure_ratio)
     except (DecodeError, ValueError) as error:
         raise ImageError(
             f"{shown(path)} is a damaged or incomplete {kind} file ({reason(error)}); "

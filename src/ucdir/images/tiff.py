@@ -6,7 +6,7 @@ from typing import Final
 
 from ucdir.errors import ImageError
 from ucdir.images.ifd import Directory, Structure
-from ucdir.images.kinds import RAW_SUFFIXES, raw_error
+from ucdir.images.kinds import RAW_SUFFIXES, RawFile
 from ucdir.images.messages import shown
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
@@ -54,7 +54,8 @@ def tiff_header(data: bytes, path: Path) -> TiffHeader:
     """Reads the directories of a TIFF file.
 
     Raises:
-        ImageError: the file is damaged, a camera's RAW file, or of a depth or colour that is not read.
+        RawFile: it is a camera's RAW file.
+        ImageError: the file is damaged, or of a depth or colour that is not read.
     """
     try:
         structure = Structure(data)
@@ -96,9 +97,9 @@ def _refuse_raw(structure: Structure, pages: list[Directory], path: Path) -> Non
             or structure.number(page, _PHOTOMETRIC, 0) in _RAW_COLOURS
             or structure.number(page, _COMPRESSION, 1) in _RAW_COMPRESSIONS
         ):
-            raise raw_error(path)
+            raise RawFile
     if path.suffix.lower() in RAW_SUFFIXES:
-        raise raw_error(path)
+        raise RawFile
 
 
 def _refuse_samples(structure: Structure, main: Directory, samples: int, path: Path) -> None:

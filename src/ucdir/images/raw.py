@@ -1,0 +1,153 @@
+"""A camera's RAW file, developed by the simple pipeline of `camera.py`: half size, amplified, sRGB."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ucdir.camera import develop, pack_bayer
+from ucdir.errors import ImageError
+from ucdir.images.messages import reason, shown
+from ucdir.images.photo import Exposure, Photo
+from ucdir.limits import MAX_IMAGE_PIXELS
+
+NORMAL_LIGHT: Final = 0.16
+"""Mean of the light that "auto" amplifies a photograph to, as a fraction of white: an ordinary scene."""
+MAX_RATIO: Final = 300.0
+"""Most that "auto" and "file" amplify: the largest exposure ratio of SID."""
+LONG_EXPOSURE: Final = 10.0
+"""Seconds that "file" amplifies to, as SID's long exposures."""
+
+_TURNS: Final = {0: 0, 3: 2, 5: 1, 6: 3}
+"""Orientation as LibRaw tells it -> quarter turns to the left."""
+
+
+def read_raw(path: Path, data: bytes, exposure_ratio: float | Literal["auto", "file"]) -> Photo:
+    """Develop a RAW file with a Bayer sensor: ARW, NEF, CR2, CR3, DNG, RAF and what else LibRaw knows.
+
+    Black level off, divided by the white level, packed to half size, amplified, white balance as the camera noted it,
+    colours to sRGB. Nothing is sharpened, denoised or stretched.
+
+    Args:
+        path: of the file, for messages.
+        data: its content.
+        exposure_ratio: what the light is multiplied by; "auto" makes the picture as bright as an ordinary one, "file"
+            as if it had been exposed for 10 s; both from 1 to 300.
+
+    Returns:
+        the photograph, uint16 [h,w,3], upright, with the `exposure` used.
+
+    Raises:
+        ImageError: it cannot be read, or its sensor has another pattern.
+    """
+    import rawpy
+
+    try:
+        with rawpy.RawPy() as raw:
+            raw.open_buffer(io.BytesIO(data))
+            _check_size(raw, path)
+            return _developed(raw, path, exposure_ratio)
+    except (rawpy.LibRawError, ValueError, TypeError, IndexError, MemoryError) as error:
+        raise ImageError(
+            f"{shown(path)} is a RAW file that cannot be decoded ({_said(error)}); get a complete copy of it, or "
+            "develop it to a 16-bit TIFF with the camera's software first."
+        ) from error
+
+
+def _said(error: Exception) -> str:
+    """What LibRaw said, which rawpy hands on as bytes."""
+    said = error.args[0] if error.args else ""
+    return said.decode("ascii", "replace") if isinstance(said, bytes) else reason(error)
+
+
+def _check_size(raw: Any, path: Path) -> None:
+    height, width = int(raw.sizes.raw_height), int(raw.sizes.raw_width)
+    if not 0 < height * width <= MAX_IMAGE_PIXELS:
+        raise ImageError(
+            f"{shown(path)} is {width}x{height} pixels; ucdir opens RAW files of 1 to {MAX_IMAGE_PIXELS:,}."
+        )
+
+
+def _developed(raw: Any, path: Path, exposure_ratio: float | Literal["auto", "file"]) -> Photo:
+    import rawpy
+
+    raw.unpack()
+    pattern = raw.raw_pattern
+    if raw.raw_type != rawpy.RawType.Flat or pattern is None or pattern.shape != (2, 2):
+        what = "X-Trans" if pattern is not None and pattern.shape == (6, 6) else "no Bayer"
+        raise ImageError(
+            f"{shown(path)} comes from a sensor with {what} pattern, which ucdir does not develop; develop it to a "
+            "16-bit TIFF with the camera's software first."
+        )
+    mosaic = raw.raw_image_visible
+    colours = raw.raw_colors_visible[:2, :2]
+    letters = "".join(raw.color_desc.decode("ascii")[number] for number in colours.flat)
+    if sorted(letters) != ["B", "G", "G", "R"]:
+        raise ImageError(
+            f"{shown(path)} comes from a sensor of the colours {letters}; ucdir knows red, green, blue."
+        )
+    black = np.array(raw.black_level_per_channel, dtype=np.float32)[colours]
+    white = float(raw.white_level)
+    if not white > black.max():
+        raise ImageError(
+            f"{shown(path)} is damaged: its white level {white:g} is not above black; copy it again."
+        )
+    light = pack_bayer(mosaic, letters).astype(np.float32)
+    light -= _packed(black, letters)
+    light /= white - black.max()
+
+    ratio = _ratio(raw, light, exposure_ratio, path)
+    picture = develop(light * np.float32(ratio), _white_balance(raw), _matrix(raw))
+    pixels = np.rint(picture * 65535).astype(np.uint16)
+    turned = np.ascontiguousarray(np.rot90(pixels, _TURNS.get(int(raw.sizes.flip), 0)))
+    iso, seconds = float(raw.other.iso_speed), float(raw.other.shutter_speed)
+    return Photo(
+        turned,
+        format="RAW",
+        exposure=Exposure(ratio, seconds=seconds if seconds > 0 else None, iso=iso if iso > 0 else None),
+    )
+
+
+def _packed(levels: npt.NDArray[np.float32], letters: str) -> npt.NDArray[np.float32]:
+    """Levels of the upper left 2x2 pixels -> levels of R, G, G, B."""
+    packed: npt.NDArray[np.float32] = pack_bayer(levels, letters)[0, 0]
+    return packed
+
+
+def _ratio(
+    raw: Any, light: npt.NDArray[np.float32], wanted: float | Literal["auto", "file"], path: Path
+) -> float:
+    if wanted == "file":
+        seconds = float(raw.other.shutter_speed)
+        if not seconds > 0:
+            raise ImageError(
+                f"{shown(path)} does not tell its exposure time; give the exposure ratio as a number."
+            )
+        return float(np.clip(LONG_EXPOSURE / seconds, 1, MAX_RATIO))
+    if wanted == "auto":
+        # the mean and not a percentile: noise has no mean, and lamps in the night are few
+        mean = float(np.minimum(light, 1).mean(dtype=np.float64))
+        return float(np.clip(NORMAL_LIGHT / max(mean, 1e-6), 1, MAX_RATIO))
+    return float(wanted)
+
+
+def _white_balance(raw: Any) -> npt.NDArray[np.float32]:
+    """Gains of R, G and B as the camera noted them, else for daylight, else none; the smallest is 1."""
+    for gains in (raw.camera_whitebalance, raw.daylight_whitebalance):
+        rgb: npt.NDArray[np.float32] = np.array(gains[:3], dtype=np.float32)
+        if np.isfinite(rgb).all() and rgb.min() > 0:
+            rgb /= rgb.min()
+            return rgb
+    return np.ones(3, dtype=np.float32)
+
+
+def _matrix(raw: Any) -> npt.NDArray[np.float64]:
+    """Balanced camera colours to linear sRGB, [3,3]: LibRaw's, from the file or its table of cameras."""
+    matrix = np.array(raw.color_matrix, dtype=np.float64)[:, :3]
+    if np.isfinite(matrix).all() and np.allclose(matrix.sum(axis=1), 1, atol=0.01):
+        return matrix
+    return np.eye(3)

@@ -1,0 +1,142 @@
+"""RAW files: a Bayer DNG of known light comes out in its right colours, and what is no Bayer file is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from ucdir.camera import camera_to_srgb, linear_to_srgb, srgb_to_linear
+from ucdir.errors import ImageError
+from ucdir.images import read
+
+XYZ_TO_CAMERA = ((0.6629, -0.1900, -0.0483), (-0.4618, 1.2349, 0.2550), (-0.0622, 0.1381, 0.6514))
+BLACK, WHITE = 512, 16383
+NEUTRAL = (0.5, 1.0, 0.625)
+"""What a grey card looks like to this camera; white balance is one over it."""
+CODES = {"R": 0, "G": 1, "B": 2}
+
+
+def fraction(numbers):
+    return [part for n in numbers for part in (round(n * 10_000), 10_000)]
+
+
+def write_dng(path, mosaic, pattern="RGGB", orientation=1, seconds=0.04, black=BLACK):
+    """An uncompressed Bayer DNG of 16 bits."""
+    tags = [
+        (274, "H", 1, orientation, True),
+        (33421, "H", 2, (2, 2), True),  # CFARepeatPatternDim
+        (33422, "B", 4, bytes(CODES[c] for c in pattern), True),  # CFAPattern
+        (33434, "2I", 1, (round(seconds * 10_000), 10_000), True),  # ExposureTime
+        (50706, "B", 4, bytes((1, 4, 0, 0)), True),  # DNGVersion
+        (50708, "s", 0, "Test camera", True),  # UniqueCameraModel
+        (50714, "H", 1, black, True),  # BlackLevel
+        (50717, "I", 1, WHITE, True),  # WhiteLevel
+        (50721, "2i", 9, fraction(np.ravel(XYZ_TO_CAMERA)), True),  # ColorMatrix1
+        (50728, "2I", 3, fraction(NEUTRAL), True),  # AsShotNeutral
+        (50778, "H", 1, 21, True),  # CalibrationIlluminant1: D65
+    ]
+    tifffile.imwrite(path, mosaic.astype(np.uint16), photometric=32803, extratags=tags, metadata=None)
+    return path
+
+
+def mosaic_of(srgb, pattern="RGGB", ratio=1.0, size=(48, 64)):
+    """The sensor's numbers of an even picture of one sRGB colour in [0,1], underexposed by a ratio."""
+    camera = np.linalg.inv(camera_to_srgb(XYZ_TO_CAMERA)) @ srgb_to_linear(np.array(srgb, dtype=np.float64))
+    sensor = np.clip(camera, 0, 1) * NEUTRAL / max(NEUTRAL)
+    level = {c: BLACK + v * (WHITE - BLACK) / ratio for c, v in zip("RGB", sensor, strict=True)}
+    cell = np.array([level[c] for c in pattern]).reshape(2, 2)
+    return np.tile(np.rint(cell), (size[0] // 2, size[1] // 2))
+
+
+def middle(photo):
+    height, width = photo.pixels.shape[:2]
+    return photo.pixels[height // 2, width // 2] / 65535
+
+
+@pytest.mark.parametrize("pattern", ["RGGB", "BGGR", "GRBG", "GBRG"])
+@pytest.mark.parametrize("colour", [(0.5, 0.5, 0.5), (0.7, 0.4, 0.3), (0.3, 0.5, 0.6)])
+def test_colours_come_out_right(tmp_path, pattern, colour):
+    photo = read(write_dng(tmp_path / "a.dng", mosaic_of(colour, pattern), pattern), exposure_ratio=1.0)
+    assert photo.pixels.shape == (24, 32, 3)
+    assert photo.pixels.dtype == np.uint16
+    assert middle(photo) == pytest.approx(colour, abs=0.01)
+    assert photo.format == "RAW"
+    assert photo.exposure.ratio == 1.0
+    assert photo.exposure.seconds == pytest.approx(0.04)
+
+
+def test_a_dark_file_amplified_is_a_bright_one(tmp_path):
+    bright = read(write_dng(tmp_path / "a.dng", mosaic_of((0.6, 0.5, 0.4))), exposure_ratio=1.0)
+    dark = write_dng(tmp_path / "b.dng", mosaic_of((0.6, 0.5, 0.4), ratio=100.0))
+    assert middle(read(dark, exposure_ratio=100.0)) == pytest.approx(middle(bright), abs=0.02)
+    assert middle(read(dark, exposure_ratio=1.0)).max() < 0.1, "control"
+
+
+def test_the_ratio_is_found_by_itself(tmp_path):
+    dark = write_dng(tmp_path / "a.dng", mosaic_of((0.5, 0.5, 0.5), ratio=80.0))
+    found = read(dark)
+    assert 20 < found.exposure.ratio < 300
+    assert 0.3 < middle(found).mean() < 0.6
+    assert read(dark, exposure_ratio="file").exposure.ratio == pytest.approx(250)  # 10 s / 0.04 s
+    short = write_dng(tmp_path / "b.dng", mosaic_of((0.5, 0.5, 0.5), ratio=80.0), seconds=0.001)
+    assert read(short, exposure_ratio="file").exposure.ratio == 300
+    bright = write_dng(tmp_path / "c.dng", mosaic_of((0.95, 0.95, 0.95)))
+    assert read(bright).exposure.ratio == 1
+
+
+def test_black_is_black_and_burnt_is_white(tmp_path):
+    black = write_dng(tmp_path / "a.dng", np.full((48, 64), BLACK))
+    assert not read(black, exposure_ratio=300.0).pixels.any()
+    burnt = write_dng(tmp_path / "b.dng", np.full((48, 64), WHITE))
+    assert middle(read(burnt, exposure_ratio=1.0)) == pytest.approx([1, 1, 1], abs=0.002)
+
+
+def test_upright(tmp_path):
+    mosaic = mosaic_of((0.2, 0.2, 0.2))
+    mosaic[:8, :8] = WHITE  # a white square in the upper left corner
+    corners = {}
+    for orientation in (1, 3, 6, 8):
+        photo = read(
+            write_dng(tmp_path / f"{orientation}.dng", mosaic, orientation=orientation), exposure_ratio=1.0
+        )
+        grey = photo.pixels.mean(axis=2)
+        corners[orientation] = (
+            grey.shape,
+            np.argwhere(grey > 60000).mean(axis=0).round().astype(int).tolist(),
+        )
+    assert corners[1] == ((24, 32), [2, 2])
+    assert corners[3] == ((24, 32), [22, 30])
+    assert corners[6] == ((32, 24), [2, 22])
+    assert corners[8] == ((32, 24), [30, 2])
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.7, 0.95])
+def test_a_file_cut_off_is_refused(tmp_path, kept):
+    whole = write_dng(tmp_path / "a.dng", mosaic_of((0.5, 0.5, 0.5))).read_bytes()
+    (tmp_path / "b.dng").write_bytes(whole[: int(len(whole) * kept)])
+    with pytest.raises(ImageError, match="b.dng is a"):
+        read(tmp_path / "b.dng")
+
+
+def test_a_plain_tiff_is_no_raw_file(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.full((8, 8, 3), 7, np.uint8), photometric="rgb")
+    assert read(tmp_path / "a.tif").exposure is None
+
+
+def test_too_large_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr("ucdir.images.raw.MAX_IMAGE_PIXELS", 1000)
+    path = write_dng(tmp_path / "a.dng", mosaic_of((0.5, 0.5, 0.5)))
+    with pytest.raises(ImageError, match=r"a.dng is 64x48 pixels; ucdir opens RAW files of 1 to 1,000"):
+        read(path)
+
+
+def test_a_real_mosaic_has_no_cast(shared, tmp_path):
+    """One real photograph, wrapped into a DNG: its mean colour is near grey under its own grey-world balance."""
+    file: Path = shared("data/eval/raw/isp_DSC_1339_768x512_rggb.raw")
+    mosaic = np.fromfile(file, "<u2").reshape(512, 768)
+    photo = read(write_dng(tmp_path / "a.dng", mosaic, black=600))
+    light = srgb_to_linear(photo.pixels / 65535)
+    assert 0.05 < light.mean() < 0.4
+    assert photo.pixels.shape == (256, 384, 3)
+    assert linear_to_srgb(light.max()) == pytest.approx(1, abs=0.05)
