@@ -1,5 +1,6 @@
 """The command line: what it prints, where it writes, and how it fails."""
 
+import json
 import os
 import signal
 import subprocess
@@ -20,9 +21,9 @@ ENVIRONMENT = {**os.environ, "PYTHONWARNINGS": "error::UserWarning"}
 def ucdir(model_folder, monkeypatch, capfd):
     """A function: arguments of `ucdir` -> (exit status, stdout, stderr); restores with a small random model."""
 
-    def call(*arguments):
+    def call(*arguments, model=True):
         words = [str(a) for a in arguments]
-        if words[0] == "restore" and "--model" not in words:
+        if words[0] == "restore" and model and "--model" not in words:
             words += ["--model", str(model_folder)]
         monkeypatch.setattr(sys, "argv", ["ucdir", *words])
         with pytest.raises(SystemExit) as stop:
@@ -58,7 +59,7 @@ def test_restore(ucdir, photo):
     status, out, err = ucdir("restore", photo)
     assert (status, err) == (0, "")
     output = photo.with_name("photo.restored.png")
-    assert out.startswith(f"{photo}: 24x20, jpeg quality 20, 3 steps, ")
+    assert out.startswith(f"{photo}: 24x20, jpeg restoration, jpeg quality 20, 3 steps, ")
     assert out.endswith(f" s -> {output}\n")
     assert read(output).pixels.shape == PIXELS.shape
 
@@ -294,3 +295,54 @@ def test_the_program_itself_and_ctrl_c(photo, model_folder, tmp_path):
     assert out == ""
     assert "Traceback" not in err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["photo.jpg", "photo.restored.png"]
+
+
+# ------------------------------------------------------------------------------------- tasks, degrade, data check
+
+
+def test_the_task_has_to_be_said_where_the_file_does_not_tell(ucdir, tmp_path):
+    write(Photo(PIXELS), tmp_path / "plain.png")
+    status, out, err = ucdir("restore", tmp_path / "plain.png", model=False)
+    assert (status, out) == (2, "")
+    assert "say it by --task (jpeg_restoration, deblurring, low_light)" in err
+    status, _, err = ucdir("restore", tmp_path / "plain.png", "--task", "rain")
+    assert status == 2
+    assert "--task rain is unknown" in err
+    assert ucdir("restore", tmp_path / "plain.png", "--task", "jpeg_restoration")[0] == 0
+
+
+@pytest.mark.parametrize("ratio", ["much", "0.5", "nan", "1e9"])
+def test_an_exposure_ratio_that_is_none(ucdir, photo, ratio):
+    status, _, err = ucdir("restore", photo, "--exposure-ratio", ratio)
+    assert status == 2
+    assert f"--exposure-ratio {ratio} is neither a number from 1 to 1000, nor auto, nor file" in err
+
+
+def test_degrade_and_back(ucdir, tmp_path):
+    write(Photo(PIXELS), tmp_path / "clean.png")
+    bad = tmp_path / "bad.jpg"
+    status, out, err = ucdir(
+        "degrade", tmp_path / "clean.png", "-o", bad, "--task", "jpeg_restoration", "--strength", "20"
+    )
+    assert (status, err) == (0, "")
+    assert out == f"{tmp_path / 'clean.png'}: jpeg restoration, seed 0, jpeg quality 20 -> {bad}\n"
+    assert "jpeg quality 20" in ucdir("restore", bad)[1]
+    status, _, err = ucdir("degrade", tmp_path / "clean.png", "-o", bad, "--task", "deblurring")
+    assert status == 2
+    assert "exists" in err
+
+
+def test_data_check(ucdir, tmp_path):
+    for name in ("a", "b"):
+        write(Photo(PIXELS), tmp_path / f"{name}.png")
+    status, out, _ = ucdir("data", "check", tmp_path, "--task", "deblurring", "--crop", "8")
+    assert status == 0
+    assert out.startswith("2 of 2 photographs can be used")
+    (tmp_path / "c.png").write_bytes(b"nothing")
+    status, out, _ = ucdir(
+        "data", "check", tmp_path, "--task", "deblurring", "--json", tmp_path / "report.json"
+    )
+    assert status == 1
+    assert "problem: " in out
+    assert json.loads((tmp_path / "report.json").read_text())["found"] == 3
+    assert ucdir("data", "check", tmp_path / "absent", "--task", "deblurring")[0] == 2

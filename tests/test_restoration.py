@@ -6,10 +6,10 @@ import torch
 
 from ucdir import restoration
 from ucdir.degradations import JpegCompression
-from ucdir.errors import DeviceError, ImageError, OutputError, WeightsError
-from ucdir.images import Metadata, Photo, read, write
+from ucdir.errors import ConfigError, DeviceError, ImageError, OutputError, WeightsError
+from ucdir.images import Exposure, Metadata, Photo, read, write
 from ucdir.pipeline import Pipeline
-from ucdir.restoration import from_signal, load, restore, to_signal
+from ucdir.restoration import brightened, choose_task, from_signal, load, restore, to_signal
 
 RNG = np.random.default_rng(0)
 
@@ -144,3 +144,58 @@ def test_loading_is_silent(model_folder, capfd):
 def test_a_gpu_that_is_not_there(model_folder):
     with pytest.raises(DeviceError, match="this machine has .*cpu"):
         load(model_folder, "cuda")
+
+
+# ------------------------------------------------------------------------------------------------ which task
+
+
+def photo_of(**fields):
+    return Photo(RNG.integers(0, 256, (8, 8, 3), dtype=np.uint8), **fields)
+
+
+@pytest.mark.parametrize(
+    ("photo", "scalars", "task"),
+    [
+        (photo_of(jpeg_quality=10), {}, "jpeg_restoration"),
+        (photo_of(jpeg_quality=59), {}, "jpeg_restoration"),
+        (photo_of(exposure=Exposure(100.0)), {}, "low_light"),
+        (photo_of(), {"jpeg_quality": 30.0}, "jpeg_restoration"),
+        (photo_of(), {"blur_length": 9.0}, "deblurring"),
+        (photo_of(jpeg_quality=95), {"noise_strength": 9.0}, "low_light"),
+        (photo_of(jpeg_quality=10), {"blur_type": 1.0, "blur_length": 9.0}, "deblurring"),
+    ],
+)
+def test_the_task_is_told_by_the_file_or_by_what_is_known(photo, scalars, task):
+    assert choose_task(photo, scalars, "photo") == task
+
+
+@pytest.mark.parametrize(("photo", "words"), [(photo_of(), ""), (photo_of(jpeg_quality=60), "quality 60")])
+def test_otherwise_it_has_to_be_said(photo, words):
+    with pytest.raises(ConfigError, match=f"mine.png: .*{words}.*--task .*deblurring, low_light"):
+        choose_task(photo, {}, "mine.png")
+
+
+def test_the_pipeline_of_the_task_is_loaded(pipeline, tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(JpegCompression(17).encode(photo_of().pixels))
+    asked = []
+    done = restore(tmp_path / "photo.jpg", pipeline=lambda name: asked.append(name) or pipeline)
+    assert asked == ["jpeg_restoration"]
+    assert done.task == "jpeg_restoration"
+    restore(
+        tmp_path / "photo.jpg", task="deblurring", force=True, pipeline=lambda n: asked.append(n) or pipeline
+    )
+    assert asked[1:] == ["deblurring"]
+    write(photo_of(), tmp_path / "plain.png")
+    with pytest.raises(ConfigError, match="say it by --task"):
+        restore(tmp_path / "plain.png", pipeline=lambda name: pipeline)
+    assert not (tmp_path / "plain.restored.png").exists()
+
+
+def test_a_dark_photograph_is_brightened_in_light_and_not_in_pixels():
+    dark = Photo(np.full((4, 4, 3), 50, np.uint8))
+    bright = brightened(dark, 8.0)
+    assert bright.exposure == Exposure(8.0)
+    assert int(bright.pixels[0, 0, 0]) == 138  # light .0319 x 8 = .255
+    assert brightened(dark, "auto") is dark
+    raw = Photo(np.full((4, 4, 3), 50, np.uint16), exposure=Exposure(3.0))
+    assert brightened(raw, 8.0) is raw, "RAW files were amplified when they were read"

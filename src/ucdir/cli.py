@@ -1,12 +1,14 @@
-"""The command line: restore, train, info. Heavy libraries are imported by the command that needs them."""
+"""The command line: restore, train, degrade, data check, info. Heavy libraries are imported where they are needed."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,6 +22,15 @@ app = typer.Typer(
     help="Restores photographs with diffusion.", no_args_is_help=True, add_completion=False,
     pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
+data_app = typer.Typer(help="Look through training data.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
+
+class Blur(StrEnum):
+    """Kinds of blur on the command line."""
+
+    MOTION = "motion"
+    DEFOCUS = "defocus"
 
 
 def main() -> None:
@@ -57,14 +68,34 @@ def restore(
     patch_size: Annotated[
         int | None, typer.Option(help="Longest side of a patch in pixels. Default: as memory allows.")
     ] = None,
+    task: Annotated[
+        str,
+        typer.Option(help="jpeg_restoration, deblurring or low_light. Default: as the file tells."),
+    ] = "auto",
     model: Annotated[
-        str, typer.Option(help="Name of a model (see ucdir info), or the folder of one.")
-    ] = "jpeg_restoration",
+        str | None,
+        typer.Option(help="Folder of a model of your own, or the name of another one (see ucdir info)."),
+    ] = None,
     jpeg_quality: Annotated[
         float | None,
         typer.Option(
             min=1, max=100, help="Quality that the photo was once saved with, if its file does not tell it."
         ),
+    ] = None,
+    blur_type: Annotated[
+        Blur | None, typer.Option(help="Whether the camera shook or was out of focus.")
+    ] = None,
+    blur_length: Annotated[
+        float | None, typer.Option(min=0, max=64, help="Length of the blur in pixels, roughly.")
+    ] = None,
+    exposure_ratio: Annotated[
+        str,
+        typer.Option(
+            help="How many times to amplify the light: a number, auto, or file (RAW: 10 s / exposure)."
+        ),
+    ] = "auto",
+    noise_strength: Annotated[
+        float | None, typer.Option(min=0, max=128, help="Deviation of the noise in 8-bit levels, roughly.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")] = False,
 ) -> None:
@@ -80,14 +111,21 @@ def restore(
             read(photo)  # says what is wrong, before the model is loaded
         check_writable(target, force=force)
 
-    from ucdir.restoration import load
-
-    pipeline = load(model, device)
-    scalars = {} if jpeg_quality is None else {"jpeg_quality": jpeg_quality}
+    told = {
+        "jpeg_quality": jpeg_quality,
+        "blur_type": None if blur_type is None else float(blur_type is Blur.DEFOCUS),
+        "blur_length": blur_length,
+        "noise_strength": noise_strength,
+    }
+    scalars = {name: value for name, value in told.items() if value is not None}
+    ratio = _exposure_ratio(exposure_ratio)
+    pipelines = _pipelines(task, model, device)
     failed = 0
     for photo, target in zip(photos, targets, strict=True):
         try:
-            done = _restore_one(photo, target, pipeline, steps, seed, patch_size, scalars, force)
+            done = _restore_one(
+                photo, target, pipelines, task, steps, seed, patch_size, scalars, ratio, force
+            )
         except UcdirError as error:
             # one bad photograph does not stop the others
             failed = _fail(error)
@@ -96,7 +134,8 @@ def restore(
             _say(f"note: {note}", err=True)
         known = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in done.scalars.items())
         _say(
-            f"{photo}: {done.width}x{done.height}, {f'{known}, ' if known else ''}{done.steps} steps, "
+            f"{photo}: {done.width}x{done.height}, {done.task.replace('_', ' ')}, "
+            f"{f'{known}, ' if known else ''}{done.steps} steps, "
             f"{done.seconds:.1f} s -> {done.output}"
         )
     if failed:
@@ -106,11 +145,13 @@ def restore(
 def _restore_one(
     photo: Path,
     target: Path,
-    pipeline: Pipeline,
+    pipeline: Pipeline | Callable[[str], Pipeline],
+    task: str,
     steps: int | None,
     seed: int,
     patch_size: int | None,
     scalars: dict[str, float],
+    exposure_ratio: float | Literal["auto", "file"],
     force: bool,
 ) -> Restored:
     from rich.console import Console
@@ -121,9 +162,41 @@ def _restore_one(
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task(photo.name, total=None)
         return restore_file(
-            photo, target, pipeline=pipeline, steps=steps, seed=seed, patch_size=patch_size, scalars=scalars,
-            force=force, on_step=lambda done, all_steps: progress.update(bar, completed=done, total=all_steps),
+            photo, target, task=task, pipeline=pipeline, steps=steps, seed=seed, patch_size=patch_size,
+            scalars=scalars, exposure_ratio=exposure_ratio, force=force,
+            on_step=lambda done, all_steps: progress.update(bar, completed=done, total=all_steps),
         )  # fmt: skip
+
+
+def _pipelines(task: str, model: str | None, device: str) -> Pipeline | Callable[[str], Pipeline]:
+    """The model that was named, or a function that loads the one of a task at its first use."""
+    from ucdir.restoration import load
+    from ucdir.tasks import TASKS
+
+    if task not in ("auto", *TASKS):
+        raise ConfigError(f"--task {task} is unknown; choose auto or one of {', '.join(TASKS)}.")
+    if model is not None:
+        return load(model, device)
+    loaded: dict[str, Pipeline] = {}
+
+    def of_task(name: str) -> Pipeline:
+        if name not in loaded:
+            loaded[name] = load(name, device)
+        return loaded[name]
+
+    return of_task
+
+
+def _exposure_ratio(text: str) -> float | Literal["auto", "file"]:
+    if text in {"auto", "file"}:
+        return text  # type: ignore[return-value]
+    try:
+        ratio = float(text)
+    except ValueError:
+        ratio = 0.0
+    if not 1 <= ratio <= 1000:
+        raise ConfigError(f"--exposure-ratio {text} is neither a number from 1 to 1000, nor auto, nor file.")
+    return ratio
 
 
 def _target(photo: Path, output: Path | None, count: int) -> Path:
@@ -184,6 +257,62 @@ def train(
     if export is not None and os.environ.get("RANK", "0") == "0":  # one of several processes
         export_model(checkpoint, export)
         typer.echo(f"the model is in {export}: ucdir restore --model {export} PHOTO")
+
+
+@app.command()
+def degrade(
+    photo: Annotated[Path, typer.Argument(help="A clean photograph.")],
+    task: Annotated[str, typer.Option(help="jpeg_restoration, deblurring or low_light: what to undo later.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write, best a PNG.")],
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            help="JPEG quality, blur length in pixels, or exposure ratio. Default: drawn by the seed."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other damage.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")] = False,
+) -> None:
+    """Damage a clean photograph as training does, to try a restoration on it."""
+    from ucdir.degrading import degrade as degrade_file
+
+    scalars = degrade_file(photo, output, task=task, strength=strength, seed=seed, force=force)
+    told = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in scalars.items())
+    _say(f"{photo}: {task.replace('_', ' ')}, seed {seed}, {told} -> {output}")
+
+
+@data_app.command("check")
+def check(
+    folder: Annotated[Path, typer.Argument(help="Clean photographs, or pairs (a folder or a list file).")],
+    task: Annotated[str, typer.Option(help="jpeg_restoration, deblurring or low_light.")],
+    clean: Annotated[
+        Path | None, typer.Option(help="The folder of truths, if FOLDER holds the degraded.")
+    ] = None,
+    layout: Annotated[
+        str, typer.Option(help="How pairs are laid out: auto, folders, list, gopro, sid.")
+    ] = "auto",
+    crop: Annotated[int, typer.Option(min=1, help="Side of a training crop in pixels.")] = 64,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to a file too.")] = None,
+) -> None:
+    """Look through training data before hours are spent on it. Exit status 1: something is wrong."""
+    from ucdir.tasks import TASKS
+
+    if task not in TASKS:
+        raise ConfigError(f"--task {task} is unknown; choose one of {', '.join(TASKS)}.")
+    from ucdir.data.check import check_place
+
+    report = check_place(folder, clean, layout, crop)
+    for line in report.lines():
+        _say(line)
+    if json_file is not None:
+        import json
+
+        try:
+            json_file.write_text(json.dumps(report.as_dict(), indent=1), encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{json_file}: cannot be written ({error.strerror}).") from None
+    if report.problems:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -48,6 +48,7 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
         start: float = 1.0,  # fraction of T that sampling starts from
         default_steps: int = 50,  # evaluations of the diffusion model
         eta: float = 1.0,  # share of the ancestral noise (DDIM)
+        noise: float = 1.0,  # share of the noise that sampling starts from
         task: str = "jpeg_restoration",  # a name in tasks.TASKS
     ) -> None:
         super().__init__()
@@ -58,7 +59,12 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
             network.eval().to(memory_format=torch.channels_last)
         self.register_modules(predictor=predictor, diffusion_model=diffusion_model, scheduler=scheduler)
         self.register_to_config(
-            residual_scale=residual_scale, start=start, default_steps=default_steps, eta=eta, task=task
+            residual_scale=residual_scale,
+            start=start,
+            default_steps=default_steps,
+            eta=eta,
+            noise=noise,
+            task=task,
         )
 
     @torch.no_grad()
@@ -147,7 +153,7 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
         scheduler.set_timesteps(steps)
         levels = samplers.noise_levels(scheduler)
         draw = partial(_noise, seeds, degraded.shape[-1])
-        sample = samplers.start_sample(scheduler, draw(0, 0, degraded.shape[-2]))
+        sample = samplers.start_sample(scheduler, draw(0, 0, degraded.shape[-2]).mul_(self.config.noise))
         for i, timestep in enumerate(self.progress_bar(list(scheduler.timesteps))):
             evaluate = partial(self._predicted_noise, level=levels[i], scalars=scalars)
             scaled = scheduler.scale_model_input(sample, timestep)
@@ -267,10 +273,11 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
 
 def build_pipeline(config: Config, predictor: InitialPredictor, diffusion_model: DiffusionModel) -> Pipeline:
     """The pipeline that a configuration describes, around networks that exist."""
-    scheduler = samplers.make_scheduler(config.sampling.sampler, NoiseSchedule.of(config.diffusion))
+    drawn = config.drawn
+    scheduler = samplers.make_scheduler(drawn.sampler, NoiseSchedule.of(config.diffusion))
     return Pipeline(
         predictor, diffusion_model, scheduler, residual_scale=config.diffusion.residual_scale,
-        start=config.sampling.start, default_steps=config.sampling.steps, eta=config.sampling.eta, task=config.task,
+        start=drawn.start, default_steps=drawn.steps, eta=drawn.eta, noise=drawn.noise, task=config.task,
     )  # fmt: skip
 
 

@@ -7,18 +7,23 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ucdir.camera import linear_to_srgb, srgb_to_linear
 from ucdir.devices import choose_device
-from ucdir.errors import WeightsError
-from ucdir.images import Photo, check_writable, default_output, read, write
+from ucdir.errors import ConfigError, WeightsError
+from ucdir.images import Exposure, Photo, check_writable, default_output, read, write
 from ucdir.images.messages import shown
 from ucdir.images.photo import Pixels
 from ucdir.pipeline import Pipeline
 from ucdir.tasks import TASKS
+
+STRONG_JPEG = 60
+"""JPEG files below this quality are taken to need JPEG restoration."""
 
 WEIGHTS = Path(__file__).parent / "weights"
 """The models that come with the package: one folder each, named like the task."""
@@ -31,6 +36,7 @@ class Restored:
     output: Path
     width: int
     height: int
+    task: str
     steps: int
     seconds: float
     scalars: dict[str, float]
@@ -73,39 +79,46 @@ def restore(
     photo: str | Path,
     output: str | Path | None = None,
     *,
-    pipeline: Pipeline | None = None,  # by default the one for JPEG
+    task: str = "auto",
+    pipeline: Pipeline | Callable[[str], Pipeline] = load,
     steps: int | None = None,  # by default what the model was made for
     seed: int = 0,
     patch_size: int | None = None,  # by default as memory allows
     scalars: Mapping[str, float] | None = None,  # what is known of the damage, over what the file tells
+    exposure_ratio: float | Literal["auto", "file"] = "auto",
     force: bool = False,  # whether an existing output is overwritten
     on_step: Callable[[int, int], None] | None = None,  # called as (steps done, steps in all)
 ) -> Restored:
     """Restore a photograph.
 
     Args:
-        photo: a JPEG, PNG, WebP, TIFF, AVIF, BMP or GIF file.
+        photo: a JPEG, PNG, WebP, TIFF, AVIF, BMP or GIF file, or a camera's RAW file.
         output: the file to write, its format by its suffix; `photo.restored.png` by default.
-        pipeline: from `load`.
+        task: a name in `tasks.TASKS`, or "auto": see `choose_task`.
+        pipeline: from `load`, or a function that gives the pipeline of a task; with a pipeline, `task` does not matter.
         steps: evaluations of the diffusion model.
         seed: the same seed gives the same picture.
         patch_size: longest side of a patch in pixels.
         scalars: what is known of the damage, such as `{"jpeg_quality": 10}`; it overrules what the file tells.
+        exposure_ratio: how many times the light is amplified, for RAW files and dark photographs: see `images.read`;
+            "auto" leaves photographs that are not RAW as bright as they are.
         force: overwrite an existing output.
         on_step: told of the progress.
 
     Raises:
         ImageError: the photograph cannot be read.
         OutputError: the output cannot be written; nothing is left half-written.
-        ConfigError: an argument is out of range.
+        ConfigError: an argument is out of range, or the task cannot be told.
     """
     began = time.perf_counter()
     source = Path(photo)
     target = default_output(source) if output is None else Path(output)
     check_writable(target, force=force)
-    degraded = read(source)
+    degraded = brightened(read(source, exposure_ratio=exposure_ratio), exposure_ratio)
     check_writable(target, force=force, photo=degraded)
-    pipeline = load() if pipeline is None else pipeline
+    if not isinstance(pipeline, Pipeline):
+        name = choose_task(degraded, scalars or {}, shown(source)) if task == "auto" else task
+        pipeline = pipeline(name)
     count = pipeline.config.default_steps if steps is None else steps
 
     known = {**TASKS[pipeline.config.task].known_scalars(degraded), **(scalars or {})}
@@ -113,8 +126,48 @@ def restore(
     notes = write(replace(degraded, pixels=restored), target, force=force)
     height, width = restored.shape[:2]
     return Restored(
-        target, width, height, count, time.perf_counter() - began, known, (*degraded.warnings, *notes)
+        target, width, height, pipeline.config.task, count, time.perf_counter() - began, known,
+        (*degraded.warnings, *notes),
+    )  # fmt: skip
+
+
+def choose_task(photo: Photo, scalars: Mapping[str, float], name: str) -> str:
+    """What a photograph needs, as far as its file tells.
+
+    A RAW file is of low light; a JPEG file of a quality below 60 needs JPEG restoration. Otherwise the names of the
+    scalars tell: only one task knows a jpeg_quality.
+
+    Args:
+        photo: as read.
+        scalars: what the user knows of the damage.
+        name: of the file, for the message.
+
+    Raises:
+        ConfigError: nothing tells.
+    """
+    if scalars:
+        fitting = [task for task, kind in TASKS.items() if set(scalars) <= set(kind.scalars)]
+        if len(fitting) == 1:
+            return fitting[0]
+    if photo.exposure is not None:
+        return "low_light"
+    if photo.jpeg_quality is not None and photo.jpeg_quality < STRONG_JPEG:
+        return "jpeg_restoration"
+    quality = "" if photo.jpeg_quality is None else f" (a JPEG file of quality {photo.jpeg_quality})"
+    raise ConfigError(
+        f"{name}: nothing in the file{quality} tells what has damaged the photograph; say it by --task "
+        f"({', '.join(TASKS)})."
     )
+
+
+def brightened(photo: Photo, exposure_ratio: float | Literal["auto", "file"]) -> Photo:
+    """A photograph that is not RAW with its light amplified `exposure_ratio` times, if that is a number."""
+    if photo.exposure is not None or isinstance(exposure_ratio, str):
+        return photo
+    peak = np.iinfo(photo.pixels.dtype).max
+    light = srgb_to_linear(photo.pixels.astype(np.float32) / peak) * exposure_ratio
+    pixels = np.rint(linear_to_srgb(light) * peak).astype(photo.pixels.dtype)
+    return replace(photo, pixels=pixels, exposure=Exposure(ratio=float(exposure_ratio)))
 
 
 def _restored_pixels(

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from ucdir.config import DataConfig, DiffusionConfig
+from ucdir.config import DiffusionConfig
 from ucdir.data.crops import Batches, Crops, to_unit
 from ucdir.data.photos import PhotoStore
+from ucdir.data.sources import DegradedPhotos, Example
 from ucdir.diffusion.noise_schedule import NoiseSchedule
 
 SIDE = 8
@@ -30,13 +31,13 @@ class Pictures(PhotoStore):
 
 
 def darken(clean, rng):
-    return clean // 2, {"jpeg_quality": float(rng.integers(1, 101))}
+    return Example(clean, clean // 2, {"jpeg_quality": float(rng.integers(1, 101))})
 
 
 def crops(photos=None, chosen=(0, 1), seed=0, batch_size=8, flip=False, **diffusion):
     photos = Pictures.of((20, 20), (20, 30), (16, 16)) if photos is None else photos
-    data = DataConfig(photos="photos", crop=SIDE, flip=flip)
-    return Crops(photos, chosen, darken, data, DiffusionConfig(**diffusion), seed, batch_size)
+    source = DegradedPhotos(photos, chosen, darken, 0, flip)
+    return Crops(source, SIDE, ("jpeg_quality",), DiffusionConfig(**diffusion), seed, batch_size)
 
 
 def equal(a, b):
@@ -52,9 +53,10 @@ def test_what_an_item_holds():
     item = crops()[5]
     assert {name: tuple(t.shape) for name, t in item.items()} == {
         "clean": (3, SIDE, SIDE), "degraded": (3, SIDE, SIDE), "noise": (3, SIDE, SIDE),
-        "noise_level": (), "scalar.jpeg_quality": (),
+        "noise_level": (), "step": (), "scalar.jpeg_quality": (),
     }  # fmt: skip
-    assert {t.dtype for t in item.values()} == {torch.float32}
+    assert {t.dtype for name, t in item.items() if name != "step"} == {torch.float32}
+    assert [int(crops()[n]["step"]) for n in (0, 7, 8, 23)] == [0, 0, 1, 2]
     np.testing.assert_array_equal(back(item["degraded"]), back(item["clean"]) // 2)
 
 
@@ -98,7 +100,7 @@ def test_crops_are_parts_of_the_chosen_photographs(flip):
         pixels = back(data[n]["clean"])
         photo, rows, columns = (np.unique(pixels[..., c]) for c in range(3))
         assert len(photo) == 1
-        height, width = data.photos.shapes[photo[0]]
+        height, width = data.source.photos.shapes[photo[0]]
         assert list(rows) == list(range(rows[0], rows[0] + SIDE))
         assert rows[-1] < height
         assert list(columns) == list(range(columns[0], columns[0] + SIDE))

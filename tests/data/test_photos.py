@@ -32,8 +32,8 @@ def folder(tmp_path):
 @pytest.fixture
 def decoded(monkeypatch):
     """The names of the photographs that were decoded."""
-    names, read = [], module._rgb8
-    monkeypatch.setattr(module, "_rgb8", lambda file: names.append(file.name) or read(file))
+    names, read = [], module.rgb8
+    monkeypatch.setattr(module, "rgb8", lambda file, *ratio: names.append(file.name) or read(file, *ratio))
     return names
 
 

@@ -7,7 +7,7 @@ import torch
 from ucdir.model.framework import build
 from ucdir.model.scalars import SCALARS, UNKNOWN, ScalarEncoder, sinusoidal
 
-NAMES = tuple(SCALARS)
+NAMES = ("jpeg_quality",)
 QUALITIES = torch.tensor([10.0, UNKNOWN, 75.0, 100.0])
 LEVELS = torch.tensor([0.01, 0.4, 0.99, 1.0])
 
@@ -126,3 +126,26 @@ def test_a_model_without_scalars(filled, tiny):
     assert torch.equal(
         model(*inputs, level, {}), model(*inputs, level, {"jpeg_quality": torch.tensor([5.0])})
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("jpeg_quality", [0.0, 50.0, 100.0, 120.0, -3.0, UNKNOWN], [0.0, 0.5, 1.0, 1.0, 0.0, 0.0]),
+        ("blur_length", [0.0, 16.0, 64.0], [0.0, 0.25, 1.0]),
+        ("exposure_ratio", [1.0, 10.0, 100.0, 1000.0, 0.0, UNKNOWN], [0.0, 1 / 3, 2 / 3, 1.0, 0.0, 0.0]),
+    ],
+)
+def test_to_the_unit_interval_in_a_straight_line_or_by_the_logarithm(name, values, expected):
+    found = SCALARS[name].to_unit(torch.tensor(values))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_scalars_of_one_task_do_not_disturb_another(filled):
+    both = filled(ScalarEncoder(("blur_type", "blur_length"), 16))
+    level = torch.tensor([0.5])
+    codes = [
+        both(level, {"blur_type": torch.tensor([kind]), "blur_length": torch.tensor([length])})
+        for kind, length in ((0.0, 3.0), (1.0, 3.0), (0.0, 30.0), (UNKNOWN, 3.0))
+    ]
+    assert all((a - b).abs().max() > 1e-3 for i, a in enumerate(codes) for b in codes[:i])

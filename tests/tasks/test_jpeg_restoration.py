@@ -45,7 +45,7 @@ def test_registered():
 def test_unshifted_is_the_jpeg_file_of_the_quality_told():
     made = task(unknown_probability=0.0, shift_probability=0.0)
     for n in range(20):
-        degraded, scalars = made.degrade(picture(n), np.random.default_rng(n))
+        _, degraded, scalars = made.degrade(picture(n), np.random.default_rng(n))
         quality = int(scalars["jpeg_quality"])
         files = [JpegCompression(quality, s)(picture(n)) for s in ("4:2:0", "4:4:4")]
         assert any(np.array_equal(degraded, file) for file in files)
@@ -59,16 +59,17 @@ def test_a_function_of_the_generator():
     first = [made.degrade(clean, np.random.default_rng(n)) for n in range(20)]
     again = [made.degrade(clean, np.random.default_rng(n)) for n in range(20)]
     for a, b in zip(first, again, strict=True):
-        np.testing.assert_array_equal(a[0], b[0])
-        np.testing.assert_equal(dict(a[1]), dict(b[1]))
+        assert a.clean is clean
+        np.testing.assert_array_equal(a.degraded, b.degraded)
+        np.testing.assert_equal(dict(a.scalars), dict(b.scalars))
     np.testing.assert_array_equal(clean, before)
-    assert len({a[0].tobytes() for a in first}) == 20
+    assert len({a.degraded.tobytes() for a in first}) == 20
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.25, 1.0])
 def test_share_of_the_crops_whose_quality_is_not_told(probability):
     told = [
-        scalars["jpeg_quality"] for _, scalars in draws(task(unknown_probability=probability), 800, side=8)
+        scalars["jpeg_quality"] for _, _, scalars in draws(task(unknown_probability=probability), 800, side=8)
     ]
     assert np.mean(np.isnan(told)) == pytest.approx(probability, abs=0.05)
     assert all(5 <= quality <= 95 for quality in told if not math.isnan(quality))
@@ -76,9 +77,9 @@ def test_share_of_the_crops_whose_quality_is_not_told(probability):
 
 def test_blocks_begin_at_the_corner_unless_shifted():
     strong = {"qualities": (5, 10), "focus": (5, 10)}
-    plain = [grid_phase(image) for image, _ in draws(task(**strong, shift_probability=0.0), 40)]
+    plain = [grid_phase(image) for _, image, _ in draws(task(**strong, shift_probability=0.0), 40)]
     assert set(plain) == {(0, 0)}
-    shifted = [grid_phase(image) for image, _ in draws(task(**strong, shift_probability=1.0), 150)]
+    shifted = [grid_phase(image) for _, image, _ in draws(task(**strong, shift_probability=1.0), 150)]
     assert np.mean([0 in phase for phase in shifted]) < 0.03
     assert {row for row, _ in shifted} >= set(range(1, 8))
     assert {column for _, column in shifted} >= set(range(1, 8))
@@ -86,18 +87,18 @@ def test_blocks_begin_at_the_corner_unless_shifted():
 
 def test_share_of_shifted_crops():
     strong = {"qualities": (5, 10), "focus": (5, 10)}
-    phases = [grid_phase(image) for image, _ in draws(task(**strong, shift_probability=0.3), 300)]
+    phases = [grid_phase(image) for _, image, _ in draws(task(**strong, shift_probability=0.3), 300)]
     assert np.mean([phase != (0, 0) for phase in phases]) == pytest.approx(0.3, abs=0.07)
 
 
 @pytest.mark.parametrize("side", [8, 16, 17, 33])
 def test_size_and_content_are_kept(side):
-    for image, _ in draws(task(qualities=(95, 95), focus=(95, 95), shift_probability=1.0), 10, side):
+    for _, image, _ in draws(task(qualities=(95, 95), focus=(95, 95), shift_probability=1.0), 10, side):
         assert image.shape == (side, side, 3)
         assert image.dtype == np.uint8
     made = task(qualities=(95, 95), focus=(95, 95), shift_probability=1.0)
     errors = [
-        np.abs(made.degrade(picture(n), np.random.default_rng(n))[0].astype(int) - picture(n)).mean()
+        np.abs(made.degrade(picture(n), np.random.default_rng(n)).degraded.astype(int) - picture(n)).mean()
         for n in range(20)
     ]
     assert max(errors) < 12, "a shifted crop shows the same place"

@@ -11,7 +11,7 @@ from ucdir.diffusion.residual_loss import residual_loss
 from ucdir.errors import ConfigError, WeightsError
 from ucdir.model.framework import build
 from ucdir.pipeline import build_pipeline
-from ucdir.training import loop, objectives, progress
+from ucdir.training import few_steps, loop, progress
 from ucdir.training.checks import check_settings
 from ucdir.training.export import export
 from ucdir.training.objectives import FewStepsObjective, NoiseObjective
@@ -124,7 +124,7 @@ def test_the_perceptual_distance_is_lpips(tiny, shared, monkeypatch):
     batch = batch_of(config, step=1, side=48)
     with torch.no_grad():
         found = FewStepsObjective(config, CPU)(*networks, batch)
-    monkeypatch.setattr(objectives, "SHIFT", 1)
+    monkeypatch.setattr(few_steps, "SHIFT", 1)
     with torch.no_grad():
         unshifted = FewStepsObjective(config, CPU)(*networks, batch)
         monkeypatch.setattr("ucdir.pipeline._noise", lambda *_: batch["noise"].clone())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,18 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from ucdir.config import DataConfig, DiffusionConfig
-from ucdir.data.photos import PhotoStore
+from ucdir.config import DiffusionConfig
+from ucdir.data.sources import Source
 from ucdir.diffusion.noise_schedule import NoiseSchedule
-
-
-class Degrade(Protocol):
-    """A task's degradation: it draws its parameters, and tells the scalars that describe them."""
-
-    def __call__(
-        self, clean: NDArray[np.uint8], rng: np.random.Generator
-    ) -> tuple[NDArray[np.uint8], Mapping[str, float]]:
-        """Clean uint8 [H,W,3] -> degraded uint8 [H,W,3], and the auxiliary scalars (NaN: unknown)."""
 
 
 def to_unit(pixels: NDArray[np.uint8]) -> Tensor:
@@ -31,18 +21,22 @@ def to_unit(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).float().div_(127.5).sub_(1)
 
 
+def scalars_of(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The auxiliary scalars of a batch of `Crops` by name, each [B]."""
+    return {k.removeprefix("scalar."): v for k, v in batch.items() if k.startswith("scalar.")}
+
+
 @dataclass(frozen=True)
 class Crops(Dataset[dict[str, Tensor]]):
     """Item n is place n % batch_size of step n // batch_size, the same in every run and on every machine.
 
-    An item holds `clean` and `degraded` [3,h,w] in [-1,1], `noise` ε [3,h,w], `noise_level` √γ [], `step` n
-    (whole number) [], and one entry `scalar.<name>` [] for each auxiliary scalar.
+    An item holds `clean` and `degraded` [3,side,side] in [-1,1], `noise` ε [3,side,side], `noise_level` √γ [], `step`
+    (whole number) [], and one entry `scalar.<name>` [] for each auxiliary scalar (NaN: unknown).
     """
 
-    photos: PhotoStore
-    chosen: Sequence[int]
-    degrade: Degrade
-    data: DataConfig
+    source: Source
+    side: int
+    scalars: Sequence[str]
     diffusion: DiffusionConfig
     seed: int
     batch_size: int
@@ -50,8 +44,8 @@ class Crops(Dataset[dict[str, Tensor]]):
     def __getitem__(self, item: int) -> dict[str, Tensor]:
         step, place = divmod(item, self.batch_size)
         rng = np.random.default_rng((self.seed, step, place))
-        clean = self._crop(rng)
-        degraded, scalars = self.degrade(clean, rng)
+        clean, degraded, told = self.source.draw(rng, self.side)
+        scalars = {name: told.get(name, float("nan")) for name in self.scalars}
         return {
             "clean": to_unit(clean),
             "degraded": to_unit(degraded),
@@ -60,16 +54,6 @@ class Crops(Dataset[dict[str, Tensor]]):
             "step": torch.tensor(step),
             **{f"scalar.{name}": torch.tensor(value, dtype=torch.float32) for name, value in scalars.items()},
         }
-
-    def _crop(self, rng: np.random.Generator) -> NDArray[np.uint8]:
-        photo = self.photos[self.chosen[int(rng.integers(len(self.chosen)))]]
-        side = self.data.crop
-        top, left = (int(rng.integers(size - side + 1)) for size in photo.shape[:2])
-        crop = photo[top : top + side, left : left + side]
-        if self.data.flip:
-            crop = np.rot90(crop, int(rng.integers(4)))
-            crop = crop[:, ::-1] if rng.integers(2) else crop
-        return np.ascontiguousarray(crop)
 
     def _noise_level(self, rng: np.random.Generator, place: int) -> float:
         """√γ with γ ~ p(γ): t uniform in (0,T], spread evenly over the places of a batch."""

@@ -13,7 +13,7 @@ import logging
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -59,12 +59,15 @@ class PhotoStore:
         Raises:
             DataError: nothing would be left to train on.
         """
-        if hold_out >= len(self):
-            raise DataError(
-                f"data.hold_out sets {hold_out} photographs aside, but there are only {len(self)}."
-            )
-        held = {(2 * i + 1) * len(self) // (2 * hold_out) for i in range(hold_out)}
-        return [i for i in range(len(self)) if i not in held], sorted(held)
+        return split(len(self), hold_out, "photographs")
+
+
+def split(count: int, hold_out: int, what: str) -> tuple[list[int], list[int]]:
+    """Indices to train on and indices set aside of `count` things; see `PhotoStore.split`."""
+    if hold_out >= count:
+        raise DataError(f"data.hold_out sets {hold_out} {what} aside, but there are only {count}.")
+    held = {(2 * i + 1) * count // (2 * hold_out) for i in range(hold_out)}
+    return [i for i in range(count) if i not in held], sorted(held)
 
 
 def find_photos(folder: Path) -> list[Path]:
@@ -95,25 +98,66 @@ def open_photos(folder: Path, cache: Path, smallest_side: int) -> PhotoStore:
         OutputError: the cache cannot be written.
     """
     files = find_photos(folder)
-    states = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
-    stamp = json.dumps([smallest_side, *states])
+    found = decode_groups([(file,) for file in files], cache, smallest_side)
+    if found is None:
+        raise DataError(f"{folder}: none of its {len(files)} images can be used; the warnings above say why.")
+    store, _ = found
+    return replace(store, names=tuple(Path(name).relative_to(folder).as_posix() for name in store.names))
+
+
+def decode_groups(
+    groups: Sequence[Sequence[Path]],
+    cache: Path,
+    smallest_side: int,
+    exposure_ratios: Sequence[float | None] | None = None,
+) -> tuple[PhotoStore, tuple[int, ...]] | None:
+    """Decode files that belong together into one store, group by group, the first time.
+
+    A group is left out with a warning if one of its files is unreadable or too small, or their sizes differ.
+
+    Args:
+        groups: files, one or more in each group.
+        cache: folder of the decoded pixels.
+        smallest_side: in pixels.
+        exposure_ratios: what the first file of each group is amplified by if it is RAW; the others are developed as
+            bright as they are.
+
+    Returns:
+        the store of all files of the groups that are left, and the numbers of these groups; None if none is left.
+
+    Raises:
+        OutputError: the cache cannot be written.
+    """
+    ratios = exposure_ratios or [None] * len(groups)
+    states = [[(str(p.resolve()), *_state(p)) for p in group] for group in groups]
+    stamp = json.dumps([smallest_side, states, ratios])
     base = cache / hashlib.sha256(stamp.encode()).hexdigest()[:16]
-    store = _open_cache(base)
-    if store is None:
-        logger.info("decoding %d photographs into %s, once", len(files), cache)
+    found = _open_cache(base)
+    if found is None:
+        logger.info("decoding %d photographs into %s, once", sum(map(len, groups)), cache)
         try:
             cache.mkdir(parents=True, exist_ok=True)
             _remove_old_caches(cache)
-            _decode(files, folder, base, smallest_side)
+            if not _decode(groups, base, smallest_side, ratios):
+                return None
         except OSError as error:
             raise OutputError(f"{cache}: decoded photographs cannot be kept there ({error}).") from None
-        store = _open_cache(base)
-    if store is None:
+        found = _open_cache(base)
+    if found is None:
         raise OutputError(f"{cache}: changed while being written; run one training at a time.")
-    return store
+    return found
 
 
-def _open_cache(base: Path) -> PhotoStore | None:
+def _state(file: Path) -> tuple[int, int]:
+    """Size and time of change; a file that is missing is reported when it is read."""
+    try:
+        status = file.stat()
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
+def _open_cache(base: Path) -> tuple[PhotoStore, tuple[int, ...]] | None:
     """The store that `_decode` wrote; nothing where it is missing, unfinished or damaged."""
     file = base.with_suffix(".bin")
     try:
@@ -123,7 +167,8 @@ def _open_cache(base: Path) -> PhotoStore | None:
         if file.stat().st_size != sum(sizes) or not sizes or len(sizes) != len(entry["names"]):
             return None
         offsets = tuple(itertools.accumulate(sizes[:-1], initial=0))
-        return PhotoStore(tuple(entry["names"]), shapes, offsets, file)
+        kept = tuple(int(number) for number in entry["kept"])
+        return PhotoStore(tuple(entry["names"]), shapes, offsets, file), kept
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -135,40 +180,61 @@ def _remove_old_caches(cache: Path) -> None:
             file.unlink()
 
 
-def _decode(files: Sequence[Path], folder: Path, base: Path, smallest_side: int) -> None:
+def _decode(
+    groups: Sequence[Sequence[Path]], base: Path, smallest_side: int, ratios: Sequence[float | None]
+) -> bool:
     """Write pixels (.bin), then names and shapes (.json), each under its name only when it is whole."""
     names: list[str] = []
     shapes: list[tuple[int, int]] = []
+    kept: list[int] = []
     unfinished = base.with_suffix(".bin.part")
     with unfinished.open("wb") as out:
-        for file in files:
+        for number, (group, ratio) in enumerate(zip(groups, ratios, strict=True)):
             try:
-                pixels = _rgb8(file)
+                pictures = [rgb8(file, ratio if i == 0 else 1.0) for i, file in enumerate(group)]
             except ImageError as error:
                 logger.warning("left out: %s", error)
                 continue
-            if min(pixels.shape[:2]) < smallest_side:
-                logger.warning("left out: %s: smaller than a crop of %d pixels", file, smallest_side)
+            problem = _problem(group, pictures, smallest_side)
+            if problem:
+                logger.warning("left out: %s", problem)
                 continue
-            out.write(pixels.data)
-            names.append(file.relative_to(folder).as_posix())
-            shapes.append((pixels.shape[0], pixels.shape[1]))
+            for file, pixels in zip(group, pictures, strict=True):
+                out.write(pixels.data)
+                names.append(str(file))
+                shapes.append((pixels.shape[0], pixels.shape[1]))
+            kept.append(number)
         out.flush()
         os.fsync(out.fileno())
     if not names:
         unfinished.unlink()
-        raise DataError(f"{folder}: none of its {len(files)} images can be used; the warnings above say why.")
+        return False
     unfinished.replace(base.with_suffix(".bin"))
     index = base.with_suffix(".json.part")
-    index.write_text(json.dumps({"names": names, "shapes": shapes}), encoding="utf-8")
+    index.write_text(json.dumps({"names": names, "shapes": shapes, "kept": kept}), encoding="utf-8")
     index.replace(base.with_suffix(".json"))
+    return True
 
 
-def _rgb8(file: Path) -> NDArray[np.uint8]:
-    """A photograph as uint8 [H,W,3]."""
+def _problem(group: Sequence[Path], pictures: Sequence[NDArray[np.uint8]], smallest_side: int) -> str:
+    """What keeps decoded files from being used; empty if nothing does."""
+    sizes = [f"{picture.shape[1]}x{picture.shape[0]}" for picture in pictures]
+    if len(set(sizes)) > 1:
+        return f"{group[0]} is {sizes[0]} and {group[1]} is {sizes[1]}: no pair"
+    if min(pictures[0].shape[:2]) < smallest_side:
+        return f"{group[0]}: smaller than a crop of {smallest_side} pixels"
+    return ""
+
+
+def rgb8(file: Path, exposure_ratio: float | None = None) -> NDArray[np.uint8]:
+    """A photograph as uint8 [H,W,3]; a RAW file amplified, by None as its own brightness asks for.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
     from ucdir.images import read
 
-    pixels = read(file).pixels
+    pixels = read(file, exposure_ratio="auto" if exposure_ratio is None else exposure_ratio).pixels
     if pixels.dtype == np.uint16:
         pixels = (pixels.astype(np.uint32) * 255 + 32767) // 65535
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)).astype(np.uint8))

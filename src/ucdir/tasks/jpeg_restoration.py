@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ucdir.config import Config
+from ucdir.data.sources import Example
 from ucdir.degradations import JpegCompressionGenerator
 from ucdir.images import Photo
 
@@ -18,6 +19,8 @@ class JpegRestoration:
 
     name: ClassVar[str] = "jpeg_restoration"
     scalars: ClassVar[tuple[str, ...]] = ("jpeg_quality",)
+    strength: ClassVar[str] = "quality of the JPEG file, 1 to 100"
+    margin: ClassVar[int] = 0
 
     def __init__(self, config: Config) -> None:
         self.generator = JpegCompressionGenerator(
@@ -26,9 +29,7 @@ class JpegRestoration:
         self.unknown_probability = config.jpeg.unknown_probability
         self.shift_probability = config.jpeg.shift_probability
 
-    def degrade(
-        self, clean: NDArray[np.uint8], rng: np.random.Generator
-    ) -> tuple[NDArray[np.uint8], Mapping[str, float]]:
+    def degrade(self, clean: NDArray[np.uint8], rng: np.random.Generator) -> Example:
         """Clean uint8 [H,W,3] -> the same through a JPEG file, and its quality (NaN: not told)."""
         compression = self.generator.draw(rng)
         told = rng.random() >= self.unknown_probability
@@ -36,7 +37,16 @@ class JpegRestoration:
         top, left = (int(n) for n in rng.integers(1, 8, size=2)) if shifted else (0, 0)
         framed = np.pad(clean, ((top, 0), (left, 0), (0, 0)), mode="symmetric")
         degraded = compression(framed)[top:, left:]
-        return degraded, {"jpeg_quality": float(compression.quality) if told else float("nan")}
+        return Example(
+            clean, degraded, {"jpeg_quality": float(compression.quality) if told else float("nan")}
+        )
+
+    @staticmethod
+    def settings(strength: float | None) -> Mapping[str, object]:
+        """A JPEG file of one quality, its blocks at the corner."""
+        told = {"unknown_probability": 0.0, "shift_probability": 0.0}
+        quality = (strength, strength)
+        return {"jpeg": told if strength is None else {**told, "qualities": quality, "focus": quality}}
 
     @staticmethod
     def known_scalars(photo: Photo) -> Mapping[str, float]:

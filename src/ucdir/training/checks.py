@@ -12,7 +12,8 @@ from ucdir.errors import ConfigError
 from ucdir.metrics.lpips import MIN_SIDE
 from ucdir.model.framework import model_problems
 from ucdir.tasks import TASKS
-from ucdir.training.objectives import OBJECTIVES, SHIFT
+from ucdir.training.few_steps import SHIFT
+from ucdir.training.objectives import OBJECTIVES
 
 
 def check_settings(config: Config, processes: int) -> None:

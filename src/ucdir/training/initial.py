@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from torch import Tensor
 
 from ucdir.errors import WeightsError
 
@@ -12,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def start_from(folder: Path, model: TrainingModel) -> None:
-    """Fill both networks with the weights of a saved pipeline.
+    """Fill both networks with the weights of a saved pipeline, be it of this task or of another.
+
+    Weights of auxiliary scalars that only the saved one knows are left out; those of scalars that only the new one
+    knows stay as they are, fresh.
 
     Raises:
         WeightsError: the folder holds no model, or one of another size than the configuration describes.
@@ -20,12 +26,20 @@ def start_from(folder: Path, model: TrainingModel) -> None:
     from ucdir.pipeline import Pipeline
 
     pipeline = Pipeline.from_pretrained(folder)
+    old, new = set(pipeline.diffusion_model.scalar_names), set(model.diffusion_model.scalar_names)
     for name in ("predictor", "diffusion_model"):
-        weights = getattr(pipeline, name).state_dict()
         network = getattr(model, name)
-        if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in network.state_dict().items()}:
+        weights = _without(old - new, getattr(pipeline, name).state_dict())
+        fresh = network.state_dict()
+        wanted = _without(new - old, fresh)
+        if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in wanted.items()}:
             raise WeightsError(
                 f"{folder}: its {name} is of another size than the configuration describes; "
                 "take over its channels, multipliers and blocks, or leave out training.initial."
             )
-        network.load_state_dict(weights)
+        network.load_state_dict({**fresh, **weights})
+
+
+def _without(scalars: set[str], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights that do not belong to the encoding of these scalars."""
+    return {key: value for key, value in state.items() if not scalars & set(key.split("."))}

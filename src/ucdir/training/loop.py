@@ -18,14 +18,14 @@ from torch.utils.data import DataLoader
 
 from ucdir.config import Config, TrainingConfig
 from ucdir.data.crops import Batches, Crops
-from ucdir.data.photos import PhotoStore, open_photos
-from ucdir.errors import ConfigError, DeviceError, OutputError
+from ucdir.errors import DeviceError
 from ucdir.model.framework import build
 from ucdir.tasks import TASKS
 from ucdir.training.averaging import WeightAverage
 from ucdir.training.checks import check_settings
 from ucdir.training.initial import start_from
 from ucdir.training.objectives import OBJECTIVES, Objective
+from ucdir.training.pictures import open_source
 from ucdir.training.progress import Progress
 from ucdir.training.samples import draw_samples, held_out_samples
 from ucdir.training.state import FILE_NAME, check_same_experiment, load_state, read_metadata, save_state
@@ -90,10 +90,9 @@ def train(config: Config, output: Path) -> Path:
     accelerator = _accelerator(settings.mixed_precision)
     is_main = accelerator.is_main_process
     check_settings(config, accelerator.num_processes)
-    with accelerator.main_process_first():
-        photos = _open_photos(config, output)
-    chosen, held_out = photos.split(config.data.hold_out)
     task = TASKS[config.task](config)
+    with accelerator.main_process_first():
+        source, count, held_out = open_source(config, task, output)
 
     torch.manual_seed(config.seed)
     bare = _new_model(config, accelerator.device)
@@ -107,13 +106,11 @@ def train(config: Config, output: Path) -> Path:
         bare.diffusion_model.compile()
     model = accelerator.prepare_model(bare)
 
-    crops = Crops(
-        photos, chosen, task.degrade, config.data, config.diffusion, config.seed, settings.batch_size
-    )
+    crops = Crops(source, config.data.crop, task.scalars, config.diffusion, config.seed, settings.batch_size)
     loader = _loader(crops, config, first_step, accelerator)
-    samples = held_out_samples(config, photos, held_out, task.degrade) if is_main else []
+    samples = held_out_samples(config, source, held_out) if is_main else []
     if is_main:
-        _announce(accelerator, bare, chosen, held_out, first_step, settings.steps)
+        _announce(accelerator, bare, count, len(held_out), first_step, settings.steps)
 
     progress = Progress(settings.steps, first_step, output / "log.jsonl", enabled=is_main)
     finite = FiniteCheck()
@@ -150,12 +147,12 @@ def train(config: Config, output: Path) -> Path:
 
 
 def _announce(
-    accelerator: Accelerator, model: nn.Module, chosen: list[int], held_out: list[int], first: int, last: int
+    accelerator: Accelerator, model: nn.Module, chosen: str, held_out: int, first: int, last: int
 ) -> None:
     logger.info(
-        "training on %d x %s: %s parameters, %d photographs (%d more held out), steps %d to %d",
+        "training on %d x %s: %s parameters, %s (%d more held out), steps %d to %d",
         accelerator.num_processes, accelerator.device, f"{sum(p.numel() for p in model.parameters()):,}",
-        len(chosen), len(held_out), first, last,
+        chosen, held_out, first, last,
     )  # fmt: skip
 
 
@@ -168,19 +165,6 @@ def _accelerator(mixed_precision: str) -> Accelerator:
             f"{started} processes were started, but {accelerator.device} can only be used by one."
         )
     return accelerator
-
-
-def _open_photos(config: Config, output: Path) -> PhotoStore:
-    if output.resolve().is_relative_to(config.data.photos.resolve()):
-        raise ConfigError(
-            f"{output}: lies within data.photos ({config.data.photos}), whose pictures are trained on; "
-            "name another folder."
-        )
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be made ({error.strerror}); name another folder.") from None
-    return open_photos(config.data.photos, output / "photos", smallest_side=config.data.crop)
 
 
 def _resume(

@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ucdir.config import Config
-from ucdir.diffusion import samplers
-from ucdir.diffusion.noise_schedule import NoiseSchedule
-from ucdir.diffusion.residual_loss import predicted_residual, residual_loss
-from ucdir.metrics.lpips import Lpips
-
-SHIFT = 8
-"""Most pixels that the perceptual distance is shifted by: AlexNet looks at every fourth pixel, the eye at all."""
+from ucdir.data.crops import scalars_of
+from ucdir.diffusion.residual_loss import residual_loss
+from ucdir.training.few_steps import FewStepsObjective
+from ucdir.training.regression_baseline import RegressionObjective
 
 
 class Objective(Protocol):
@@ -32,11 +27,6 @@ class Objective(Protocol):
         self, predictor: nn.Module, diffusion_model: nn.Module, batch: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """A batch of `data.crops.Crops` -> losses by name, scalar tensors; what is minimised is their sum."""
-
-
-def scalars_of(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The auxiliary scalars of a batch by name, each [B]."""
-    return {k.removeprefix("scalar."): v for k, v in batch.items() if k.startswith("scalar.")}
 
 
 class NoiseObjective:
@@ -59,69 +49,9 @@ class NoiseObjective:
         )  # fmt: skip
 
 
-class FewStepsObjective:
-    r"""The few steps of a sampler, trained as they are used.
-
-    Eq. 1 teaches f_θ the noise at every level; a sampler of n steps visits only n, and at states that its own
-    errors and its late start have made. Here those very states are trained on. With n steps from the level of
-    `sampling.start`, the residual 0 plus noise is carried through k of them (k goes round by the step of the
-    training, no gradient), and the residual r̂ that f_θ predicts there makes the restored image ŷ = u_φ(x) + r̂:
-
-        pixels      s² · mean (ŷ - y)²                  s: the residual scale, as in Eq. 1
-        perceptual  w · LPIPS(ŷ, y)                     w: `training.perceptual_weight`
-
-    both after the same random shift. The predictor stays as it is. Start from a model that was trained by Eq. 1.
-    """
-
-    trains_predictor: ClassVar[bool] = False
-
-    def __init__(self, config: Config, device: torch.device) -> None:
-        schedule = NoiseSchedule.of(config.diffusion)
-        full = samplers.make_scheduler(config.sampling.sampler, schedule)
-        self.scheduler = samplers.late_start(full, config.sampling.start)
-        self.steps = config.sampling.steps
-        self.seed = config.seed
-        self.scale = config.diffusion.residual_scale
-        self.weight = config.training.perceptual_weight
-        self.lpips = Lpips().to(device) if self.weight else None
-
-    def __call__(
-        self, predictor: nn.Module, diffusion_model: nn.Module, batch: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """`pixels` and `perceptual`, see above."""
-        clean, degraded = batch["clean"], batch["degraded"]
-        step = int(batch["step"][0])
-        with torch.no_grad():
-            guidance = predictor(degraded).float()
-
-        def predict(noisy: Tensor, level: float) -> tuple[Tensor, Tensor]:
-            root_gamma = torch.full((len(noisy),), level, device=noisy.device)
-            noise = diffusion_model(noisy, degraded, guidance, root_gamma, scalars_of(batch)).float()
-            return predicted_residual(noisy, noise, guidance, level, self.scale)
-
-        self.scheduler.set_timesteps(self.steps)
-        levels = samplers.noise_levels(self.scheduler)
-        noisy = samplers.start_sample(self.scheduler, batch["noise"].clone())
-        last = step % self.steps
-        with torch.no_grad():
-            for level, timestep in zip(levels[:last], self.scheduler.timesteps[:last], strict=True):
-                _, noise = predict(noisy, level)
-                noisy = samplers.step(
-                    self.scheduler, noise, timestep, noisy, eta=0.0, draw=_no_noise, generator=None
-                )
-        residual, _ = predict(noisy, levels[last])
-        restored = guidance + residual / self.scale
-        losses = {"pixels": self.scale**2 * F.mse_loss(restored, clean)}
-        if self.lpips is not None:
-            y, x = np.random.default_rng((self.seed, step)).integers(SHIFT, size=2)
-            distance = self.lpips.together(restored[..., y:, x:], clean[..., y:, x:])
-            losses["perceptual"] = self.weight * distance.mean()
-        return losses
-
-
-def _no_noise(top: int, bottom: int) -> Tensor:
-    raise AssertionError("a deterministic sampler adds no noise")
-
-
-OBJECTIVES: dict[str, type[Any]] = {"noise": NoiseObjective, "few_steps": FewStepsObjective}
+OBJECTIVES: dict[str, type[Any]] = {
+    "noise": NoiseObjective,
+    "few_steps": FewStepsObjective,
+    "regression": RegressionObjective,
+}
 """Training objectives by name."""

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ucdir.config import Config
-from ucdir.data.crops import Degrade, to_unit
-from ucdir.data.photos import PhotoStore
+from ucdir.data.crops import to_unit
+from ucdir.data.sources import Source
 from ucdir.errors import OutputError
 from ucdir.images import Photo, write
 from ucdir.training.averaging import networks_with
@@ -39,17 +39,12 @@ class Sample:
     scalars: Mapping[str, float]
 
 
-def held_out_samples(
-    config: Config, photos: PhotoStore, held_out: list[int], degrade: Degrade
-) -> list[Sample]:
+def held_out_samples(config: Config, source: Source, held_out: list[int]) -> list[Sample]:
     """The samples of an experiment; their degradations are a function of its seed."""
     samples = []
     for place, index in enumerate(held_out[:COUNT]):
-        photo = photos[index]
-        height, width = (min(SIDE, size) for size in photo.shape[:2])
-        top, left = (photo.shape[0] - height) // 2, (photo.shape[1] - width) // 2
-        clean = np.ascontiguousarray(photo[top : top + height, left : left + width])
-        degraded, scalars = degrade(clean, np.random.default_rng((config.seed, place)))
+        rng = np.random.default_rng((config.seed, place))
+        clean, degraded, scalars = source.middle(index, rng, SIDE)
         known = {name: value for name, value in scalars.items() if not math.isnan(value)}
         samples.append(Sample(to_unit(clean)[None], to_unit(degraded)[None], known))
     return samples

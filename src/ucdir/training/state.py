@@ -199,8 +199,9 @@ def _reason(error: Exception) -> str:
 
 
 FREE = {
-    "data.photos", "training.steps", "training.decay_steps", "training.checkpoint_every",
-    "training.sample_every", "training.workers", "training.mixed_precision", "training.compile",
+    "data.photos", "data.degraded", "data.clean", "data.pairs",
+    "training.steps", "training.decay_steps", "training.checkpoint_every", "training.sample_every",
+    "training.workers", "training.mixed_precision", "training.compile",
 }  # fmt: skip
 """Settings that may change when a training is resumed, and so may `sampling`, unless that is what is trained."""
 

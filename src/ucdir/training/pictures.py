@@ -1,0 +1,61 @@
+"""The pictures of an experiment: opened once, some of them set aside, and joined into one source of crops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ucdir.config import Config
+from ucdir.data.pairs import PairStore, find_pairs, open_pairs, pair_folders
+from ucdir.data.photos import open_photos
+from ucdir.data.sources import DegradedPhotos, Mixture, RealPairs, Source
+from ucdir.errors import ConfigError, OutputError
+from ucdir.tasks import Task
+
+
+def open_source(config: Config, task: Task, output: Path) -> tuple[Source, str, list[int]]:
+    """Decode the pictures into the output folder the first time.
+
+    Returns:
+        the source of crops, how many pictures it draws from in words, and the numbers of the pictures that were set
+        aside, for `Source.middle`.
+
+    Raises:
+        ConfigError: the output folder lies among the pictures.
+        DataError: there is nothing to train on.
+        OutputError: the output folder cannot be written.
+    """
+    data = config.data
+    for folder in data.folders:
+        if output.resolve().is_relative_to(folder.resolve()):
+            raise ConfigError(
+                f"{output}: lies within {folder}, whose pictures are trained on; name another folder."
+            )
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be made ({error.strerror}); name another folder.") from None
+    pairs = _pairs(config, output)
+    if data.photos is None:
+        assert pairs is not None  # noqa: S101 (a configuration names at least one of them)
+        return pairs
+    photos = open_photos(data.photos, output / "photos", smallest_side=data.crop)
+    chosen, held_out = photos.split(0 if pairs else data.hold_out)
+    degraded = DegradedPhotos(photos, chosen, task.degrade, task.margin, data.flip)
+    if pairs is None:
+        return degraded, f"{len(chosen)} photographs", held_out
+    source, words, held_out = pairs
+    return Mixture(source, degraded, data.pairs_share), f"{words} and {len(chosen)} photographs", held_out
+
+
+def _pairs(config: Config, output: Path) -> tuple[RealPairs, str, list[int]] | None:
+    data = config.data
+    if not data.has_pairs:
+        return None
+    if data.pairs is not None:
+        found = find_pairs(data.pairs, data.layout)
+    else:
+        assert data.degraded is not None and data.clean is not None  # noqa: S101, PT018 (they go together)
+        found = pair_folders(data.degraded, data.clean)
+    store: PairStore = open_pairs(found, output / "pairs", smallest_side=data.crop)
+    chosen, held_out = store.split(data.hold_out)
+    return RealPairs(store, chosen, data.flip), f"{len(chosen)} pairs", held_out

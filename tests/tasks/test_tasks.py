@@ -1,0 +1,85 @@
+"""What all tasks have in common, and deblurring and low light by themselves."""
+
+import math
+
+import numpy as np
+import pytest
+
+from ucdir.config import parse_config
+from ucdir.images import Exposure, Photo
+from ucdir.model.scalars import SCALARS
+from ucdir.tasks import TASKS
+
+CLEAN = np.random.default_rng(0).integers(0, 256, (64, 72, 3), dtype=np.uint8)
+
+
+def task(name, **sections):
+    return TASKS[name](parse_config({"task": name, "data": {"photos": "photos"}, **sections}, "test"))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_keeps_its_promises(name):
+    kind = TASKS[name]
+    assert kind.name == name
+    assert set(kind.scalars) <= set(SCALARS)
+    assert kind.margin >= 0
+    made, before = task(name), CLEAN.copy()
+    for seed in range(6):
+        first, again = (made.degrade(CLEAN, np.random.default_rng(seed)) for _ in range(2))
+        assert first.clean.shape == first.degraded.shape == CLEAN.shape
+        assert first.clean.dtype == first.degraded.dtype == np.uint8
+        assert np.array_equal(first.degraded, again.degraded)
+        assert set(first.scalars) == set(kind.scalars)
+        np.testing.assert_equal(dict(first.scalars), dict(again.scalars))
+    assert np.array_equal(CLEAN, before)
+    made = TASKS[name](parse_config({"task": name, "data": {"photos": "p"}, **kind.settings(None)}, "test"))
+    told = [made.degrade(CLEAN, np.random.default_rng(seed)).scalars for seed in range(10)]
+    assert all(math.isfinite(value) for scalars in told for value in scalars.values())
+
+
+@pytest.mark.parametrize(("name", "section"), [("deblurring", "blur"), ("low_light", "low_light")])
+def test_each_scalar_is_told_or_not_for_itself(name, section):
+    made = task(name, **{section: {"unknown_probability": 0.5}})
+    told = [
+        [
+            math.isnan(value)
+            for value in made.degrade(CLEAN[:8, :8], np.random.default_rng(n)).scalars.values()
+        ]
+        for n in range(200)
+    ]
+    assert np.mean(told, axis=0) == pytest.approx([0.5] * len(TASKS[name].scalars), abs=0.12)
+    assert len({tuple(row) for row in told}) == 2 ** len(TASKS[name].scalars)
+
+
+def test_the_blur_told_is_the_blur_done():
+    for length in (0.0, 20.0):
+        made = task("deblurring", **TASKS["deblurring"].settings(length))
+        example = made.degrade(CLEAN, np.random.default_rng(0))
+        assert example.scalars["blur_length"] == pytest.approx(length, abs=0.05)
+        assert example.scalars["blur_type"] == 0
+    assert TASKS["deblurring"].margin >= 48 / 2
+
+
+def test_what_files_tell():
+    raw = Photo(np.zeros((2, 2, 3), np.uint16), exposure=Exposure(100.0, gain=2.0))
+    plain = Photo(np.zeros((2, 2, 3), np.uint8), jpeg_quality=30)
+    assert TASKS["low_light"].known_scalars(raw) == {"exposure_ratio": 100.0, "gain": 2.0}
+    assert TASKS["low_light"].known_scalars(plain) == {}
+    assert TASKS["deblurring"].known_scalars(plain) == {}
+    assert TASKS["jpeg_restoration"].known_scalars(plain) == {"jpeg_quality": 30.0}
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "words"),
+    [
+        ("blur", {"lengths": [9, 3]}, "the shortest comes first"),
+        ("blur", {"lengths": [0, 99]}, "less than or equal to 48"),
+        ("low_light", {"ratios": [300, 50]}, "the lowest comes first"),
+        ("low_light", {"ratios": [0, 50]}, "greater than or equal to 1"),
+    ],
+)
+def test_settings_that_do_not_go_together(section, values, words):
+    from ucdir.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=words):
+        parse_config({"data": {"photos": "photos"}, section: values}, "test")
