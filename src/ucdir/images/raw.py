@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -21,6 +24,9 @@ MAX_RATIO: Final = 300.0
 """Most that "auto" and "file" amplify: the largest exposure ratio of SID."""
 LONG_EXPOSURE: Final = 10.0
 """Seconds that "file" amplifies to, as SID's long exposures."""
+
+MOST_EMPTY_ROWS: Final = 0.02
+"""Share of rows that are all zero, which no sensor gives, from which on a file is taken to be cut off."""
 
 _TURNS: Final = {0: 0, 3: 2, 5: 1, 6: 3}
 """Orientation as LibRaw tells it -> quarter turns to the left."""
@@ -47,7 +53,7 @@ def read_raw(path: Path, data: bytes, exposure_ratio: float | Literal["auto", "f
     import rawpy
 
     try:
-        with rawpy.RawPy() as raw:
+        with _silence(), rawpy.RawPy() as raw:
             raw.open_buffer(io.BytesIO(data))
             _check_size(raw, path)
             return _developed(raw, path, exposure_ratio)
@@ -56,6 +62,20 @@ def read_raw(path: Path, data: bytes, exposure_ratio: float | Literal["auto", "f
             f"{shown(path)} is a RAW file that cannot be decoded ({_said(error)}); get a complete copy of it, or "
             "develop it to a 16-bit TIFF with the camera's software first."
         ) from error
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep LibRaw from writing to stderr what it raises as an error besides; nothing in Python reaches its stderr."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _said(error: Exception) -> str:
@@ -84,6 +104,12 @@ def _developed(raw: Any, path: Path, exposure_ratio: float | Literal["auto", "fi
             "16-bit TIFF with the camera's software first."
         )
     mosaic = raw.raw_image_visible
+    empty = float((~mosaic.any(axis=1)).mean())
+    if empty > MOST_EMPTY_ROWS:  # LibRaw fills what is missing with zeros and raises nothing
+        raise ImageError(
+            f"{shown(path)} is a damaged or incomplete RAW file ({empty:.0%} of its rows hold nothing); get a complete "
+            "copy of it."
+        )
     colours = raw.raw_colors_visible[:2, :2]
     letters = "".join(raw.color_desc.decode("ascii")[number] for number in colours.flat)
     if sorted(letters) != ["B", "G", "G", "R"]:
