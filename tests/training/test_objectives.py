@@ -14,7 +14,8 @@ from ucdir.pipeline import build_pipeline
 from ucdir.training import few_steps, loop, progress
 from ucdir.training.checks import check_settings
 from ucdir.training.export import export
-from ucdir.training.objectives import FewStepsObjective, NoiseObjective
+from ucdir.training.few_steps import FewStepsObjective, look
+from ucdir.training.objectives import NoiseObjective
 
 CPU = torch.device("cpu")
 
@@ -121,7 +122,7 @@ def test_the_perceptual_distance_is_lpips(tiny, shared, monkeypatch):
     monkeypatch.setenv("UCDIR_WEIGHTS", str(shared("weights")))
     config = tiny(objective="few_steps", perceptual_weight=0.5, data={"crop": 48})
     networks = random_networks(config)
-    batch = batch_of(config, step=1, side=48)
+    batch = batch_of(config, step=5, side=48)
     with torch.no_grad():
         found = FewStepsObjective(config, CPU)(*networks, batch)
     monkeypatch.setattr(few_steps, "SHIFT", 1)
@@ -158,3 +159,18 @@ def test_without_the_weights_of_the_distance_it_says_so(tiny, monkeypatch):
 def test_what_cannot_be_trained_is_refused_before_it_begins(tiny, changes, words):
     with pytest.raises(ConfigError, match=words):
         check_settings(tiny(**changes), 1)
+
+
+def test_the_perceptual_distance_is_shown_parts_of_both_sizes():
+    images = torch.arange(48.0).expand(1, 3, 48, 48)
+    shifts = {tuple(look(images, (0, step), enlarged=False).shape[-2:]) for step in range(60)}
+    assert len(shifts) > 20
+    assert min(min(shape) for shape in shifts) == 41
+    starts = set()
+    for step in range(40):
+        large = look(images, (0, step), enlarged=True)
+        assert large.shape == images.shape
+        assert torch.equal(large, look(images, (0, step), enlarged=True))
+        assert float(large[0, 0, 0].diff().max()) == pytest.approx(0.5)
+        starts.add(float(large.min()))
+    assert len(starts) > 10
