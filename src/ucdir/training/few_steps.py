@@ -85,10 +85,10 @@ class FewStepsObjective:
 
 
 def look(images: Tensor, rng: tuple[int, int], *, enlarged: bool) -> Tensor:
-    """What the perceptual distance is shown of images [B,3,H,W]: all but a random shift, or a random half enlarged twice.
+    """What the perceptual distance is shown of images [B,3,H,W]: all but a shift, or a half, enlarged twice.
 
-    AlexNet hardly sees a pattern of two pixels, which a network learns to draw where it earns anything. Enlarged it
-    does.
+    AlexNet hardly sees a pattern of two pixels, and a network learns to draw one if that earns anything; enlarged, it
+    is seen.
     """
     y, x = np.random.default_rng(rng).random(2)
     height, width = images.shape[-2:]
