@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import ucdir
+from ucdir.config import parse_config
 from ucdir.images import read
 
 FIRST_RESULT = "examples/chelsea.restored.png"
@@ -110,9 +111,19 @@ def test_the_snippets_run_one_after_another(root, place):
 def test_the_command_of_training_is_understood(root, place):
     (block,) = [b for b in blocks(root, "bash") if "ucdir train" in b]
     settings = yaml.safe_load(run(["bash", "-c", f"{block.strip()} --dry-run"], place))
-    assert settings["data"] == {"photos": "my_photos", "hold_out": 16, "crop": 64, "flip": True}
+    chosen = {key: settings["data"][key] for key in ("photos", "pairs", "hold_out", "crop", "flip")}
+    assert chosen == {"photos": "my_photos", "pairs": None, "hold_out": 16, "crop": 64, "flip": True}
     assert settings["training"]["compile"] is False
     assert (settings["sampling"]["sampler"], settings["sampling"]["steps"]) == ("ddim", 4)
+
+
+def test_the_lines_of_configuration_are_understood(root):
+    (block,) = blocks(root, "yaml")
+    data = parse_config({"task": "deblurring", **yaml.safe_load(block)}, "README.md").data
+    assert [str(place) for place in data.folders] == ["my_pairs/blurred", "my_pairs/sharp"]
+    text = (root / "README.md").read_text(encoding="utf-8")
+    line = re.search(r"`training: (\{objective: \w+\})`", text)
+    assert parse_config({"data": {"photos": "a"}, "training": yaml.safe_load(line[1])}, "README.md")
 
 
 def test_no_command_is_forgotten(root):
@@ -120,13 +131,15 @@ def test_no_command_is_forgotten(root):
     text = (root / "README.md").read_text(encoding="utf-8")
     languages = re.findall(r"^```(\w*)\n.*?^```$", text, re.MULTILINE | re.DOTALL)
     assert [languages.count(name) for name in ("bash", "python")] == [4, 3]
-    assert set(languages) == {"bash", "python", "text", "bibtex"}
+    assert set(languages) == {"bash", "python", "text", "bibtex", "yaml"}
 
 
 def test_the_options_it_names_exist(root, place):
     text = (root / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - {"--extra-index-url", "--quality"}
-    known = "".join(run([".venv/bin/ucdir", command, "--help"], place) for command in ("restore", "train"))
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - {"--extra-index-url"}
+    commands = (["restore"], ["train"], ["degrade"], ["data", "check"])
+    known = "".join(run([".venv/bin/ucdir", *command, "--help"], place) for command in commands)
+    known += "".join(run([sys.executable, root / "benchmarks" / "restoration.py", "--help"], place))
     assert named <= set(re.findall(r"--[a-z][a-z-]+", known))
 
 

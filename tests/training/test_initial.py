@@ -5,8 +5,10 @@ import torch
 from safetensors.torch import load_file
 
 from ucdir.errors import WeightsError
+from ucdir.pipeline import Pipeline
 from ucdir.training import loop
 from ucdir.training.export import export
+from ucdir.training.initial import start_from
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +47,22 @@ def test_a_model_of_another_size_is_refused(tiny, saved, tmp_path):
         loop.train(tiny(model=wider, initial=str(saved)), tmp_path / "run")
     with pytest.raises(WeightsError, match="no such folder"):
         loop.train(tiny(initial=str(tmp_path / "nowhere")), tmp_path / "run")
+
+
+def test_another_tasks_weights_are_taken_over_but_for_its_scalars(tiny, saved, tmp_path):
+    model = tiny().model.model_dump(mode="json")
+    model["diffusion_model"]["scalars"] = ["blur_type", "blur_length"]
+    config = tiny(model=model, initial=str(saved), steps=1)
+    config = config.model_copy(update={"task": "deblurring"})
+    fresh, begun = loop.TrainingModel(config), loop.TrainingModel(config)
+    begun.load_state_dict(fresh.state_dict())
+    start_from(saved, begun)
+    taken, own, old = begun.state_dict(), fresh.state_dict(), Pipeline.from_pretrained(saved)
+    for name, value in taken.items():
+        if "blur_" in name:
+            assert torch.equal(value, own[name]), "stays fresh"
+        else:
+            part, key = name.split(".", 1)
+            assert torch.equal(value, getattr(old, part).state_dict()[key]), "is taken over"
+    assert sum("blur_" in name for name in taken) == 6
+    assert not any("jpeg" in name for name in taken)
