@@ -53,9 +53,8 @@ def test_two_folders_are_the_same_as_the_folder_of_both(tiny, pairs, tmp_path):
 
 
 def test_too_few_pairs_and_output_among_them(tiny, pairs, tmp_path):
+    few = tiny().model_copy(update={"data": DataConfig(pairs=pairs, crop=16, hold_out=12)})
     with pytest.raises(DataError, match="sets 12 pairs aside, but there are only 12"):
-        config = tiny()
-        config = config.model_copy(update={"data": DataConfig(pairs=pairs, crop=16, hold_out=12)})
-        train(config, tmp_path / "run")
+        train(few, tmp_path / "run")
     with pytest.raises(ConfigError, match="lies within"):
         train(with_data(tiny(), pairs=pairs), pairs / "run")
