@@ -1,4 +1,4 @@
-"""LPIPS, PSNR and SSIM of a restoration: of the damaged pictures, the initial prediction, the result, and variants.
+"""LPIPS, PSNR, SSIM and NIQE of a restoration: of damaged pictures, the initial prediction, the result, variants.
 
     export UCDIR_WEIGHTS=weights
     python benchmarks/restoration.py jpeg_restoration --clean FOLDER --strength 10
@@ -30,11 +30,11 @@ from ucdir.data.photos import find_photos, rgb8, split
 from ucdir.data.sources import Example
 from ucdir.degradations import JpegCompression
 from ucdir.inputs import to_tensor
-from ucdir.metrics import Lpips, psnr, ssim
+from ucdir.metrics import Lpips, Niqe, psnr, ssim
 from ucdir.pipeline import Pipeline
 from ucdir.tasks import TASKS
 
-METRICS = ("lpips", "psnr", "ssim")
+METRICS = ("lpips", "psnr", "ssim", "niqe")
 
 
 def rounded(image: Tensor) -> Tensor:
@@ -91,10 +91,10 @@ def rows(
     arguments: argparse.Namespace, pipeline: Pipeline, baseline: Pipeline | None
 ) -> Iterator[dict[str, float | str]]:
     """One row for each picture and variant."""
-    lpips = Lpips()
+    lpips, niqe = Lpips(), Niqe()
     for name, example in examples(arguments):
         truth = to_tensor(example.clean)
-        results = {"input": (to_tensor(example.degraded), 0.0)}
+        results = {"truth": (truth, 0.0), "input": (to_tensor(example.degraded), 0.0)}
         results["predictor"] = restored(pipeline, example, {}, {"start": 0})
         if baseline is not None:
             results["regression"] = restored(baseline, example, example.scalars, {})
@@ -104,7 +104,7 @@ def rows(
         for variant, told in arguments.scalars.items():
             results[variant] = restored(pipeline, example, told, {})
         for variant, (image, seconds) in results.items():
-            values = (lpips(image, truth), psnr(image, truth), ssim(image, truth))
+            values = (lpips(image, truth), psnr(image, truth), ssim(image, truth), niqe(image)[0])
             row = {metric: float(v) for metric, v in zip(METRICS, values, strict=True)}
             yield {"image": name, "variant": variant, **row, "seconds": seconds}
 
