@@ -65,7 +65,7 @@ DEATHS: dict[str, Callable[[random.Random], None]] = {
     "in half a checkpoint": lambda rng: after(state, "save_file", rng.randint(1, 3), cut_and_die),
     "before a checkpoint's renaming": lambda rng: after(state, "save_file", rng.randint(1, 3), kill_itself),
     "after a checkpoint's renaming": lambda rng: after(loop, "save_state", rng.randint(1, 3), kill_itself),
-    "in half the photographs": lambda rng: after(photos_module, "_rgb8", rng.randint(1, 12), kill_itself),
+    "in half the photographs": lambda rng: after(photos_module, "rgb8", rng.randint(1, 12), kill_itself),
     "by Ctrl-C": lambda rng: after(
         loop, "learning_rate", rng.randint(1, 4), lambda *_: os.killpg(0, signal.SIGINT)
     ),
