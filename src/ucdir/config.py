@@ -205,6 +205,8 @@ class TrainingConfig(Section):
     is the baseline without diffusion."""
     perceptual_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of LPIPS in the objective `few_steps`; 0 is without."""
+    freeze_predictor: bool = False
+    """Whether the initial predictor stays as it is, and only the diffusion model learns."""
     steps: Positive = 500_000
     """Optimizer steps in all."""
     batch_size: Positive = 32

@@ -81,20 +81,23 @@ def test_the_last_of_the_few_steps_gives_the_pipelines_picture(tiny, sampler, mo
     assert other["pixels"].item() != pytest.approx(found, rel=1e-3), "control"
 
 
-def test_gradients_reach_the_diffusion_model_alone(tiny):
-    config = tiny(objective="few_steps", perceptual_weight=0)
+@pytest.mark.parametrize("training", ["joint", "separate"])
+def test_the_predictor_of_few_steps_learns_as_in_eq_1(tiny, training):
+    config = tiny(objective="few_steps", perceptual_weight=0, diffusion={"predictor_training": training})
     predictor, diffusion_model = random_networks(config)
     losses = FewStepsObjective(config, CPU)(predictor, diffusion_model, batch_of(config))
-    losses["pixels"].backward()
-    assert all(p.grad is None for p in predictor.parameters())
+    losses["pixels"].backward(retain_graph=True)
     assert all(p.grad is not None for p in diffusion_model.unet.parameters())
+    assert all((p.grad is not None) == (training == "joint") for p in predictor.parameters())
+    assert (losses["predictor"].item() > 0) == (training == "separate")
 
 
-def test_few_steps_learn_and_leave_the_predictor_alone(tiny, saved, tmp_path, monkeypatch):
+@pytest.mark.parametrize("frozen", [True, False])
+def test_few_steps_learn_with_and_without_the_predictor(tiny, saved, tmp_path, monkeypatch, frozen):
     monkeypatch.setattr(progress, "LOG_EVERY", 20)
     config = tiny(
         objective="few_steps", perceptual_weight=0, initial=saved, steps=60, learning_rate=5e-3,
-        decay_steps=20, ema_decay=0.5,
+        decay_steps=20, ema_decay=0.5, freeze_predictor=frozen,
     )  # fmt: skip
     check_settings(config, 1)
     ended = load_file(loop.train(config, tmp_path / "run"))
@@ -102,8 +105,9 @@ def test_few_steps_learn_and_leave_the_predictor_alone(tiny, saved, tmp_path, mo
     losses = [line["pixels"] for line in lines if "pixels" in line]
     assert losses[-1] < 0.97 * losses[0]
     began = load_file(f"{saved}/predictor/diffusion_pytorch_model.safetensors")
-    assert all(torch.equal(ended[f"weights.predictor.{name}"], value) for name, value in began.items())
-    assert not any(ended[f"exp_avg.predictor.{name}"].any() for name in began)
+    same = [torch.equal(ended[f"weights.predictor.{name}"], value) for name, value in began.items()]
+    assert all(same) if frozen else not any(same)
+    assert any(ended[f"exp_avg.predictor.{name}"].any() for name in began) != frozen
 
 
 def test_few_steps_resume_bit_for_bit(tiny, saved, tmp_path):

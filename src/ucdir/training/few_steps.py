@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from ucdir.config import Config
 from ucdir.data.crops import scalars_of
 from ucdir.diffusion import samplers
 from ucdir.diffusion.noise_schedule import NoiseSchedule
-from ucdir.diffusion.residual_loss import predicted_residual
+from ucdir.diffusion.residual_loss import PREDICTOR_TRAINING, predicted_residual
 from ucdir.metrics.lpips import Lpips
 
 SHIFT = 8
@@ -33,10 +32,8 @@ class FewStepsObjective:
         pixels      s² · mean (ŷ - y)²                  s: the residual scale, as in Eq. 1
         perceptual  w · LPIPS(ŷ, y)                     w: `training.perceptual_weight`
 
-    both as `look` shows them. The predictor stays as it is.
+    both as `look` shows them. The predictor learns as in Eq. 1 (`diffusion.predictor_training`).
     """
-
-    trains_predictor: ClassVar[bool] = False
 
     def __init__(self, config: Config, device: torch.device) -> None:
         schedule = NoiseSchedule.of(config.diffusion)
@@ -46,17 +43,17 @@ class FewStepsObjective:
         self.noise = config.sampling.noise
         self.seed = config.seed
         self.scale = config.diffusion.residual_scale
+        self.learn = PREDICTOR_TRAINING[config.diffusion.predictor_training]
         self.weight = config.training.perceptual_weight
         self.lpips = Lpips().to(device) if self.weight else None
 
     def __call__(
         self, predictor: nn.Module, diffusion_model: nn.Module, batch: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        """`pixels` and `perceptual`, see above."""
+        """`pixels` and `perceptual`, see above; `predictor` is the predictor's own loss."""
         clean, degraded = batch["clean"], batch["degraded"]
         step = int(batch["step"][0])
-        with torch.no_grad():
-            guidance = predictor(degraded).float()
+        guidance, predictor_loss = self.learn(predictor(degraded).float(), clean)
 
         def predict(noisy: Tensor, level: float) -> tuple[Tensor, Tensor]:
             root_gamma = torch.full((len(noisy),), level, device=noisy.device)
@@ -75,7 +72,7 @@ class FewStepsObjective:
                 )
         residual, _ = predict(noisy, levels[last])
         restored = guidance + residual / self.scale
-        losses = {"pixels": self.scale**2 * F.mse_loss(restored, clean)}
+        losses = {"pixels": self.scale**2 * F.mse_loss(restored, clean), "predictor": predictor_loss}
         if self.lpips is not None:
             looked_at = partial(look, rng=(self.seed, step), enlarged=step // self.steps % 2 == 1)
             losses["perceptual"] = (

@@ -41,10 +41,10 @@ class TrainingModel(nn.Module):
         super().__init__()
         self.predictor, self.diffusion_model = build(config.model)
 
-    def prepare(self, objective: Objective) -> None:
-        """Train by this objective."""
+    def prepare(self, objective: Objective, *, freeze_predictor: bool) -> None:
+        """Train by this objective, with or without the predictor."""
         self.objective = objective
-        self.predictor.requires_grad_(objective.trains_predictor)
+        self.predictor.requires_grad_(not freeze_predictor)
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A batch of `data.crops.Crops` -> losses by name."""
@@ -62,7 +62,8 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 def _new_model(config: Config, device: torch.device) -> TrainingModel:
     model = TrainingModel(config)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model.prepare(OBJECTIVES[config.training.objective](config, device))
+    objective = OBJECTIVES[config.training.objective](config, device)
+    model.prepare(objective, freeze_predictor=config.training.freeze_predictor)
     return model
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,6 @@ from ucdir.training.regression_baseline import RegressionObjective
 class Objective(Protocol):
     """Losses of a batch, made from an experiment's configuration."""
 
-    trains_predictor: ClassVar[bool]
-    """Whether the initial predictor learns, or is taken as it is."""
-
     def __init__(self, config: Config, device: torch.device) -> None: ...
 
     def __call__(
@@ -31,8 +28,6 @@ class Objective(Protocol):
 
 class NoiseObjective:
     """Eq. 1: predict the noise at a level drawn from all levels. The paper."""
-
-    trains_predictor: ClassVar[bool] = True
 
     def __init__(self, config: Config, device: torch.device) -> None:
         self.settings = config.diffusion

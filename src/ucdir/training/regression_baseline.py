@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +22,6 @@ class RegressionObjective:
     so the best it can do is the mean of all that could have been there. Sampling from such a model is one step from
     no noise; `Config.drawn` sees to it. Data, optimizer and averaging are those of every other objective.
     """
-
-    trains_predictor: ClassVar[bool] = True
 
     def __init__(self, config: Config, device: torch.device) -> None:
         self.settings = config.diffusion
