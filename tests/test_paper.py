@@ -84,7 +84,7 @@ def test_the_paper_is_what_the_defaults_train():
 
 def test_eq_2_pixel_by_pixel_in_the_module():
     channels, n = 6, 3
-    module = Akgm(channels, kernel_bases=n, scalar_channels=4)
+    module = Akgm(channels, guidance_channels=3, kernel_bases=n, scalar_channels=4)
     x, image, code = torch.randn(1, channels, 4, 5), torch.randn(1, 3, 4, 5), torch.randn(1, 4)
     with torch.no_grad():
         result = module(x, image, code)[0].double().numpy()
@@ -106,7 +106,7 @@ def test_akgm_costs_about_one_convolution():
     """Sec. 3.2, computational analysis: H·W·C²·k² for grouped bases, N times as much for whole ones."""
     c, n, side = 64, 8, 32
     with torch.device("meta"):
-        module = Akgm(c, kernel_bases=n, scalar_channels=16)
+        module = Akgm(c, guidance_channels=3, kernel_bases=n, scalar_channels=16)
         inputs = torch.empty(1, c, side, side), torch.empty(1, 3, side, side), torch.empty(1, 16)
         convolution, x = nn.Conv2d(c, c, 3, padding=1), inputs[0]
     counts = []
@@ -152,8 +152,9 @@ def test_guidance_and_scalars_reach_every_block():
 
 def test_a_shortcut_goes_around_each_block():
     block = BasicModule(
-        4, norm="layer_norm", activation="swish", injection="akgm", kernel_bases=2, scalar_channels=4
-    )
+        4, norm="layer_norm", activation="swish", injection="akgm", spatial_guidance="initial", kernel_bases=2,
+        scalar_channels=4,
+    )  # fmt: skip
     nn.init.zeros_(block.conv2.bases)
     x = torch.randn(1, 4, 6, 6)
     assert torch.equal(block(x, torch.randn(1, 3, 6, 6), torch.randn(1, 4)), x)

@@ -60,6 +60,8 @@ class DiffusionModelConfig(PredictorConfig):
     """Basic modules of each level: on the way down and again on the way up; once at the deepest level."""
     kernel_bases: Size = 4
     """N of Eq. 2: kernel bases of each block, and the groups of each basis."""
+    block: str = "basic"
+    """A name in `model.block.BLOCKS`; with `dvsr`, norm, injection and spatial guidance do not matter."""
     norm: str = "layer_norm"
     """A name in `model.layers.NORMS`."""
     injection: str = "akgm"

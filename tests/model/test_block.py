@@ -5,15 +5,18 @@ import torch
 import torch.nn.functional as F
 
 from ucdir.model.akgm import akgm_reference
-from ucdir.model.block import BasicModule
+from ucdir.model.block import BLOCKS
 from ucdir.model.injection import INJECTIONS, Akgm
 from ucdir.model.layers import ACTIVATIONS, NORMS
 
 
-def make_block(norm="layer_norm", activation="swish"):
-    return BasicModule(
-        8, norm=norm, activation=activation, injection="akgm", kernel_bases=4, scalar_channels=6
-    ).double()
+def make_block(
+    norm="layer_norm", activation="swish", injection="akgm", spatial_guidance="initial", block="basic"
+):
+    return BLOCKS[block](
+        8, norm=norm, activation=activation, injection=injection, spatial_guidance=spatial_guidance,
+        kernel_bases=4, scalar_channels=6,
+    ).double()  # fmt: skip
 
 
 def conditions():
@@ -43,7 +46,7 @@ def integration(p, prefix, x, guidance, scalars):
 
 
 def test_cim_by_hand(filled):
-    module = filled(Akgm(8, kernel_bases=4, scalar_channels=6).double())
+    module = filled(Akgm(8, guidance_channels=3, kernel_bases=4, scalar_channels=6).double())
     x, guidance, scalars = conditions()
     parameters = dict(module.named_parameters())
     g, s, expected = integration(parameters, "", x, guidance, scalars)
@@ -53,7 +56,7 @@ def test_cim_by_hand(filled):
 
 
 def test_g_comes_from_the_guidance_alone_and_s_from_the_scalars_alone(filled):
-    module = filled(Akgm(8, kernel_bases=4, scalar_channels=6).double())
+    module = filled(Akgm(8, guidance_channels=3, kernel_bases=4, scalar_channels=6).double())
     x, guidance, scalars = conditions()
     before = module(x, guidance, scalars)
     near = guidance.clone()
@@ -69,7 +72,7 @@ def test_g_comes_from_the_guidance_alone_and_s_from_the_scalars_alone(filled):
 
 
 def test_fresh_weights_start_as_an_ordinary_convolution():
-    module = Akgm(16, kernel_bases=4, scalar_channels=8)
+    module = Akgm(16, guidance_channels=3, kernel_bases=4, scalar_channels=8)
     mixing = module.guidance(torch.zeros(1, 3, 4, 4)) * module.scalars(torch.zeros(1, 8))[:, :, None, None]
     assert (mixing - 1).abs().max() < 0.75
     assert mixing.mean().item() == pytest.approx(1, abs=0.4)
@@ -120,7 +123,75 @@ def test_every_name_builds_and_learns(norm, activation):
     assert all(p.grad is not None and p.grad.isfinite().all() for p in block.parameters())
 
 
-def test_every_injection_has_the_signature_of_its_siblings():
-    for injection in INJECTIONS.values():
-        module = injection(8, kernel_bases=4, scalar_channels=6).double()
-        assert module(*conditions()).shape == (2, 8, 6, 5)
+# ------------------------------------------------------------------------------------------------ Table 4
+
+
+@pytest.mark.parametrize("injection", INJECTIONS)
+@pytest.mark.parametrize("guidance_channels", [0, 3, 8])
+def test_every_injection_has_the_signature_of_its_siblings(injection, guidance_channels, filled):
+    module = INJECTIONS[injection](
+        8, guidance_channels=guidance_channels, kernel_bases=4, scalar_channels=6
+    ).double()
+    filled(module)
+    x, _, scalars = conditions()
+    guidance, other = torch.randn(2, 2, guidance_channels, 6, 5).double()
+    result = module(x, guidance, scalars)
+    assert result.shape == (2, 8, 6, 5)
+    assert not torch.allclose(result, module(x, guidance, scalars + 1)), "scalars steer"
+    assert torch.equal(result, module(x, other, scalars)) == (guidance_channels == 0), "and so does guidance"
+
+
+def features(p, guidance, scalars, prefix="conditions."):
+    """Guidance and scalars as features, by their description."""
+    h = F.conv2d(guidance, p[f"{prefix}guidance.0.weight"], p[f"{prefix}guidance.0.bias"])
+    g = F.conv2d(h[:, :8] * h[:, 8:], p[f"{prefix}guidance.2.weight"], p[f"{prefix}guidance.2.bias"])
+    s = swish(scalars @ p[f"{prefix}scalars.0.weight"].T + p[f"{prefix}scalars.0.bias"])
+    return g + (s @ p[f"{prefix}scalars.2.weight"].T + p[f"{prefix}scalars.2.bias"])[:, :, None, None]
+
+
+@pytest.mark.parametrize("injection", ["addition", "concatenation", "adain"])
+def test_alternatives_by_hand(injection, filled):
+    module = filled(INJECTIONS[injection](8, guidance_channels=3, kernel_bases=4, scalar_channels=6).double())
+    x, guidance, scalars = conditions()
+    p = dict(module.named_parameters())
+    c = features(p, guidance, scalars)
+    taken = {
+        "addition": lambda: x + c,
+        "concatenation": lambda: torch.cat([x, c], dim=1),
+        "adain": lambda: (1 + c[:, :8]) * x + c[:, 8:],
+    }[injection]()
+    expected = F.conv2d(taken, p["conv.weight"], p["conv.bias"], padding=1)
+    torch.testing.assert_close(module(x, guidance, scalars), expected)
+
+
+def test_without_spatial_guidance_the_scalars_alone_mix_the_bases(filled):
+    module = filled(Akgm(8, guidance_channels=0, kernel_bases=4, scalar_channels=6).double())
+    x, _, scalars = conditions()
+    m = module.scalars(scalars)[:, :, None, None].expand(2, 4, 6, 5)
+    expected = akgm_reference(x, m, module.bases) + module.bias[:, None, None]
+    torch.testing.assert_close(module(x, x[:, :0], scalars), expected)
+
+
+def test_internal_guidance_is_the_normalised_features(filled):
+    block = filled(make_block(spatial_guidance="internal"))
+    x, guidance, scalars = conditions()
+    p = dict(block.named_parameters())
+    h = swish(
+        F.conv2d(
+            layer_norm(x, p["norm1.weight"], p["norm1.bias"]), p["conv1.weight"], p["conv1.bias"], padding=1
+        )
+    )
+    h = layer_norm(h, p["norm2.weight"], p["norm2.bias"])
+    expected = x + swish(integration(p, "conv2.", h, h, scalars)[2])
+    torch.testing.assert_close(block(x, guidance, scalars), expected)
+
+
+def test_block_of_dvsr_by_hand(filled):
+    block = filled(make_block(block="dvsr"))
+    x, guidance, scalars = conditions()
+    p = dict(block.named_parameters())
+    s = swish(scalars @ p["scalars.0.weight"].T + p["scalars.0.bias"])
+    s = s @ p["scalars.2.weight"].T + p["scalars.2.bias"]
+    h = F.conv2d(swish(x), p["conv1.weight"], p["conv1.bias"], padding=1) + s[:, :, None, None]
+    expected = x + F.conv2d(swish(h), p["conv2.weight"], p["conv2.bias"], padding=1)
+    torch.testing.assert_close(block(x, guidance, scalars), expected)

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ucdir.config import PRESETS, DiffusionModelConfig, ModelConfig, PredictorConfig, parse_config
 from ucdir.errors import ConfigError
+from ucdir.model.block import BLOCKS
 from ucdir.model.diffusion_model import DiffusionModel
 from ucdir.model.framework import build
 from ucdir.model.initial_predictor import InitialPredictor
@@ -86,6 +87,7 @@ def test_macs_grow_with_the_area():
 NAMES = [
     ("predictor", "activation", ACTIVATIONS),
     ("diffusion_model", "activation", ACTIVATIONS),
+    ("diffusion_model", "block", BLOCKS),
     ("diffusion_model", "norm", NORMS),
     ("diffusion_model", "injection", INJECTIONS),
     ("diffusion_model", "spatial_guidance", SPATIAL_GUIDANCE),

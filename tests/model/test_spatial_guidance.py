@@ -23,19 +23,23 @@ def test_the_finest_level_may_be_the_image_itself():
     assert torch.equal(guidance_pyramid(image, 1, 1)[0], image)
 
 
-@pytest.mark.parametrize(("name", "chosen"), [("initial", 0), ("degraded", 1)])
-def test_what_steers_by_name(name, chosen):
-    images = torch.zeros(1), torch.ones(1)
-    assert SPATIAL_GUIDANCE[name](*images) is images[chosen]
-    assert set(SPATIAL_GUIDANCE) == {"initial", "degraded"}
+@pytest.mark.parametrize(
+    ("name", "chosen", "channels"),
+    [("initial", 0, 3), ("degraded", 1, 3), ("internal", 0, 16), ("none", 0, 0)],
+)
+def test_what_steers_by_name(name, chosen, channels):
+    images, features = (torch.zeros(1), torch.ones(1)), torch.ones(2)
+    guide = SPATIAL_GUIDANCE[name]
+    image = guide.image(*images)
+    assert image is images[chosen]
+    assert guide.of_block(features, image) is (features if name == "internal" else image)
+    assert guide.channels(16) == channels
 
 
-def test_the_guidance_steers_only_where_it_is_chosen(filled, tiny):
+@pytest.mark.parametrize("name", SPATIAL_GUIDANCE)
+def test_the_guidance_steers_only_where_it_is_chosen(name, filled, tiny):
     noisy, degraded, guidance, other = torch.randn(4, 1, 3, 8, 8).double()
     level = torch.tensor([0.5])
-    for name in SPATIAL_GUIDANCE:
-        model = filled(build(tiny(spatial_guidance=name))[1]).double()
-        same = torch.equal(
-            model(noisy, degraded, guidance, level, {}), model(noisy, degraded, other, level, {})
-        )
-        assert same is (name == "degraded")
+    model = filled(build(tiny(spatial_guidance=name))[1]).double()
+    before = model(noisy, degraded, guidance, level, {})
+    assert torch.equal(before, model(noisy, degraded, other, level, {})) is (name != "initial")

@@ -9,7 +9,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from ucdir.model.block import BasicModule
+from ucdir.model.block import BLOCKS
 from ucdir.model.scalars import ScalarEncoder
 from ucdir.model.spatial_guidance import SPATIAL_GUIDANCE, guidance_pyramid
 from ucdir.model.unet import UNet
@@ -30,6 +30,7 @@ class DiffusionModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
         unshuffle: int = 2,  # pixels a side folded into channels
         activation: str = "swish",  # a name in layers.ACTIVATIONS
         kernel_bases: int = 4,  # N of Eq. 2
+        block: str = "basic",  # a name in block.BLOCKS
         norm: str = "layer_norm",  # a name in layers.NORMS
         injection: str = "akgm",  # a name in injection.INJECTIONS
         spatial_guidance: str = "initial",  # a name in spatial_guidance.SPATIAL_GUIDANCE
@@ -41,11 +42,11 @@ class DiffusionModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.residual_deviation = residual_deviation
         self.scalar_names = tuple(scalars)
         self.scalar_encoder = ScalarEncoder(self.scalar_names, scalar_channels)
-        self.choose_guidance = SPATIAL_GUIDANCE[spatial_guidance]
+        self.guide = SPATIAL_GUIDANCE[spatial_guidance]
 
         def make_block(width: int) -> nn.Module:
-            return BasicModule(
-                width, norm=norm, activation=activation, injection=injection,
+            return BLOCKS[block](
+                width, norm=norm, activation=activation, injection=injection, spatial_guidance=spatial_guidance,
                 kernel_bases=kernel_bases, scalar_channels=scalar_channels,
             )  # fmt: skip
 
@@ -84,7 +85,7 @@ class DiffusionModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
         Returns:
             the predicted noise ε, [B,3,H,W].
         """
-        steering = self.choose_guidance(guidance, degraded)
+        steering = self.guide.image(guidance, degraded)
         pyramid = guidance_pyramid(steering, self.unet.unshuffle, self.unet.levels)
         code = self.scalar_encoder(noise_level, scalars)
         noise: Tensor = self.unet(torch.cat([noisy, degraded], dim=1), [(image, code) for image in pyramid])

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from ucdir.config import ModelConfig
 from ucdir.errors import ConfigError
+from ucdir.model.block import BLOCKS
 from ucdir.model.diffusion_model import DiffusionModel
 from ucdir.model.initial_predictor import InitialPredictor
 from ucdir.model.injection import INJECTIONS
@@ -34,6 +35,7 @@ def model_problems(config: ModelConfig) -> list[str]:
     names: list[tuple[str, str, Collection[str]]] = [
         ("model.predictor.activation", predictor.activation, ACTIVATIONS),
         ("model.diffusion_model.activation", model.activation, ACTIVATIONS),
+        ("model.diffusion_model.block", model.block, BLOCKS),
         ("model.diffusion_model.norm", model.norm, NORMS),
         ("model.diffusion_model.injection", model.injection, INJECTIONS),
         ("model.diffusion_model.spatial_guidance", model.spatial_guidance, SPATIAL_GUIDANCE),

@@ -2,25 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def initial_guidance(guidance: Tensor, degraded: Tensor) -> Tensor:
+class InitialGuidance:
     """The initial predictor's output u_φ(x): the paper's choice."""
-    return guidance
+
+    @staticmethod
+    def channels(width: int) -> int:
+        """Channels of what a block of `width` channels is given; 0 is without spatial guidance."""
+        return 3
+
+    @staticmethod
+    def image(guidance: Tensor, degraded: Tensor) -> Tensor:
+        """The image that is scaled to every level."""
+        return guidance
+
+    @staticmethod
+    def of_block(features: Tensor, image: Tensor) -> Tensor:
+        """What a block is given, from its features and from the image at its level."""
+        return image
 
 
-def degraded_guidance(guidance: Tensor, degraded: Tensor) -> Tensor:
+class DegradedGuidance(InitialGuidance):
     """The degraded image x itself: an alternative of Table 4."""
-    return degraded
+
+    @staticmethod
+    def image(guidance: Tensor, degraded: Tensor) -> Tensor:
+        """See `InitialGuidance`."""
+        return degraded
 
 
-SPATIAL_GUIDANCE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "initial": initial_guidance,
-    "degraded": degraded_guidance,
+class InternalGuidance(InitialGuidance):
+    """The block's own features: an alternative of Table 4."""
+
+    @staticmethod
+    def channels(width: int) -> int:
+        """See `InitialGuidance`."""
+        return width
+
+    @staticmethod
+    def of_block(features: Tensor, image: Tensor) -> Tensor:
+        """See `InitialGuidance`."""
+        return features
+
+
+class NoGuidance(InitialGuidance):
+    """The scalars alone steer: an alternative of Table 4."""
+
+    @staticmethod
+    def channels(width: int) -> int:
+        """See `InitialGuidance`."""
+        return 0
+
+
+SPATIAL_GUIDANCE: dict[str, type[InitialGuidance]] = {
+    "initial": InitialGuidance,
+    "degraded": DegradedGuidance,
+    "internal": InternalGuidance,
+    "none": NoGuidance,
 }
 
 
