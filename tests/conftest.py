@@ -15,6 +15,28 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def real_download():
+    """`torch.hub.download_url_to_file` before it is taken away."""
+    import torch
+
+    return torch.hub.download_url_to_file
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch, real_download):
+    """Nothing is fetched while testing."""
+    import urllib.error
+
+    import torch
+
+    def no_network(*_, **__):
+        raise urllib.error.URLError("no network while testing")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: "/nonexistent/hub")
+
+
+@pytest.fixture(scope="session")
 def shared():
     """A function `shared(path)`: a file of the data folder beside the repository; skips where it is absent."""
     base = Path(os.environ.get("UCDIR_SHARED", ROOT.parent / "shared"))

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from ucdir.errors import DataError, WeightsError
-from ucdir.metrics import Lpips
+from ucdir.metrics import Lpips, weights
 from ucdir.metrics import lpips as module
+from ucdir.metrics.weights import WEIGHTS_VARIABLE
 
 
 @pytest.fixture(scope="module")
@@ -121,10 +122,10 @@ def test_the_smallest_image(lpips):
 
 def test_weights_are_found_by_file_folder_and_environment(shared, monkeypatch, lpips, pair):
     folder = shared("weights/alexnet_features.pth").parent
-    monkeypatch.setenv(module.WEIGHTS_VARIABLE, str(folder))
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(folder))
     expected = lpips(*pair)
     assert torch.equal(Lpips()(*pair), expected)
-    monkeypatch.delenv(module.WEIGHTS_VARIABLE)
+    monkeypatch.delenv(WEIGHTS_VARIABLE)
     assert torch.equal(Lpips(str(folder))(*pair), expected)
 
 
@@ -139,13 +140,13 @@ def test_heads_are_not_negative(lpips):
 
 
 def test_no_folder_is_named(monkeypatch):
-    monkeypatch.delenv(module.WEIGHTS_VARIABLE, raising=False)
-    with pytest.raises(WeightsError, match=r"no folder is named: download https://.*UCDIR_WEIGHTS"):
+    monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
+    with pytest.raises(WeightsError, match=r"could not be fetched .*: download https://.*UCDIR_WEIGHTS"):
         Lpips()
 
 
 def test_folder_without_the_file(tmp_path, monkeypatch):
-    monkeypatch.setenv(module.WEIGHTS_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path))
     for missing in (None, tmp_path, tmp_path / "absent"):
         with pytest.raises(
             WeightsError, match=r"no alexnet_features.pth or alexnet-owt-7be5be79.pth is here.*download"
@@ -192,7 +193,9 @@ def test_file_of_something_else(tmp_path, monkeypatch, state, message):
 
 def test_the_whole_alexnet_as_torchvision_publishes_it(shared, tmp_path, lpips, pair):
     features = torch.load(shared("weights/alexnet_features.pth"), weights_only=True)
-    torch.save({**features, "classifier.1.weight": torch.zeros(2, 2)}, tmp_path / module.TRUNK_FILES[1])
+    torch.save(
+        {**features, "classifier.1.weight": torch.zeros(2, 2)}, tmp_path / module.ALEXNET.published_name
+    )
     assert torch.equal(Lpips(tmp_path)(*pair), lpips(*pair))
 
 
@@ -205,6 +208,6 @@ def test_heads_are_nowhere(shared, tmp_path, monkeypatch):
 
 def test_file_over_the_limit(shared, monkeypatch):
     file = shared("weights/alexnet_features.pth")
-    monkeypatch.setattr(module, "MAX_CHECKPOINT_BYTES", 1000)
+    monkeypatch.setattr(weights, "MAX_CHECKPOINT_BYTES", 1000)
     with pytest.raises(WeightsError, match=r"bytes is more than the limit of 1000"):
         Lpips(file)

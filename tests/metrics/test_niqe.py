@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ucdir.errors import DataError, WeightsError
-from ucdir.metrics.niqe import FILE_NAME, Niqe, _fitted, halved, luma
+from ucdir.metrics.niqe import STATISTICS, Niqe, _fitted, halved, luma
 
 # scikit-image's photographs, measured with BasicSR 1.4.2 on luma
 OFFICIAL = {
@@ -15,10 +15,12 @@ OFFICIAL = {
     "brick": 10.00098,
 }  # fmt: skip
 
+NAME = STATISTICS.published_name
+
 
 @pytest.fixture(scope="module")
 def niqe(shared):
-    return Niqe(shared(f"weights/{FILE_NAME}"))
+    return Niqe(shared(f"weights/{NAME}"))
 
 
 def photo(name):
@@ -84,14 +86,14 @@ def test_what_cannot_be_measured(niqe, shape):
 
 def test_missing_or_other_statistics(tmp_path, monkeypatch):
     monkeypatch.delenv("UCDIR_WEIGHTS", raising=False)
-    with pytest.raises(WeightsError, match=r"no folder is named.*niqe_pris_params\.npz.*UCDIR_WEIGHTS"):
+    with pytest.raises(WeightsError, match=r"could not be fetched.*niqe_pris_params\.npz.*UCDIR_WEIGHTS"):
         Niqe()
     with pytest.raises(WeightsError, match=r"no niqe_pris_params\.npz is here"):
         Niqe(tmp_path)
     for content in (b"nothing", b""):
-        (tmp_path / FILE_NAME).write_bytes(content)
+        (tmp_path / NAME).write_bytes(content)
         with pytest.raises(WeightsError, match="does not hold NIQE's statistics"):
             Niqe(tmp_path)
-    np.savez(tmp_path / FILE_NAME, mu_pris_param=np.zeros(3))
+    np.savez(tmp_path / NAME, mu_pris_param=np.zeros(3))
     with pytest.raises(WeightsError, match="does not hold NIQE's statistics"):
         Niqe(tmp_path)

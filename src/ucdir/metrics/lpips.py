@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -11,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from ucdir.errors import WeightsError
-from ucdir.limits import MAX_CHECKPOINT_BYTES
 from ucdir.metrics.pair import checked_pair
+from ucdir.metrics.weights import Download, fill, tensors_of
 
-WEIGHTS_VARIABLE: Final = "UCDIR_WEIGHTS"
-"""Environment variable naming the folder of metric weights."""
-
-TRUNK_FILES: Final = ("alexnet_features.pth", "alexnet-owt-7be5be79.pth")
-"""Names of the AlexNet file in that folder: the features alone, or all of it as torchvision publishes it."""
+ALEXNET: Final = Download(
+    "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+    ("alexnet_features.pth", "alexnet-owt-7be5be79.pth"), "7be5be79", "LPIPS",
+)  # fmt: skip
+"""AlexNet as torchvision publishes it; a file of its features alone does as well."""
 
 MIN_SIDE: Final = 31
 """Smallest side in pixels that leaves one value after AlexNet's last pooling."""
@@ -56,6 +55,18 @@ class AlexNetTrunk(nn.Module):
                 yield image
 
 
+def load_trunk(file: Path) -> AlexNetTrunk:
+    """The trunk with the weights of torchvision's file.
+
+    Raises:
+        WeightsError: it is another file.
+    """
+    trunk = AlexNetTrunk()
+    features = {k: v for k, v in tensors_of(file).items() if k.startswith("features.")}
+    fill(trunk, features, file, "LPIPS", ALEXNET.published_name)
+    return trunk
+
+
 class Lpips(nn.Module):
     """LPIPS version 0.1 with AlexNet:
 
@@ -76,14 +87,12 @@ class Lpips(nn.Module):
 
     def __init__(self, trunk: str | os.PathLike[str] | None = None) -> None:
         super().__init__()
-        file = _trunk_file(trunk)
-        self.trunk = AlexNetTrunk()
-        features = {k: v for k, v in _tensors(file).items() if k.startswith("features.")}
-        _fill(self.trunk, features, file)
+        file = ALEXNET.locate(trunk)
+        self.trunk = load_trunk(file)
         self.heads = nn.ModuleList(nn.Conv2d(channels, 1, 1, bias=False) for channels in _CHANNELS)
         file = _heads_file(file.parent)
-        heads = {k.removeprefix("lin").replace(".model.1.", "."): v for k, v in _tensors(file).items()}
-        _fill(self.heads, heads, file)
+        heads = {k.removeprefix("lin").replace(".model.1.", "."): v for k, v in tensors_of(file).items()}
+        fill(self.heads, heads, file, "LPIPS", "that of version 0.1")
         # ImageNet's mean and deviation, moved from 0..1 to [-1,1]
         shape = (1, 3, 1, 1)
         self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188]).view(shape), persistent=False)
@@ -130,23 +139,6 @@ class Lpips(nn.Module):
         return distances
 
 
-def _trunk_file(trunk: str | os.PathLike[str] | None) -> Path:
-    named = trunk if trunk is not None else os.environ.get(WEIGHTS_VARIABLE)
-    advice = (
-        "download https://download.pytorch.org/models/alexnet-owt-7be5be79.pth into a folder and name the "
-        f"folder by the environment variable {WEIGHTS_VARIABLE} (or pass the file as `trunk`)."
-    )
-    if not named:
-        raise WeightsError(f"LPIPS needs the weights of AlexNet, and no folder is named: {advice}")
-    path = Path(named)
-    if path.is_file():
-        return path
-    for name in TRUNK_FILES:
-        if (path / name).is_file():
-            return path / name
-    raise WeightsError(f"{path}: no {' or '.join(TRUNK_FILES)} is here, which LPIPS needs: {advice}")
-
-
 def _heads_file(folder: Path) -> Path:
     """The heads that torchmetrics carries (found without importing it), else those in the weights folder."""
     package = importlib.util.find_spec("torchmetrics")
@@ -162,36 +154,3 @@ def _heads_file(folder: Path) -> Path:
         "LPIPS needs the heads that come with the package torchmetrics, which is not installed; "
         "run: pip install 'ucdir[metrics]'"
     )
-
-
-def _tensors(file: Path) -> dict[str, Tensor]:
-    """The named tensors of a .pth file, on the CPU. Only tensors are unpickled, never code."""
-    try:
-        size_bytes = file.stat().st_size
-        if size_bytes > MAX_CHECKPOINT_BYTES:
-            raise WeightsError(
-                f"{file}: {size_bytes} bytes is more than the limit of {MAX_CHECKPOINT_BYTES}."
-            )
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        LookupError,
-        TypeError,
-        pickle.UnpicklingError,
-    ) as error:
-        raise WeightsError(f"{file}: cannot be read as PyTorch weights; download it again.") from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise WeightsError(f"{file}: holds no named tensors, so it is no weights file of AlexNet or LPIPS.")
-    return state
-
-
-def _fill(module: nn.Module, tensors: dict[str, Tensor], file: Path) -> None:
-    try:
-        module.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise WeightsError(
-            f"{file}: holds another network than the one LPIPS uses; {TRUNK_FILES[1]} fits."
-        ) from error

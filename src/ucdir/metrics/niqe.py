@@ -6,7 +6,6 @@ import math
 import os
 import zipfile
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -14,10 +13,13 @@ import numpy.typing as npt
 from torch import Tensor
 
 from ucdir.errors import DataError, WeightsError
-from ucdir.metrics.lpips import WEIGHTS_VARIABLE
+from ucdir.metrics.weights import Download
 
-FILE_NAME: Final = "niqe_pris_params.npz"
-"""Name of the file with the statistics of pristine photographs, as BasicSR publishes it."""
+STATISTICS: Final = Download(
+    "https://raw.githubusercontent.com/XPixelGroup/BasicSR/master/basicsr/metrics/niqe_pris_params.npz",
+    ("niqe_pris_params.npz",), "2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296", "NIQE",
+)  # fmt: skip
+"""The statistics of pristine photographs, as BasicSR publishes them."""
 
 BLOCK: Final = 96
 """Side in pixels of the blocks whose statistics are taken; half of it at the second scale."""
@@ -43,7 +45,7 @@ class Niqe:
     """
 
     def __init__(self, statistics: str | os.PathLike[str] | None = None, *, antialiased: bool = True) -> None:
-        file = _file(statistics)
+        file = STATISTICS.locate(statistics)
         try:
             with np.load(file, allow_pickle=False) as found:
                 self.mean = np.asarray(found["mu_pris_param"], dtype=np.float64).reshape(36)
@@ -51,7 +53,7 @@ class Niqe:
                 self.window = np.asarray(found["gaussian_window"], dtype=np.float64).reshape(7, 7)
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise WeightsError(
-                f"{file}: does not hold NIQE's statistics ({str(error)[:80]}); get BasicSR's {FILE_NAME}."
+                f"{file}: does not hold NIQE's statistics ({str(error)[:80]}); get BasicSR's own."
             ) from None
         self.antialiased = antialiased
 
@@ -166,20 +168,3 @@ def _table() -> tuple[Any, Any]:
     shapes = np.arange(0.2, 10.001, 0.001)
     inverse = 1 / shapes
     return shapes, gamma(2 * inverse) ** 2 / (gamma(inverse) * gamma(3 * inverse))
-
-
-def _file(statistics: str | os.PathLike[str] | None) -> Path:
-    named = statistics if statistics is not None else os.environ.get(WEIGHTS_VARIABLE)
-    advice = (
-        f"get {FILE_NAME} from the repository of BasicSR (basicsr/metrics) into a folder and name the folder by the "
-        f"environment variable {WEIGHTS_VARIABLE}."
-    )
-    if not named:
-        raise WeightsError(
-            f"NIQE needs the statistics of pristine photographs, and no folder is named: {advice}"
-        )
-    path = Path(named)
-    file = path if path.is_file() else path / FILE_NAME
-    if not file.is_file():
-        raise WeightsError(f"{path}: no {FILE_NAME} is here, which NIQE needs: {advice}")
-    return file

@@ -1,0 +1,119 @@
+"""Weights that metrics need and that cannot come with the package: found in a folder, or fetched once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from ucdir.errors import WeightsError
+from ucdir.limits import MAX_CHECKPOINT_BYTES
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS_VARIABLE: Final = "UCDIR_WEIGHTS"
+"""Environment variable naming the folder of metric weights; if it is set, nothing is ever fetched."""
+
+
+@dataclass(frozen=True)
+class Download:
+    """A published file: where it is, the names that it may bear in a folder, and how its SHA-256 begins."""
+
+    url: str
+    names: tuple[str, ...]
+    sha256: str
+    needed_by: str
+    """For messages: which metric asks for it."""
+
+    @property
+    def published_name(self) -> str:
+        """Its name where it is published."""
+        return self.url.rsplit("/", 1)[1]
+
+    def locate(self, given: str | os.PathLike[str] | None = None) -> Path:
+        """The file: given, or in the given folder, or in that named by UCDIR_WEIGHTS, or else in torch's own cache.
+
+        Only the last is filled from the network, once, and what comes is checked.
+
+        Raises:
+            WeightsError: it is not there, or cannot be fetched.
+        """
+        named = given if given is not None else os.environ.get(WEIGHTS_VARIABLE)
+        if not named:
+            return self._fetched(Path(torch.hub.get_dir()) / "checkpoints")
+        path = Path(named)
+        if path.is_file():
+            return path
+        for name in self.names:
+            if (path / name).is_file():
+                return path / name
+        raise WeightsError(
+            f"{path}: no {' or '.join(self.names)} is here, which {self.needed_by} needs: {self._advice}"
+        )
+
+    @property
+    def _advice(self) -> str:
+        return f"download {self.url} into a folder and name the folder by the environment variable {WEIGHTS_VARIABLE}."
+
+    def _fetched(self, cache: Path) -> Path:
+        for name in self.names:
+            if (cache / name).is_file():
+                return cache / name
+        target = cache / self.published_name
+        logger.info("%s needs %s: fetching it into %s, once", self.needed_by, self.url, cache)
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(self.url, str(target), hash_prefix=self.sha256, progress=False)
+        except (OSError, RuntimeError, ValueError) as error:  # no network; another hash; a disk that is full
+            raise WeightsError(
+                f"{self.needed_by} needs {target.name}, which could not be fetched ({error}): {self._advice}"
+            ) from None
+        return target
+
+
+def tensors_of(file: Path) -> dict[str, Tensor]:
+    """The named tensors of a .pth file, on the CPU. Only tensors are unpickled, never code.
+
+    Raises:
+        WeightsError: it is no such file.
+    """
+    try:
+        size_bytes = file.stat().st_size
+        if size_bytes > MAX_CHECKPOINT_BYTES:
+            raise WeightsError(
+                f"{file}: {size_bytes} bytes is more than the limit of {MAX_CHECKPOINT_BYTES}."
+            )
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        LookupError,
+        TypeError,
+        pickle.UnpicklingError,
+    ) as error:
+        raise WeightsError(f"{file}: cannot be read as PyTorch weights; download it again.") from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise WeightsError(f"{file}: holds no named tensors, so it is no weights file of AlexNet or LPIPS.")
+    return state
+
+
+def fill(module: nn.Module, tensors: dict[str, Tensor], file: Path, metric: str, fitting: str) -> None:
+    """Load tensors into a network.
+
+    Raises:
+        WeightsError: they are another network's.
+    """
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{file}: holds another network than the one {metric} uses; {fitting} fits."
+        ) from error
