@@ -50,6 +50,11 @@ def models() -> list[str]:
     return sorted(index.parent.name for index in WEIGHTS.glob("*/model_index.json"))
 
 
+def model_folder(model: str | Path) -> Path:
+    """The folder of a model of the package by its name, or one's own as it is named."""
+    return WEIGHTS / str(model) if str(model) in models() else Path(model)
+
+
 def load(model: str | Path = "jpeg_restoration", device: str = "auto") -> Pipeline:
     """Load a model of the package by its name, or one's own by its folder.
 
@@ -61,7 +66,7 @@ def load(model: str | Path = "jpeg_restoration", device: str = "auto") -> Pipeli
         WeightsError: there is no such model, or it is damaged.
         DeviceError: the device is not there.
     """
-    folder = WEIGHTS / str(model) if str(model) in models() else Path(model)
+    folder = model_folder(model)
     if not os.path.isdir(folder):  # noqa: PTH112 (never an error, however odd the name)
         known = (
             f"choose one of {', '.join(models())} or name" if models() else "none came with the package; name"

@@ -1,8 +1,7 @@
-"""The command line: restore, train, degrade, data check, info. Heavy libraries are imported where they are needed."""
+"""`ucdir restore`: photographs, file by file."""
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -12,18 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ucdir.cli.app import fail, say
 from ucdir.errors import ConfigError, OutputError, UcdirError
 
 if TYPE_CHECKING:
     from ucdir.pipeline import Pipeline
     from ucdir.restoration import Restored
-
-app = typer.Typer(
-    help="Restores photographs with diffusion.", no_args_is_help=True, add_completion=False,
-    pretty_exceptions_enable=False, rich_markup_mode=None,
-)  # fmt: skip
-data_app = typer.Typer(help="Look through training data.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(data_app, name="data")
 
 
 class Blur(StrEnum):
@@ -33,25 +26,6 @@ class Blur(StrEnum):
     DEFOCUS = "defocus"
 
 
-def main() -> None:
-    """Entry point of `ucdir`: an expected error is one line on stderr and exit status 2; Ctrl-C is 130."""
-    try:
-        app()
-    except UcdirError as error:
-        sys.exit(_fail(error))
-
-
-def _fail(error: UcdirError) -> int:
-    _say(f"ucdir: {error}", err=True)
-    return 2
-
-
-def _say(text: str, *, err: bool = False) -> None:
-    """Print one line; what a terminal cannot show or would obey, in a file's name perhaps, is escaped."""
-    typer.echo("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text), err=err)
-
-
-@app.command()
 def restore(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO…", help="Photographs to restore.")],
     output: Annotated[
@@ -128,12 +102,12 @@ def restore(
             )
         except UcdirError as error:
             # one bad photograph does not stop the others
-            failed = _fail(error)
+            failed = fail(error)
             continue
         for note in done.notes:
-            _say(f"note: {note}", err=True)
+            say(f"note: {note}", err=True)
         known = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in done.scalars.items())
-        _say(
+        say(
             f"{photo}: {done.width}x{done.height}, {done.task.replace('_', ' ')}, "
             f"{f'{known}, ' if known else ''}{done.steps} steps, "
             f"{done.seconds:.1f} s -> {done.output}"
@@ -221,123 +195,3 @@ def _refuse_same_target(photos: list[Path], targets: list[Path]) -> None:
                 f"{target}: both {seen[target]} and {photo} would be written there; restore one at a time."
             )
         seen[target] = photo
-
-
-@app.command()
-def train(
-    config: Annotated[Path, typer.Argument(help="A configuration such as configs/jpeg_restoration.yaml.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for checkpoint, log and samples.")],
-    photos: Annotated[
-        Path | None, typer.Option(help="Folder of clean photographs, in place of data.photos.")
-    ] = None,
-    export: Annotated[Path | None, typer.Option(help="Folder to save the finished model to.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the whole configuration and stop.")
-    ] = False,
-) -> None:
-    """Train a model. To resume, run the same command again."""
-    from ucdir.config import load_config
-
-    settings = load_config(config)
-    if photos is not None:
-        settings = settings.model_copy(update={"data": settings.data.model_copy(update={"photos": photos})})
-    if dry_run:
-        import yaml
-
-        typer.echo(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), nl=False)
-        return
-    if export is not None and export.exists():
-        raise ConfigError(f"{export}: exists already; name a new folder for the model.")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-
-    from ucdir.training.export import export as export_model
-    from ucdir.training.loop import train as train_model
-
-    checkpoint = train_model(settings, output)
-    if export is not None and os.environ.get("RANK", "0") == "0":  # one of several processes
-        export_model(checkpoint, export)
-        typer.echo(f"the model is in {export}: ucdir restore --model {export} PHOTO")
-
-
-@app.command()
-def degrade(
-    photo: Annotated[Path, typer.Argument(help="A clean photograph.")],
-    task: Annotated[str, typer.Option(help="jpeg_restoration, deblurring or low_light: what to undo later.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write, best a PNG.")],
-    strength: Annotated[
-        float | None,
-        typer.Option(
-            help="JPEG quality, blur length in pixels, or exposure ratio. Default: drawn by the seed."
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other damage.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")] = False,
-) -> None:
-    """Damage a clean photograph as training does, to try a restoration on it."""
-    from ucdir.degrading import degrade as degrade_file
-
-    scalars = degrade_file(photo, output, task=task, strength=strength, seed=seed, force=force)
-    told = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in scalars.items())
-    _say(f"{photo}: {task.replace('_', ' ')}, seed {seed}, {told} -> {output}")
-
-
-@data_app.command("check")
-def check(
-    folder: Annotated[Path, typer.Argument(help="Clean photographs, or pairs (a folder or a list file).")],
-    task: Annotated[str, typer.Option(help="jpeg_restoration, deblurring or low_light.")],
-    clean: Annotated[
-        Path | None, typer.Option(help="The folder of truths, if FOLDER holds the degraded.")
-    ] = None,
-    layout: Annotated[
-        str, typer.Option(help="How pairs are laid out: auto, folders, list, gopro, sid.")
-    ] = "auto",
-    crop: Annotated[int, typer.Option(min=1, help="Side of a training crop in pixels.")] = 64,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to a file too.")] = None,
-) -> None:
-    """Look through training data before hours are spent on it. Exit status 1: something is wrong."""
-    from ucdir.tasks import TASKS
-
-    if task not in TASKS:
-        raise ConfigError(f"--task {task} is unknown; choose one of {', '.join(TASKS)}.")
-    from ucdir.data.check import check_place
-
-    report = check_place(folder, clean, layout, crop)
-    for line in report.lines():
-        _say(line)
-    if json_file is not None:
-        import json
-
-        try:
-            json_file.write_text(json.dumps(report.as_dict(), indent=1), encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{json_file}: cannot be written ({error.strerror}).") from None
-    if report.problems:
-        raise typer.Exit(1)
-
-
-@app.command()
-def info() -> None:
-    """Show models, devices and versions."""
-    import platform
-    from importlib.metadata import version
-
-    import torch
-
-    from ucdir.devices import available
-    from ucdir.restoration import WEIGHTS, models
-
-    typer.echo(f"ucdir {version('ucdir')}, Python {platform.python_version()}, {platform.machine()}")
-    typer.echo(
-        "  ".join(f"{name} {version(name)}" for name in ("torch", "diffusers", "accelerate", "pyvips"))
-    )
-    typer.echo(
-        f"devices: {', '.join(available())} (auto: {available()[0]}, {torch.get_num_threads()} CPU threads)"
-    )
-    typer.echo("models:" if models() else "models: none came with this package")
-    for name in models():
-        size_bytes = sum(f.stat().st_size for f in (WEIGHTS / name).rglob("*.safetensors"))
-        typer.echo(f"  {name}  {size_bytes / 1e6:.1f} MB  {WEIGHTS / name}")
-
-
-if __name__ == "__main__":
-    main()

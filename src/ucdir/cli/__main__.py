@@ -1,0 +1,5 @@
+"""`python -m ucdir.cli`, the same as `ucdir`."""
+
+from ucdir.cli.app import main
+
+main()

@@ -1,0 +1,203 @@
+"""`ucdir evaluate`: one row of a table for each method, of our models and of any other's finished pictures."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ucdir.cli.app import say
+from ucdir.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ucdir.evaluation.cases import Cases
+    from ucdir.evaluation.methods import Method
+    from ucdir.evaluation.run import Result
+
+
+def evaluate(
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder for pictures and values; the same command goes on where it stopped.",
+        ),
+    ],
+    clean: Annotated[
+        Path | None, typer.Option(help="Folder of clean pictures: damaged here by --task, and the truth.")
+    ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="Real pairs in place of --clean: a folder or a list file.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="jpeg_restoration, deblurring or low_light. None: only --restored.")
+    ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            "--strength",
+            "--quality",
+            help="Of the damage: JPEG quality, blur length in pixels, exposure ratio.",
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME or FOLDER of a model; may be repeated. Default: the task's."),
+    ] = None,
+    steps: Annotated[
+        list[int] | None,
+        typer.Option(help="Diffusion steps; may be repeated. Default: as the model was made for."),
+    ] = None,
+    tell: Annotated[
+        list[str] | None,
+        typer.Option(help="Rows that are told something else: unknown, or NAME=VALUE,… ; may be repeated."),
+    ] = None,
+    restored: Annotated[
+        list[str] | None,
+        typer.Option(help="[NAME=]FOLDER of pictures that any program restored; may be repeated."),
+    ] = None,
+    metrics: Annotated[
+        str, typer.Option(help="Of psnr, ssim, lpips, niqe, niqe_2021, fid, kid.")
+    ] = "psnr,ssim,lpips,niqe,fid,kid",
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pictures.")] = None,
+    crop: Annotated[int | None, typer.Option(min=16, help="Only the middle, so many pixels a side.")] = None,
+    held_out: Annotated[
+        int | None, typer.Option(min=1, help="Only what a data.hold_out of this number sets aside.")
+    ] = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Name what cannot be measured and leave it out.")
+    ] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to a file.")] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the rows to a file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the table to a file.")] = None,
+) -> None:
+    """Measure restorations: PSNR, SSIM, LPIPS, NIQE, FID and KID, one row for each method.
+
+    LPIPS, NIQE, FID and KID need weights that do not come with this program: name their folder by the environment
+    variable UCDIR_WEIGHTS, or they are fetched once.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ucdir.evaluation import Settings
+    from ucdir.evaluation import evaluate as evaluate_methods
+    from ucdir.evaluation.cases import Cases
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    cases = Cases(task, clean, pairs, strength, held_out, limit, crop)
+    methods = _methods(cases, model or [], steps or [], tell or [], restored or [], seed, device)
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task("measuring", total=None)
+
+        def shown(done: int, count: int) -> None:
+            progress.update(bar, completed=done, total=count)
+
+        result = evaluate_methods(Settings(cases, methods, output, names, keep_going, shown))
+    settings = {
+        "task": task,
+        "clean": None if clean is None else str(clean),
+        "pairs": None if pairs is None else str(pairs),
+        "strength": strength,
+        "seed": seed,
+        "crop": crop,
+        "held_out": held_out,
+        "limit": limit,
+    }
+    _report(result, settings, output, json_file, csv_file, markdown)
+    if result.left_out:
+        say(f"left out: {len(result.left_out)} pictures that cannot be measured, named above.", err=True)
+        raise typer.Exit(1)
+
+
+def _methods(
+    cases: Cases,
+    models: list[str],
+    steps: list[int],
+    told: list[str],
+    restored: list[str],
+    seed: int,
+    device: str,
+) -> list[Method]:
+    """One for each row, in the order of the table."""
+    from ucdir.evaluation.methods import Degraded, Finished, Restorer
+    from ucdir.restoration import load, model_folder
+
+    methods: list[Method] = []
+    if cases.task is not None or cases.pairs is not None:
+        methods.append(Degraded())
+    for name in models or ([cases.task] if cases.task is not None else []):
+        pipeline, folder, short = load(name, device), model_folder(name), Path(name).name
+        predictor = "predictor" if len(models) < 2 else f"{short}, predictor"
+        methods.append(Restorer(predictor, pipeline, folder, start=0.0, seed=seed))
+        if not steps:
+            methods.append(Restorer(short, pipeline, folder, seed=seed))
+        for count in steps:
+            row = f"{short}, {count} step{'s' if count > 1 else ''}"
+            methods.append(Restorer(row, pipeline, folder, count, seed=seed))
+        for text in told:
+            row = f"{short}, told {text}"
+            methods.append(Restorer(row, pipeline, folder, seed=seed, told=_scalars(text)))
+    for text in restored:
+        name, separator, folder_name = text.partition("=")
+        methods.append(
+            Finished(name, Path(folder_name)) if separator else Finished(Path(text).name, Path(text))
+        )
+    return methods
+
+
+def _scalars(text: str) -> dict[str, float]:
+    """What --tell names."""
+    if text == "unknown":
+        return {}
+    from ucdir.model.scalars import SCALARS
+
+    found = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            raise ConfigError(f"--tell {text}: expected unknown, or NAME=VALUE,… with numbers.") from None
+        if name.strip() not in SCALARS:
+            raise ConfigError(
+                f"--tell {text}: {name.strip()!r} is no scalar; choose of {', '.join(SCALARS)}."
+            )
+    return found
+
+
+def _report(
+    result: Result,
+    settings: dict[str, Any],
+    output: Path,
+    json_file: Path | None,
+    csv_file: Path | None,
+    markdown: Path | None,
+) -> None:
+    """Print the table, and write every form of it: into the output folder, and where it was asked for."""
+    from ucdir.evaluation.plot import plot
+    from ucdir.evaluation.table import as_csv, as_dict, as_markdown, as_text
+    from ucdir.images.place import put
+
+    for line in as_text(result.rows):
+        say(line)
+    texts = {
+        "table.json": json.dumps(as_dict(result.rows, settings, result.images), indent=1) + "\n",
+        "table.csv": as_csv(result.rows),
+        "table.md": as_markdown(result.rows, settings),
+    }
+    for (name, text), asked in zip(texts.items(), (json_file, csv_file, markdown), strict=True):
+        for file in (output / name, asked):
+            if file is not None:
+                put([text.encode()], file, force=True)
+    picture = plot(result.rows)
+    if picture is not None:
+        put([picture], output / "plot.png", force=True)
+    say(f"restored pictures, table, sheet.png and plot.png are in {output}")

@@ -1,0 +1,28 @@
+"""`ucdir info`: models, devices and versions."""
+
+from __future__ import annotations
+
+import typer
+
+
+def info() -> None:
+    """Show models, devices and versions."""
+    import platform
+    from importlib.metadata import version
+
+    import torch
+
+    from ucdir.devices import available
+    from ucdir.restoration import WEIGHTS, models
+
+    typer.echo(f"ucdir {version('ucdir')}, Python {platform.python_version()}, {platform.machine()}")
+    typer.echo(
+        "  ".join(f"{name} {version(name)}" for name in ("torch", "diffusers", "accelerate", "pyvips"))
+    )
+    typer.echo(
+        f"devices: {', '.join(available())} (auto: {available()[0]}, {torch.get_num_threads()} CPU threads)"
+    )
+    typer.echo("models:" if models() else "models: none came with this package")
+    for name in models():
+        size_bytes = sum(f.stat().st_size for f in (WEIGHTS / name).rglob("*.safetensors"))
+        typer.echo(f"  {name}  {size_bytes / 1e6:.1f} MB  {WEIGHTS / name}")

@@ -1,0 +1,43 @@
+"""The perception-distortion plot (Blau and Michaeli 2018): PSNR to the right, LPIPS upwards; lower right is better."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from ucdir.errors import UcdirError
+from ucdir.evaluation.table import Row
+
+
+def plot(rows: Sequence[Row]) -> bytes | None:
+    """A PNG file; None where no row has both metrics.
+
+    Raises:
+        UcdirError: matplotlib is not installed.
+    """
+    shown = [row for row in rows if {"psnr", "lpips"} <= row.intervals.keys()]
+    if not shown:
+        return None
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise UcdirError(
+            f"the plot needs the package {error.name}, which is not installed; run: pip install 'ucdir[metrics]'"
+        ) from error
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for row in shown:
+        x, y = row.means["psnr"], row.means["lpips"]
+        assert x is not None and y is not None  # noqa: S101, PT018 (they have intervals)
+        (x_low, x_high), (y_low, y_high) = row.intervals["psnr"], row.intervals["lpips"]
+        axes.errorbar(
+            x, y, xerr=[[x - x_low], [x_high - x]], yerr=[[y - y_low], [y_high - y]],
+            marker="o", capsize=2, linewidth=0.8, label=row.method,
+        )  # fmt: skip
+    axes.set_xlabel("PSNR in dB (distortion; further right is better)")
+    axes.set_ylabel("LPIPS (perception; lower is better)")
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=130, metadata={"Software": None})
+    return out.getvalue()

@@ -1,0 +1,273 @@
+"""An evaluation from pictures to table: what is measured, what is done once only, and what cannot be measured."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from ucdir import cli
+from ucdir.errors import ConfigError, DataError, ImageError, WeightsError
+from ucdir.evaluation import Settings, evaluate
+from ucdir.evaluation.cases import Cases
+from ucdir.evaluation.measure import measure, published_name
+from ucdir.evaluation.methods import Degraded, Finished, Restorer
+from ucdir.evaluation.sheet import place_of_interest
+from ucdir.evaluation.table import as_csv, as_dict, as_markdown, as_text, bootstrap, row_of
+from ucdir.pipeline import Pipeline
+
+SIZES = ((40, 48), (33, 64), (48, 40))
+
+
+def picture(seed, height, width):
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+    return coarse.resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clean")
+    for number, (height, width) in enumerate(SIZES):
+        picture(number, height, width).save(folder / f"photo_{number}.png")
+    return folder
+
+
+@pytest.fixture
+def settings(clean, model_folder, tmp_path):
+    pipeline = Pipeline.from_pretrained(model_folder)
+    pipeline.set_progress_bar_config(disable=True)
+    methods = [
+        Degraded(), Restorer("predictor", pipeline, model_folder, start=0.0), Restorer("ours", pipeline, model_folder),
+    ]  # fmt: skip
+    cases = Cases("jpeg_restoration", clean, strength=10)
+    return Settings(cases, methods, tmp_path / "out", ("psnr", "ssim"))
+
+
+def test_rows_are_the_means_of_what_the_files_hold(settings, clean):
+    result = evaluate(settings)
+    assert [row.method for row in result.rows] == ["degraded", "predictor", "ours"]
+    for row in result.rows:
+        errors = []
+        for number in range(3):
+            truth = np.asarray(Image.open(clean / f"photo_{number}.png"), dtype=np.float64)
+            saved = np.asarray(
+                Image.open(settings.output / row.method / f"photo_{number}.png"), dtype=np.float64
+            )
+            errors.append(10 * np.log10(255**2 / ((saved - truth) ** 2).mean()))
+        assert row.means["psnr"] == pytest.approx(np.mean(errors), abs=1e-3)
+        low, high = row.intervals["psnr"]
+        assert min(errors) - 1e-3 <= low <= row.means["psnr"] <= high <= max(errors) + 1e-3
+    assert (settings.output / "sheet.png").exists()
+
+
+def test_the_damage_is_that_of_the_field(settings, clean):
+    (case, *_) = [source.read() for source in settings.cases]
+    assert case.scalars == {"jpeg_quality": 10.0}
+    buffer = io.BytesIO()
+    Image.open(clean / case.name).save(buffer, "JPEG", quality=10, subsampling="4:2:0")
+    decoded = np.asarray(Image.open(buffer).convert("RGB"))
+    assert np.abs(decoded.astype(int) - case.degraded).max() <= 2
+
+
+def test_what_is_done_is_not_done_again(settings, monkeypatch):
+    first = evaluate(settings)
+
+    def never(*_):
+        raise AssertionError("restored once more")
+
+    monkeypatch.setattr(Restorer, "restore", never)
+    again = evaluate(settings)
+    assert again.images == first.images
+    assert [row.seconds for row in again.rows] == [row.seconds for row in first.rows]
+    more = evaluate(
+        replace(settings, metrics=("psnr", "ssim", "psnr"))
+    )  # the pictures suffice for other metrics
+    assert more.images == first.images
+    other = [
+        replace(method, seed=1) if isinstance(method, Restorer) else method for method in settings.methods
+    ]
+    with pytest.raises(AssertionError, match="restored once more"):
+        evaluate(replace(settings, methods=other))
+    monkeypatch.undo()
+    (settings.output / "ours" / "photo_1.png").unlink()
+    assert evaluate(settings).images == first.images
+
+
+def test_other_pictures_are_measured_anew(settings, clean, tmp_path):
+    restored = tmp_path / "restored"
+    restored.mkdir()
+    for number in range(3):
+        Image.open(clean / f"photo_{number}.png").save(restored / f"photo_{number}.restored.png")
+    finished = replace(settings, cases=Cases(None, clean), methods=[Finished("other", restored)])
+    perfect = evaluate(finished)
+    assert perfect.rows[0].means == {"psnr": float("inf"), "ssim": pytest.approx(1)}
+    assert perfect.rows[0].seconds is None
+    picture(9, *SIZES[0]).save(restored / "photo_0.restored.png")
+    worse = evaluate(finished)
+    assert worse.images["other"]["photo_0.png"]["ssim"] < 0.9
+    assert worse.images["other"]["photo_1.png"] == perfect.images["other"]["photo_1.png"]
+
+
+def test_two_runs_give_the_same_numbers(settings, tmp_path):
+    first, second = evaluate(settings), evaluate(replace(settings, output=tmp_path / "second"))
+    assert first.images == second.images
+    assert as_csv(first.rows) == as_csv(second.rows)
+
+
+# ------------------------------------------------------------------------------------- what cannot be measured
+
+
+@pytest.fixture
+def finished(settings, clean, tmp_path):
+    """Copies of the clean pictures, as another program's results."""
+    restored = tmp_path / "restored"
+    restored.mkdir()
+    for number in range(3):
+        Image.open(clean / f"photo_{number}.png").save(restored / f"photo_{number}.png")
+    return replace(settings, cases=Cases(None, clean), methods=[Finished("other", restored)])
+
+
+def spoil_missing(folder):
+    (folder / "photo_1.png").unlink()
+
+
+def spoil_size(folder):
+    picture(1, 20, 20).save(folder / "photo_1.png")
+
+
+def spoil_content(folder):
+    (folder / "photo_1.png").write_bytes(b"no picture")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (spoil_missing, DataError, "holds no picture called photo_1"),
+        (spoil_size, DataError, r"photo_1\.png: is 20x20 and its truth 64x33"),
+        (spoil_content, ImageError, r"photo_1\.png"),
+    ],
+)
+def test_what_cannot_be_measured_is_named_and_ends_it_or_is_left_out(finished, spoil, error, message):
+    spoil(finished.methods[0].folder)
+    with pytest.raises(error, match=message):
+        evaluate(finished)
+    result = evaluate(replace(finished, keep_going=True))
+    assert len(result.left_out) == 1
+    assert result.rows[0].images == 2
+    for number in (0, 2):
+        (finished.methods[0].folder / f"photo_{number}.png").unlink()
+    with pytest.raises(DataError, match="none of the 3 pictures can be measured"):
+        evaluate(replace(finished, keep_going=True))
+
+
+def test_results_saved_as_jpeg_are_refused(finished):
+    picture(0, *SIZES[0]).save(finished.methods[0].folder / "photo_0.jpg")
+    with pytest.raises(DataError, match=r"photo_0\.jpg: a restored picture saved as JPEG .* save it as PNG"):
+        evaluate(finished)
+
+
+def test_wrong_settings_are_refused(settings, clean, monkeypatch):
+    with pytest.raises(ConfigError, match="task 'sharpening' is unknown"):
+        Cases("sharpening", clean)
+    with pytest.raises(ConfigError, match="name either a folder of clean pictures or"):
+        Cases("deblurring")
+    with pytest.raises(ConfigError, match="pairs are damaged already"):
+        Cases("deblurring", pairs=clean, strength=3)
+    with pytest.raises(ConfigError, match="metrics beauty: choose of psnr, ssim, lpips"):
+        evaluate(replace(settings, metrics=("beauty",)))
+    with pytest.raises(DataError, match="two methods are called degraded"):
+        evaluate(replace(settings, methods=[Degraded(), Degraded()]))
+    monkeypatch.delenv("UCDIR_WEIGHTS", raising=False)
+    with pytest.raises(WeightsError, match="UCDIR_WEIGHTS"):
+        evaluate(replace(settings, metrics=("psnr", "niqe_2021")))
+
+
+def test_pictures_too_small_for_a_metric_have_no_value_of_it():
+    small = np.zeros((9, 20, 3), dtype=np.uint8)
+    assert measure("ssim", small, small) is None
+    row = row_of("m", [{"ssim": None}, {"ssim": 0.5}, {"ssim": 0.7}], [None, 1.0, 2.0])
+    assert (row.means["ssim"], row.seconds, row.images) == (pytest.approx(0.6), 1.5, 3)
+
+
+# ---------------------------------------------------------------------------------------------- table and sheet
+
+
+def test_the_interval_is_that_of_a_mean():
+    values = np.random.default_rng(0).normal(5, 2, size=400)
+    low, high = bootstrap(values)
+    assert (high - low) / 2 == pytest.approx(1.96 * values.std() / 20, rel=0.1)
+    assert (low + high) / 2 == pytest.approx(values.mean(), abs=0.03)
+    assert bootstrap([3.0]) == (3.0, 3.0)
+
+
+def test_every_form_of_the_table(settings):
+    result = evaluate(settings)
+    lines = as_text(result.rows)
+    assert len(lines) == 4
+    assert lines[0].split() == ["method", "PSNR↑", "SSIM↑", "s/image"]
+    rows = list(csv.DictReader(io.StringIO(as_csv(result.rows))))
+    assert [float(row["psnr"]) for row in rows] == [row.means["psnr"] for row in result.rows]
+    markdown = as_markdown(result.rows, {"task": "jpeg_restoration", "crop": None})
+    assert markdown.splitlines()[0] == "| method | PSNR↑ | SSIM↑ |"
+    assert "3 pictures; task jpeg_restoration. In brackets" in markdown
+    tree = json.loads(json.dumps(as_dict(result.rows, {"seed": 0}, result.images), allow_nan=False))
+    assert tree["images"]["ours"]["photo_2.png"]["psnr"] == result.images["ours"]["photo_2.png"]["psnr"]
+    assert "torch" in tree["versions"]
+
+
+def test_the_sheet_enlarges_where_the_damage_is():
+    truth = np.full((200, 300, 3), 100, dtype=np.uint8)
+    damaged = truth.copy()
+    damaged[120:160, 200:240] += 50
+    top, left, side = place_of_interest([damaged, truth])
+    assert (top <= 120, top + side >= 160) == (True, True)
+    assert (left <= 200, left + side >= 240) == (True, True)
+
+
+def test_distances_bear_the_name_of_their_features(settings, shared, monkeypatch, tmp_path):
+    monkeypatch.setenv("UCDIR_WEIGHTS", str(shared("weights")))
+    folder = tmp_path / "large"
+    folder.mkdir()
+    for number in range(2):
+        picture(number, 300, 520).save(folder / f"{number}.png")
+    large = replace(
+        settings,
+        cases=replace(settings.cases, clean=folder),
+        methods=settings.methods[:1],
+        metrics=("psnr", "fid", "kid"),
+    )
+    (row,) = evaluate(large).rows
+    assert list(row.means) == ["psnr", published_name("fid"), published_name("kid")]
+    assert published_name("fid") == "frechet_alexnet"
+    assert row.means["frechet_alexnet"] > 0
+    small = evaluate(replace(large, cases=settings.cases, output=tmp_path / "small"))
+    assert small.rows[0].means["frechet_alexnet"] is None, "no patch of 256 pixels fits"
+
+
+# ---------------------------------------------------------------------------------------------------- command
+
+
+def test_the_command(clean, model_folder, tmp_path):
+    arguments = [
+        "evaluate", "--task", "jpeg_restoration", "--clean", str(clean), "--quality", "10", "-o", str(tmp_path / "out"),
+        "--model", str(model_folder), "--steps", "1", "--steps", "2", "--tell", "unknown", "--tell", "jpeg_quality=60",
+        "--metrics", "psnr,ssim", "--csv", str(tmp_path / "rows.csv"), "--restored", f"same={clean}",
+    ]  # fmt: skip
+    result = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "rows.csv").read_text())))
+    assert [row["method"] for row in rows] == [
+        "degraded", "predictor", "random, 1 step", "random, 2 steps", "random, told unknown",
+        "random, told jpeg_quality=60", "same",
+    ]  # fmt: skip
+    assert float(rows[-1]["ssim"]) == pytest.approx(1)
+    assert {"table.md", "table.csv", "table.json", "sheet.png"} <= {
+        p.name for p in (tmp_path / "out").iterdir()
+    }
+    with pytest.raises(ConfigError, match="'iso' is no scalar"):
+        CliRunner().invoke(cli.app, [*arguments, "--tell", "iso=3"], catch_exceptions=False)
