@@ -169,6 +169,8 @@ class DataConfig(Section):
     """A name in `data.pairs.LAYOUTS`: how `pairs` is laid out."""
     pairs_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of the crops cut from pairs, where there are photographs too."""
+    cache: Path | None = None
+    """Folder that decoded pictures are kept in; by default beside the checkpoint. Trainings may share one."""
     hold_out: Annotated[int, Field(ge=0)] = 16
     """Photographs (or pairs, if there are any) set aside for the sample pictures and never trained on."""
     crop: Positive = 128

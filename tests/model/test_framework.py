@@ -5,11 +5,11 @@ import inspect
 import pytest
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from ucdir.config import PRESETS, DiffusionModelConfig, ModelConfig, PredictorConfig, parse_config
 from ucdir.errors import ConfigError
 from ucdir.model.block import BLOCKS
+from ucdir.model.cost import macs, parameters
 from ucdir.model.diffusion_model import DiffusionModel
 from ucdir.model.framework import build
 from ucdir.model.initial_predictor import InitialPredictor
@@ -24,27 +24,11 @@ def on_meta(config: ModelConfig) -> tuple[InitialPredictor, DiffusionModel]:
         return build(config)
 
 
-def macs(network: nn.Module, side: int) -> float:
-    """Multiply-accumulates of one evaluation, counted by PyTorch without computing anything."""
-    image = torch.empty(1, 3, side, side, device="meta")
-    one = torch.empty(1, device="meta")
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        if isinstance(network, InitialPredictor):
-            network(image)
-        else:
-            network(image, image, image, one, {"jpeg_quality": one})
-    return counter.get_total_flops() / 2
-
-
-def parameters(*networks: nn.Module) -> int:
-    return sum(p.numel() for network in networks for p in network.parameters())
-
-
 def test_default_is_small():
     predictor, diffusion_model = on_meta(PRESETS["default"])
     assert 0.1e9 < macs(predictor, 256) <= 16e9
     assert 0.1e9 < macs(diffusion_model, 256) <= 16e9
-    assert 2 * parameters(predictor, diffusion_model) <= 16e6, "bytes in fp16"
+    assert 2 * (parameters(predictor) + parameters(diffusion_model)) <= 16e6, "bytes in fp16"
     assert max(predictor.receptive_field, diffusion_model.receptive_field) <= 96
 
 

@@ -34,11 +34,12 @@ def open_source(config: Config, task: Task, output: Path) -> tuple[Source, str, 
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{output}: cannot be made ({error.strerror}); name another folder.") from None
-    pairs = _pairs(config, output)
+    cache = data.cache or output
+    pairs = _pairs(config, cache)
     if data.photos is None:
         assert pairs is not None  # noqa: S101 (a configuration names at least one of them)
         return pairs
-    photos = open_photos(data.photos, output / "photos", smallest_side=data.crop)
+    photos = open_photos(data.photos, cache / "photos", smallest_side=data.crop)
     chosen, held_out = photos.split(0 if pairs else data.hold_out)
     degraded = DegradedPhotos(photos, chosen, task.degrade, task.margin, data.flip)
     if pairs is None:
@@ -47,7 +48,7 @@ def open_source(config: Config, task: Task, output: Path) -> tuple[Source, str, 
     return Mixture(source, degraded, data.pairs_share), f"{words} and {len(chosen)} photographs", held_out
 
 
-def _pairs(config: Config, output: Path) -> tuple[RealPairs, str, list[int]] | None:
+def _pairs(config: Config, cache: Path) -> tuple[RealPairs, str, list[int]] | None:
     data = config.data
     if not data.has_pairs:
         return None
@@ -56,6 +57,6 @@ def _pairs(config: Config, output: Path) -> tuple[RealPairs, str, list[int]] | N
     else:
         assert data.degraded is not None and data.clean is not None  # noqa: S101, PT018 (they go together)
         found = pair_folders(data.degraded, data.clean)
-    store: PairStore = open_pairs(found, output / "pairs", smallest_side=data.crop)
+    store: PairStore = open_pairs(found, cache / "pairs", smallest_side=data.crop)
     chosen, held_out = store.split(data.hold_out)
     return RealPairs(store, chosen, data.flip), f"{len(chosen)} pairs", held_out

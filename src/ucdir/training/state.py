@@ -199,7 +199,7 @@ def _reason(error: Exception) -> str:
 
 
 FREE = {
-    "data.photos", "data.degraded", "data.clean", "data.pairs",
+    "data.photos", "data.degraded", "data.clean", "data.pairs", "data.cache",
     "training.steps", "training.decay_steps", "training.checkpoint_every", "training.sample_every",
     "training.workers", "training.mixed_precision", "training.compile",
 }  # fmt: skip

@@ -1,0 +1,52 @@
+"""Table 4: its rows, each one changed field of the diffusion model's configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ucdir.config import Config, DiffusionModelConfig, ModelConfig
+from ucdir.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One row: what is changed, and what the paper prints (LPIPS on SID, GMACs)."""
+
+    change: Mapping[str, str]
+    """A field of `DiffusionModelConfig`, and the name it gets; nothing for our own row."""
+    paper_lpips: float
+    paper_gmacs: float
+
+
+ROWS: dict[str, Ablation] = {
+    "w/o LayerNorm": Ablation({"norm": "none"}, 0.227, 71.7),
+    "LayerNorm → GroupNorm": Ablation({"norm": "group_norm"}, 0.240, 71.7),
+    "Swish → ReLU": Ablation({"activation": "relu"}, 0.235, 71.7),
+    "w/o Spatial guidance": Ablation({"spatial_guidance": "none"}, 0.240, 70.9),
+    "Internal feature guidance": Ablation({"spatial_guidance": "internal"}, 0.247, 72.1),
+    "Degraded image guidance": Ablation({"spatial_guidance": "degraded"}, 0.253, 71.7),
+    "Addition": Ablation({"injection": "addition"}, 0.236, 71.5),
+    "Concatenation": Ablation({"injection": "concatenation"}, 0.241, 112.7),
+    "AdaIN": Ablation({"injection": "adain"}, 0.240, 71.5),
+    "DvSR": Ablation({"block": "dvsr"}, 0.244, 73.7),
+    "Ours": Ablation({}, 0.222, 71.7),
+}
+"""By the paper's names, in the paper's order."""
+
+
+def ablated_model(model: ModelConfig, row: str) -> ModelConfig:
+    """A model with the change of one row.
+
+    Raises:
+        ConfigError: there is no such row.
+    """
+    if row not in ROWS:
+        raise ConfigError(f"ablation {row!r} is unknown; choose of {', '.join(ROWS)}.")
+    changed = {**model.diffusion_model.model_dump(), **ROWS[row].change}
+    return model.model_copy(update={"diffusion_model": DiffusionModelConfig(**changed)})
+
+
+def ablated(config: Config, row: str) -> Config:
+    """An experiment with the change of one row; everything else, the seed too, stays."""
+    return config.model_copy(update={"model": ablated_model(config.model, row)})

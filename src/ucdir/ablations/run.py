@@ -1,0 +1,195 @@
+"""Train and measure the rows of Table 4 with equal data, steps and seeds, row by row, going on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from ucdir.ablations.rows import ROWS, ablated
+from ucdir.config import Config
+from ucdir.errors import ConfigError, OutputError
+from ucdir.evaluation import Settings, evaluate
+from ucdir.evaluation.cases import Cases
+from ucdir.evaluation.methods import Restorer
+from ucdir.evaluation.store import folder_name
+from ucdir.images.place import put
+from ucdir.model.cost import denoiser_cost
+from ucdir.model.framework import build
+from ucdir.restoration import load
+from ucdir.training.export import export
+from ucdir.training.loop import train
+
+logger = logging.getLogger(__name__)
+
+TIMED_STEPS = 3
+"""Steps of each row that the length of a training is reckoned from, after one that does not count."""
+METRICS = ("lpips", "psnr", "ssim")
+
+
+@dataclass(frozen=True)
+class RowResult:
+    """A row of the table: means over the pictures, and what one evaluation of f_θ costs at 256x256."""
+
+    row: str
+    lpips: float
+    psnr: float
+    ssim: float
+    gmacs: float
+    parameters: int
+    steps: int
+    images: int
+
+
+def ablate(
+    config: Config,
+    output: Path,
+    *,
+    steps: int | None = None,
+    minutes: float | None = None,
+    rows: Sequence[str] = tuple(ROWS),
+    strength: float | None = None,
+    pictures: int = 8,
+    crop: int = 256,
+) -> list[RowResult]:
+    """Train every row and measure it on the pictures that the training set aside.
+
+    Args:
+        config: the experiment; its model is changed row by row, its number of steps is set here.
+        output: folder; the same call goes on where it stopped.
+        steps: optimizer steps of each row, or
+        minutes: of training in all, from which the steps are reckoned once, for all rows alike.
+        rows: names in `ROWS`.
+        strength: of the damage that is measured on; drawn for each picture by default.
+        pictures: how many of the photographs set aside are measured.
+        crop: side in pixels of the middle of each that is measured.
+
+    Raises:
+        ConfigError: a row is unknown, not one of steps and minutes is given, or the folder is of another study.
+        Everything that `train` and `evaluate` raise.
+    """
+    if (steps is None) == (minutes is None):
+        raise ConfigError("ablation: give either steps or minutes.")
+    if config.data.photos is None or config.data.hold_out < 1:
+        raise ConfigError("ablation: data.photos and a data.hold_out of at least 1 are needed to measure on.")
+    for row in rows:
+        ablated(config, row)
+    steps = _agreed_steps(config, output, steps, minutes, rows)
+    results = []
+    for row in rows:
+        folder = output / folder_name(row)
+        found = _finished(folder, steps)
+        if found is None:
+            logger.info("row %s: %d steps", row, steps)
+            found = _run(config, row, folder, output / "pictures", steps, strength, pictures, crop)
+            put([json.dumps(asdict(found), indent=1).encode()], folder / "result.json", force=True)
+        results.append(found)
+        put([as_markdown(results).encode()], output / "table.md", force=True)
+    return results
+
+
+def _run(
+    config: Config,
+    row: str,
+    folder: Path,
+    cache: Path,
+    steps: int,
+    strength: float | None,
+    pictures: int,
+    crop: int,
+) -> RowResult:
+    settings = config.training.model_copy(
+        update={
+            "steps": steps,
+            "decay_steps": steps // 3,
+            "warmup_steps": min(config.training.warmup_steps, steps // 10),
+            "checkpoint_every": max(50, steps // 5),
+            "sample_every": steps,
+        }
+    )
+    data = config.data.model_copy(update={"cache": cache})
+    experiment = ablated(config, row).model_copy(update={"training": settings, "data": data})
+    checkpoint = train(experiment, folder / "training")
+    model = folder / "model"
+    if not model.exists():
+        export(checkpoint, model, torch.float32)
+    cases = Cases(config.task, config.data.photos, None, strength, config.data.hold_out, pictures, crop)
+    method = Restorer(row, load(model, "cpu"), model)
+    (measured,) = evaluate(Settings(cases, [method], folder / "evaluation", METRICS)).rows
+    cost, parameters = denoiser_cost(experiment.model)
+    lpips, psnr, ssim = (float(measured.means[name] or 0.0) for name in METRICS)
+    return RowResult(row, lpips, psnr, ssim, cost / 1e9, parameters, steps, measured.images)
+
+
+def _finished(folder: Path, steps: int) -> RowResult | None:
+    try:
+        found = RowResult(**json.loads((folder / "result.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return found if found.steps == steps else None
+
+
+def _agreed_steps(
+    config: Config, output: Path, steps: int | None, minutes: float | None, rows: Sequence[str]
+) -> int:
+    """The steps of every row: as asked for, or reckoned the first time and kept, so that all rows are alike."""
+    file = output / "study.json"
+    stamp = config.model_dump(mode="json")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        study = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{file}: cannot be used ({error}); name another folder.") from None
+    if study is not None:
+        if study["config"] != stamp or steps not in (None, study["steps"]):
+            raise ConfigError(
+                f"{file}: was made by another configuration or for {study['steps']} steps; name another folder."
+            )
+        return int(study["steps"])
+    if steps is None:
+        assert minutes is not None  # noqa: S101 (one of both is given)
+        seconds = sum(seconds_a_step(ablated(config, row)) for row in rows)
+        steps = max(1, int(60 * minutes / seconds))
+        logger.info("%d rows take %.2f s for a step of each: %d steps", len(rows), seconds, steps)
+    put([json.dumps({"config": stamp, "steps": steps}, indent=1).encode()], file, force=True)
+    return steps
+
+
+def seconds_a_step(config: Config) -> float:
+    """Forward and backward pass of both networks on a batch of noise."""
+    predictor, diffusion_model = build(config.model)
+    side, batch = config.data.crop, config.training.batch_size
+    image = torch.randn(batch, 3, side, side)
+    level = torch.rand(batch)
+    began = 0.0
+    for step in range(TIMED_STEPS + 1):
+        if step == 1:
+            began = time.perf_counter()
+        guidance = predictor(image)
+        loss = diffusion_model(image, image, guidance, level, {}).square().mean() + guidance.square().mean()
+        loss.backward()
+    return (time.perf_counter() - began) / TIMED_STEPS
+
+
+def as_markdown(results: Sequence[RowResult]) -> str:
+    """The table, the paper's numbers beside ours."""
+    ours = next((one for one in results if one.row == "Ours"), None)
+    lines = [
+        "| row | LPIPS ↓ | PSNR ↑ | SSIM ↑ | GMACs | to Ours | parameters | paper: LPIPS (SID) | paper: MACs to Ours |",
+        "|---" * 9 + "|",
+    ]
+    for one in results:
+        paper = ROWS[one.row]
+        ratio = "" if ours is None else f"{one.gmacs / ours.gmacs:.3f}"
+        lines.append(
+            f"| {one.row} | {one.lpips:.4f} | {one.psnr:.2f} | {one.ssim:.4f} | {one.gmacs:.2f} | {ratio} | "
+            f"{one.parameters:,} | {paper.paper_lpips} | {paper.paper_gmacs / ROWS['Ours'].paper_gmacs:.3f} |"
+        )
+    if results:
+        lines += ["", f"{results[0].steps} steps each; {results[0].images} pictures."]
+    return "\n".join(lines) + "\n"

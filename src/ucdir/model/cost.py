@@ -1,0 +1,43 @@
+"""What a network costs: parameters, and multiply-accumulates counted by PyTorch as its layers run on shapes alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ucdir.config import ModelConfig
+from ucdir.model.framework import build
+from ucdir.model.initial_predictor import InitialPredictor
+
+
+def macs(network: nn.Module, side: int) -> float:
+    """Multiply-accumulates of one evaluation of an image of so many pixels a side.
+
+    Convolutions and matrix products count, as in the paper; norms, gates and the sum over kernel bases, N·C a pixel,
+    do not.
+
+    Args:
+        network: an initial predictor or a diffusion model, on the device "meta".
+        side: a multiple of `network.multiple_of`.
+    """
+    image = torch.empty(1, 3, side, side, device="meta")
+    one = torch.empty(1, device="meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        if isinstance(network, InitialPredictor):
+            network(image)
+        else:
+            network(image, image, image, one, {})
+    return float(counter.get_total_flops()) / 2
+
+
+def parameters(network: nn.Module) -> int:
+    """Numbers that are learned."""
+    return sum(p.numel() for p in network.parameters())
+
+
+def denoiser_cost(config: ModelConfig, side: int = 256) -> tuple[float, int]:
+    """Multiply-accumulates of one evaluation of f_θ, and its parameters."""
+    with torch.device("meta"):
+        _, diffusion_model = build(config)
+    return macs(diffusion_model, side), parameters(diffusion_model)

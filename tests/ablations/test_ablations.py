@@ -1,0 +1,133 @@
+"""Table 4: its rows change one thing each, cost what the paper says, train and restore."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ucdir.ablations import ROWS, ablated
+from ucdir.ablations import run as module
+from ucdir.ablations.rows import ablated_model
+from ucdir.ablations.run import ablate
+from ucdir.config import PRESETS, parse_config
+from ucdir.errors import ConfigError
+from ucdir.model.cost import denoiser_cost, parameters
+from ucdir.model.framework import build
+from ucdir.pipeline import Pipeline
+
+PREDICTOR = {"channels": 4, "multipliers": [1, 2], "blocks": [1, 1], "unshuffle": 2}
+
+
+@pytest.fixture
+def config(tmp_path):
+    from PIL import Image
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(6):
+        noise = Image.effect_noise((48, 40), 60 + number).convert("RGB")
+        noise.save(folder / f"{number}.png")
+    values = {
+        "model": {
+            "predictor": PREDICTOR,
+            "diffusion_model": {**PREDICTOR, "channels": 32, "kernel_bases": 2, "scalar_channels": 8},
+        },
+        "diffusion": {"residual_scale": 5.0},
+        "data": {"photos": str(folder), "crop": 16, "hold_out": 2},
+        "sampling": {"sampler": "ddim", "steps": 2, "start": 0.4, "eta": 0.0},
+        "training": {"batch_size": 2, "workers": 0, "ema_decay": 0.5},
+    }
+    return parse_config(values, "the test's configuration")
+
+
+def test_every_row_changes_one_field(config):
+    assert len(ROWS) == 11
+    whole = config.model_dump()
+    for row, ablation in ROWS.items():
+        changed = ablated(config, row).model_dump()
+        before, after = whole["model"]["diffusion_model"], changed["model"]["diffusion_model"]
+        fields = [name for name in after if after[name] != before[name]]
+        assert len(fields) == len(ablation.change) == (row != "Ours")
+        changed["model"]["diffusion_model"] = before
+        assert changed == whole
+    with pytest.raises(ConfigError, match="ablation 'Attention' is unknown; choose of w/o LayerNorm"):
+        ablated(config, "Attention")
+
+
+def test_costs_stand_to_ours_as_the_papers_do():
+    costs = {row: denoiser_cost(ablated_model(PRESETS["paper"], row))[0] for row in ROWS}
+    for row, ablation in ROWS.items():
+        paper = ablation.paper_gmacs / ROWS["Ours"].paper_gmacs
+        ours = costs[row] / costs["Ours"]
+        # our Concatenation doubles the input of one of two convolutions of every block, and of nothing else
+        assert ours == pytest.approx(paper, abs=0.15 if row == "Concatenation" else 0.05), row
+    assert max(costs, key=costs.get) == "Concatenation"
+    assert costs["w/o Spatial guidance"] < costs["Ours"] < costs["Internal feature guidance"]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_learns_in_all_its_weights(config, row):
+    predictor, diffusion_model = build(ablated(config, row).model)
+    torch.manual_seed(0)
+    image = torch.randn(2, 3, 16, 16)
+    for weight in diffusion_model.parameters():  # the last layer starts at zero and would hide the others
+        weight.data.add_(torch.randn_like(weight) * 0.1)
+    scalars = {"jpeg_quality": torch.tensor([10.0, float("nan")])}
+    diffusion_model(
+        image, image, predictor(image), torch.tensor([0.5, 0.9]), scalars
+    ).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in diffusion_model.parameters())
+
+
+def test_rows_are_trained_alike_measured_and_not_done_again(config, tmp_path, shared, monkeypatch):
+    monkeypatch.setenv("UCDIR_WEIGHTS", str(shared("weights")))
+    rows = ("Addition", "DvSR", "Ours")
+    settings = {"minutes": 0.01, "strength": 10, "pictures": 2, "crop": 40}
+    first = ablate(config, tmp_path / "study", rows=rows, **settings)
+    assert [one.row for one in first] == list(rows)
+    assert len({one.steps for one in first}) == 1
+    for one in first:
+        assert one.lpips > 0
+        assert one.images == 2
+        Pipeline.from_pretrained(tmp_path / "study" / one.row / "model")
+    assert first[2].parameters == parameters(build(config.model)[1])
+    table = (tmp_path / "study" / "table.md").read_text()
+    assert f"| DvSR | {first[1].lpips:.4f} |" in table
+    assert f"{first[0].steps} steps each; 2 pictures." in table
+
+    monkeypatch.setattr(module, "train", lambda *_: pytest.fail("trained once more"))
+    assert ablate(config, tmp_path / "study", rows=rows, **settings) == first
+    other = config.model_copy(update={"seed": 1})
+    with pytest.raises(ConfigError, match="was made by another configuration"):
+        ablate(other, tmp_path / "study", rows=rows, **settings)
+
+
+def test_a_stopped_study_goes_on(config, tmp_path, shared, monkeypatch):
+    monkeypatch.setenv("UCDIR_WEIGHTS", str(shared("weights")))
+    trained: list[str] = []
+    real = module.train
+
+    def stops(experiment, folder):
+        trained.append(Path(folder).parent.name)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return real(experiment, folder)
+
+    monkeypatch.setattr(module, "train", stops)
+    settings = {"steps": 2, "rows": ("AdaIN", "Ours"), "pictures": 1, "crop": 40}
+    with pytest.raises(KeyboardInterrupt):
+        ablate(config, tmp_path / "study", **settings)
+    results = ablate(config, tmp_path / "study", **settings)
+    assert trained == ["AdaIN", "Ours", "Ours"]
+    assert [one.steps for one in results] == [2, 2]
+    assert json.loads((tmp_path / "study" / "study.json").read_text())["steps"] == 2
+
+
+def test_wrong_settings_are_refused(config, tmp_path):
+    for wrong in ({}, {"steps": 1, "minutes": 1}):
+        with pytest.raises(ConfigError, match="give either steps or minutes"):
+            ablate(config, tmp_path / "study", **wrong)
+    without = config.model_copy(update={"data": config.data.model_copy(update={"hold_out": 0})})
+    with pytest.raises(ConfigError, match=r"data\.hold_out of at least 1"):
+        ablate(without, tmp_path / "study", steps=1)
