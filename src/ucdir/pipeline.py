@@ -16,13 +16,14 @@ from ucdir.config import Config
 from ucdir.diffusion import samplers
 from ucdir.diffusion.noise import generator_by_step, noise_by_place
 from ucdir.diffusion.noise_schedule import NoiseSchedule
-from ucdir.diffusion.residual_loss import predicted_residual
+from ucdir.diffusion.residual_loss import RESIDUAL_RANGES, predicted_residual
 from ucdir.errors import ConfigError, DeviceError, WeightsError
 from ucdir.inputs import OUTPUT_TYPES, from_tensor, is_whole, sample_seeds, to_tensor
 from ucdir.limits import MAX_SAMPLING_STEPS
 from ucdir.model.checkpoint import check_folder, check_loaded
 from ucdir.model.diffusion_model import DiffusionModel
 from ucdir.model.initial_predictor import InitialPredictor
+from ucdir.model.release import ReleaseDiffusionModel, ReleasePredictor
 from ucdir.patches import apply_in_patches, smallest_patch
 
 WHOLE_PIXELS = 1_400_000
@@ -41,20 +42,25 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
 
     def __init__(
         self,
-        predictor: InitialPredictor,
-        diffusion_model: DiffusionModel,
+        predictor: InitialPredictor | ReleasePredictor,
+        diffusion_model: DiffusionModel | ReleaseDiffusionModel,
         scheduler: SchedulerMixin,  # over all T steps
         residual_scale: float = 1.0,  # the residual was multiplied by it before it was diffused
         start: float = 1.0,  # fraction of T that sampling starts from
         default_steps: int = 50,  # evaluations of the diffusion model
         eta: float = 1.0,  # share of the ancestral noise (DDIM)
         noise: float = 1.0,  # share of the noise that sampling starts from
+        residual_range: str = "image",  # a name in diffusion.residual_loss.RESIDUAL_RANGES
         task: str = "jpeg_restoration",  # a name in tasks.TASKS
     ) -> None:
         super().__init__()
         _check(default_steps, start, eta)
         if not 0 < residual_scale < float("inf"):
             raise ConfigError(f"residual_scale {residual_scale} is not a positive number.")
+        if residual_range not in RESIDUAL_RANGES:
+            raise ConfigError(
+                f"residual_range {residual_range!r} is unknown; choose one of {', '.join(RESIDUAL_RANGES)}."
+            )
         for network in (predictor, diffusion_model):
             network.eval().to(memory_format=torch.channels_last)
         self.register_modules(predictor=predictor, diffusion_model=diffusion_model, scheduler=scheduler)
@@ -64,6 +70,7 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
             default_steps=default_steps,
             eta=eta,
             noise=noise,
+            residual_range=residual_range,
             task=task,
         )
 
@@ -182,7 +189,9 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
         root_gamma = torch.full((len(noisy),), level, device=noisy.device)
         noise: Tensor = self.diffusion_model(noisy, degraded, guidance, root_gamma, scalars).float()
         scale = float(self.config.residual_scale)
-        _, corrected = predicted_residual(noisy.float(), noise, guidance.float(), level, scale)
+        _, corrected = predicted_residual(
+            noisy.float(), noise, guidance.float(), level, scale, str(self.config.residual_range)
+        )
         return corrected
 
     def _in_patches(
@@ -213,7 +222,7 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
         unknown = sorted(set(scalars) - set(names))
         if unknown:
             raise ConfigError(
-                f"scalars: this model knows nothing of {', '.join(unknown)}; it takes {', '.join(names)}."
+                f"scalars: this model knows nothing of {', '.join(unknown)}; it takes {', '.join(names) or 'none'}."
             )
         known = {}
         for name, value in scalars.items():

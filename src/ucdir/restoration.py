@@ -126,7 +126,9 @@ def restore(
         pipeline = pipeline(name)
     count = pipeline.config.default_steps if steps is None else steps
 
-    known = {**TASKS[pipeline.config.task].known_scalars(degraded), **(scalars or {})}
+    told = TASKS[pipeline.config.task].known_scalars(degraded)
+    names = pipeline.diffusion_model.scalar_names
+    known = {**{name: value for name, value in told.items() if name in names}, **(scalars or {})}
     restored = _restored_pixels(degraded, pipeline, known, count, seed, patch_size, on_step)
     notes = write(replace(degraded, pixels=restored), target, force=force)
     height, width = restored.shape[:2]

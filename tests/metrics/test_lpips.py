@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from ucdir import pth_file
 from ucdir.errors import DataError, WeightsError
-from ucdir.metrics import Lpips, weights
+from ucdir.metrics import Lpips
 from ucdir.metrics import lpips as module
 from ucdir.metrics.weights import WEIGHTS_VARIABLE
 
@@ -208,6 +209,6 @@ def test_heads_are_nowhere(shared, tmp_path, monkeypatch):
 
 def test_file_over_the_limit(shared, monkeypatch):
     file = shared("weights/alexnet_features.pth")
-    monkeypatch.setattr(weights, "MAX_CHECKPOINT_BYTES", 1000)
+    monkeypatch.setattr(pth_file, "MAX_CHECKPOINT_BYTES", 1000)
     with pytest.raises(WeightsError, match=r"bytes is more than the limit of 1000"):
         Lpips(file)

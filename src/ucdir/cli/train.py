@@ -1,4 +1,4 @@
-"""`ucdir train`, and what training data is made and looked through with: `degrade`, `data check`."""
+"""`ucdir train`, models made elsewhere (`convert`), and training data: `degrade`, `data check`."""
 
 from __future__ import annotations
 
@@ -46,6 +46,22 @@ def train(
     if export is not None and os.environ.get("RANK", "0") == "0":  # one of several processes
         export_model(checkpoint, export)
         typer.echo(f"the model is in {export}: ucdir restore --model {export} PHOTO")
+
+
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="The authors' checkpoint, I…_gen_ema.pth.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write the model to.")],
+    task: Annotated[
+        str, typer.Option(help="What it was trained for: jpeg_restoration, deblurring or low_light.")
+    ] = "low_light",
+) -> None:
+    """Make a model folder of the authors' released checkpoint."""
+    from ucdir.converting import convert as convert_checkpoint
+
+    pipeline = convert_checkpoint(checkpoint, output, task=task)
+    say(
+        f"{checkpoint} -> {output}: {pipeline.config.default_steps} steps; ucdir restore --model {output} PHOTO"
+    )
 
 
 def degrade(

@@ -54,10 +54,32 @@ def residual_loss(
     return {"noise": LOSSES[loss](predicted.float(), noise), "predictor": predictor_loss}
 
 
+def _image_range(residual: Tensor, guidance: Tensor, scale: float) -> Tensor:
+    """What keeps the restored image within [-1,1]."""
+    return residual.clamp(min=scale * (-1 - guidance), max=scale * (1 - guidance))
+
+
+def _unit_range(residual: Tensor, guidance: Tensor, scale: float) -> Tensor:
+    """[-1,1] whatever the guidance is: the authors' release."""
+    return residual.clamp(-scale, scale)
+
+
+RESIDUAL_RANGES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "image": _image_range,
+    "unit": _unit_range,
+}
+"""What a predicted residual is limited to: (residual, guidance, residual scale) -> residual."""
+
+
 def predicted_residual(
-    noisy: Tensor, noise: Tensor, guidance: Tensor, noise_level: float, residual_scale: float
+    noisy: Tensor,
+    noise: Tensor,
+    guidance: Tensor,
+    noise_level: float,
+    residual_scale: float,
+    residual_range: str = "image",
 ) -> tuple[Tensor, Tensor]:
-    """Eq. 1 solved for the residual, kept where the restored image lies within [-1,1].
+    """Eq. 1 solved for the residual, limited to its range.
 
     Args:
         noisy: √γ·residual + √(1-γ)·ε, [B,3,H,W].
@@ -65,11 +87,12 @@ def predicted_residual(
         guidance: u_φ(x), [B,3,H,W].
         noise_level: √γ in (0,1).
         residual_scale: the residual was multiplied by it.
+        residual_range: a name in `RESIDUAL_RANGES`.
 
     Returns:
         the predicted residual, still scaled, and the noise that goes with it; each [B,3,H,W].
     """
     spread = (1 - noise_level**2) ** 0.5
     residual = (noisy - spread * noise) / noise_level
-    residual = residual.clamp(min=residual_scale * (-1 - guidance), max=residual_scale * (1 - guidance))
+    residual = RESIDUAL_RANGES[residual_range](residual, guidance, residual_scale)
     return residual, (noisy - noise_level * residual) / spread

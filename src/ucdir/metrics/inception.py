@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ucdir.metrics.weights import Download, fill, tensors_of
+from ucdir.metrics.weights import Download, fill
+from ucdir.pth_file import tensors_of
 
 INCEPTION: Final = Download(
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",

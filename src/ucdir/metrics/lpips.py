@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ucdir.errors import WeightsError
 from ucdir.metrics.pair import checked_pair
-from ucdir.metrics.weights import Download, fill, tensors_of
+from ucdir.metrics.weights import Download, fill
+from ucdir.pth_file import tensors_of
 
 ALEXNET: Final = Download(
     "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from ucdir.errors import WeightsError
-from ucdir.limits import MAX_CHECKPOINT_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -75,34 +73,6 @@ class Download:
                 f"{self.needed_by} needs {target.name}, which could not be fetched ({error}): {self._advice}"
             ) from None
         return target
-
-
-def tensors_of(file: Path) -> dict[str, Tensor]:
-    """The named tensors of a .pth file, on the CPU. Only tensors are unpickled, never code.
-
-    Raises:
-        WeightsError: it is no such file.
-    """
-    try:
-        size_bytes = file.stat().st_size
-        if size_bytes > MAX_CHECKPOINT_BYTES:
-            raise WeightsError(
-                f"{file}: {size_bytes} bytes is more than the limit of {MAX_CHECKPOINT_BYTES}."
-            )
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        LookupError,
-        TypeError,
-        pickle.UnpicklingError,
-    ) as error:
-        raise WeightsError(f"{file}: cannot be read as PyTorch weights; download it again.") from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise WeightsError(f"{file}: holds no named tensors, so it is no weights file of AlexNet or LPIPS.")
-    return state
 
 
 def fill(module: nn.Module, tensors: dict[str, Tensor], file: Path, metric: str, fitting: str) -> None:

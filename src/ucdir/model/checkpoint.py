@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ucdir.config import parse_config
-from ucdir.errors import ConfigError, WeightsError
+from ucdir.errors import ConfigError, OutputError, WeightsError
 from ucdir.limits import MAX_CHECKPOINT_BYTES, MAX_CONFIG_BYTES, MAX_SAFETENSORS_HEADER_BYTES
 
 if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
     from torch import nn
 
 NETWORKS = {
     "predictor": ["ucdir.model.initial_predictor", "InitialPredictor"],
     "diffusion_model": ["ucdir.model.diffusion_model", "DiffusionModel"],
 }
-"""What `model_index.json` must name: nothing else is imported."""
+"""What `model_index.json` must name, or"""
+RELEASE = {
+    "predictor": ["ucdir.model.release", "ReleasePredictor"],
+    "diffusion_model": ["ucdir.model.release", "ReleaseDiffusionModel"],
+}
+"""the authors' networks: nothing else is imported."""
+
+RELEASE_CHANNELS = range(8, 513, 8)
 
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 
@@ -37,7 +47,8 @@ def check_folder(folder: Path) -> None:
             f"{folder}: is not a model of ucdir (model_index.json names {index.get('_class_name')!r})."
         )
     model = {}
-    for name, expected in NETWORKS.items():
+    released = index.get("predictor") == RELEASE["predictor"]
+    for name, expected in (RELEASE if released else NETWORKS).items():
         if index.get(name) != expected:
             raise WeightsError(
                 f"{folder}: model_index.json names {index.get(name)!r} as {name}, expected {expected[1]}."
@@ -45,13 +56,34 @@ def check_folder(folder: Path) -> None:
         model[name] = _json(folder / name / "config.json")
         _header(folder / name / WEIGHTS_FILE)
     match index.get("scheduler"):
-        case ["diffusers", str(scheduler)] if scheduler.endswith("Scheduler"):
+        case ["diffusers", str(kind)] if kind.endswith("Scheduler"):
             pass
         case other:
             raise WeightsError(
                 f"{folder}: model_index.json names {other!r} as scheduler, expected one of diffusers."
             )
-    _check_settings(folder, index, model, _json(folder / "scheduler" / "scheduler_config.json"))
+    scheduler = _json(folder / "scheduler" / "scheduler_config.json")
+    if released:
+        _check_release(folder, model)
+        model = {}
+    _check_settings(folder, index, model, scheduler)
+
+
+def save_whole(pipeline: DiffusionPipeline, folder: Path) -> None:
+    """Write a pipeline's folder, which appears whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        pipeline.save_pretrained(unfinished, safe_serialization=True)
+        unfinished.replace(folder)
+    except OSError as error:
+        raise OutputError(f"{folder}: the pipeline cannot be written ({error}).") from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def check_loaded(folder: Path, **networks: nn.Module) -> None:
@@ -90,6 +122,17 @@ def _check_settings(
         parse_config(settings, str(folder))
     except ConfigError as error:
         raise WeightsError(f"{str(error).removesuffix('.')}; copy the model's folder again.") from None
+
+
+def _check_release(folder: Path, model: dict[str, dict[str, Any]]) -> None:
+    """The authors' networks have one size each, and it is a sane one."""
+    for name, config in model.items():
+        channels = config.get("channels")
+        if not isinstance(channels, int) or channels not in RELEASE_CHANNELS:
+            raise WeightsError(
+                f"{folder / name / 'config.json'}: channels {channels!r} is no whole multiple of 8 from 8 to 512; copy "
+                "the model's folder again."
+            )
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import torch
 
 from ucdir.errors import OutputError, WeightsError
+from ucdir.model.checkpoint import save_whole
 from ucdir.training.averaging import networks_with
 from ucdir.training.loop import TrainingModel
 from ucdir.training.state import read_metadata, read_tensors
@@ -40,16 +39,7 @@ def export(checkpoint: Path, folder: Path, dtype: torch.dtype = torch.float16) -
             f"{checkpoint}: {too_large[0]} holds numbers too large for {dtype}; export another dtype."
         )
     pipeline = build_pipeline(config, *networks_with(weights, config.model))
-
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        pipeline.save_pretrained(unfinished, safe_serialization=True)
-        unfinished.replace(folder)
-    except OSError as error:
-        raise OutputError(f"{folder}: the pipeline cannot be written ({error}).") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    save_whole(pipeline, folder)
 
 
 def _check_free(folder: Path) -> None:

@@ -1,0 +1,258 @@
+"""The authors' released network, exactly: what their checkpoint runs in, with the names of its parameters.
+
+It differs from the paper's text in what PAPER.md lists: GroupNorm over the whole picture where the paper says
+LayerNorm, attention in six places, kernel bases with biases, and the See-in-the-Dark UNet as initial predictor.
+Statistics and attention look at the whole picture, so that splitting it into patches changes the result a little.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+
+from ucdir.model.injection import guidance_branch
+from ucdir.model.kernels import akgm_grouped
+
+MULTIPLIERS: Final = (1, 2, 4, 8, 8)
+"""Channels of each level, as multiples of the base."""
+ATTENTION_LEVEL: Final = 3
+"""The level whose blocks attend, beside the first block in the middle."""
+BASES: Final = 8
+"""N of Eq. 2."""
+GRID: Final = 32
+"""Pixels of the coarsest level."""
+OVERLAP: Final = 64
+"""Pixels that patches overlap by: no overlap makes them exact."""
+
+
+def padded(image: Tensor) -> Tensor:
+    """Mirrored at the bottom and on the right to the next multiple of 32: by 1 to 32 pixels, never by none."""
+    height, width = image.shape[2:]
+    rows, columns = (_mirrored(n, n // GRID * GRID + GRID, image.device) for n in (height, width))
+    return image[:, :, rows[:, None], columns]
+
+
+def _mirrored(length: int, wanted: int, device: torch.device) -> Tensor:
+    period = max(2 * (length - 1), 1)
+    index = torch.arange(wanted, device=device) % period
+    return torch.where(index < length, index, period - index)
+
+
+# -------------------------------------------------------------------------------------------- diffusion model
+
+
+class LevelCode(nn.Module):
+    """Sines and cosines of the noise level: [B] -> [B,D]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, level: Tensor) -> Tensor:
+        """√γ [B] -> [B,D], float32."""
+        half = self.channels // 2
+        k = torch.arange(half, dtype=torch.float32, device=level.device) / half
+        angles = level.float()[:, None] * torch.exp(-math.log(1e4) * k)
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class ResBlock(nn.Module):
+    """shortcut(x) + Swish(AKGM(norm(Swish(conv(norm(x))))))."""
+
+    def __init__(self, in_channels: int, channels: int, code: int) -> None:
+        super().__init__()
+        self.noise_func = nn.Sequential(nn.Linear(code, BASES), nn.SiLU(), nn.Linear(BASES, BASES))
+        self.norm1 = nn.GroupNorm(1, in_channels)
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(1, channels)
+        self.conv2 = guidance_branch(3, BASES, 3)
+        self.spdyconv = nn.Conv2d(channels, channels * BASES, 3, padding=1, groups=BASES)
+        self.res_conv = nn.Conv2d(in_channels, channels, 1) if in_channels != channels else nn.Identity()
+
+    def forward(self, x: Tensor, guidance: Tensor, code: Tensor) -> Tensor:
+        """x [B,C,H,W], guidance image of any size, code of the noise level [B,D] -> [B,C',H,W]."""
+        h = F.silu(self.conv1(self.norm1(x)))
+        image = F.interpolate(guidance, size=h.shape[2:], mode="bilinear", align_corners=False)
+        mixing = self.conv2(image) * self.noise_func(code)[:, :, None, None]
+        h = self.norm2(h)
+        dynamic = akgm_grouped(h, mixing, self.spdyconv.weight)
+        assert self.spdyconv.bias is not None  # noqa: S101 (for the type checker)
+        # the biases of the bases are mixed as their kernels are: Σ_b M[b] (W_b * x + bias_b)
+        biases = self.spdyconv.bias.view(-1, BASES)
+        dynamic = dynamic + torch.einsum("bnhw,cn->bchw", mixing, biases)
+        return F.silu(dynamic) + self.res_conv(x)  # type: ignore[no-any-return]
+
+
+class Attention(nn.Module):
+    """x + out(softmax(qᵀk / √C) v) of one head over all pixels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1, bias=False)
+        self.out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B,C,H,W] -> [B,C,H,W]."""
+        q, k, v = self.qkv(self.norm(x)).flatten(2).transpose(1, 2).chunk(3, dim=2)
+        h = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
+        return x + self.out(h.transpose(1, 2).reshape(x.shape))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """A ResBlock, and attention after it in some places."""
+
+    def __init__(self, in_channels: int, channels: int, code: int, *, attends: bool) -> None:
+        super().__init__()
+        self.res_block = ResBlock(in_channels, channels, code)
+        if attends:
+            self.attn = Attention(channels)
+        self.attends = attends
+
+    def forward(self, x: Tensor, guidance: Tensor, code: Tensor) -> Tensor:
+        """See `ResBlock`."""
+        x = self.res_block(x, guidance, code)
+        return self.attn(x) if self.attends else x
+
+
+class Down(nn.Module):
+    """Half the resolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B,C,H,W] -> [B,C,H/2,W/2]."""
+        return self.conv(x)  # type: ignore[no-any-return]
+
+
+class Up(nn.Module):
+    """Twice the resolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B,C,H,W] -> [B,C,2H,2W]."""
+        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))  # type: ignore[no-any-return]
+
+
+class ReleaseDiffusionModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """f_θ as released; takes the place of `DiffusionModel` in a pipeline. It knows no auxiliary scalars."""
+
+    scalar_names: tuple[str, ...] = ()
+    multiple_of: int = 1  # it pads by itself
+    receptive_field: int = OVERLAP
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(self, *, channels: int = 64) -> None:
+        super().__init__()
+        code = channels
+        self.noise_level_mlp = nn.Sequential(
+            LevelCode(code), nn.Linear(code, 4 * code), nn.SiLU(), nn.Linear(4 * code, code)
+        )
+        widths = [channels * m for m in MULTIPLIERS]
+        last = len(widths) - 1
+        downs: list[nn.Module] = [nn.Conv2d(6, channels, 3, padding=1)]
+        kept, width = [channels], channels
+        for level, wanted in enumerate(widths):
+            for _ in range(2):
+                downs.append(Block(width, wanted, code, attends=level == ATTENTION_LEVEL))
+                width = wanted
+                kept.append(width)
+            if level < last:
+                downs.append(Down(width))
+                kept.append(width)
+        self.downs = nn.ModuleList(downs)
+        self.mid = nn.ModuleList(Block(width, width, code, attends=attends) for attends in (True, False))
+        ups: list[nn.Module] = []
+        for level, wanted in reversed(list(enumerate(widths))):
+            for _ in range(3):
+                ups.append(Block(width + kept.pop(), wanted, code, attends=level == ATTENTION_LEVEL))
+                width = wanted
+            if level > 0:
+                ups.append(Up(width))
+        self.ups = nn.ModuleList(ups)
+        self.final_conv = nn.Sequential(
+            nn.GroupNorm(1, width), nn.SiLU(), nn.Identity(), nn.Conv2d(width, 3, 3, padding=1)
+        )
+
+    def forward(
+        self,
+        noisy: Tensor,
+        degraded: Tensor,
+        guidance: Tensor,
+        noise_level: Tensor,
+        scalars: Mapping[str, Tensor],
+    ) -> Tensor:
+        """See `DiffusionModel.forward`; there are no scalars to tell."""
+        height, width = noisy.shape[2:]
+        dtype = self.final_conv[3].weight.dtype
+        code = self.noise_level_mlp[0](noise_level).to(dtype)
+        code = self.noise_level_mlp[1:](code)
+        x, guidance = padded(torch.cat([degraded, noisy], dim=1)), padded(guidance)
+        x = x.contiguous(memory_format=torch.channels_last)
+        kept = []
+        for layer in self.downs:
+            x = layer(x, guidance, code) if isinstance(layer, Block) else layer(x)
+            kept.append(x)
+        for layer in self.mid:
+            x = layer(x, guidance, code)
+        for layer in self.ups:
+            x = layer(torch.cat([x, kept.pop()], 1), guidance, code) if isinstance(layer, Block) else layer(x)
+        return self.final_conv(x)[..., :height, :width]  # type: ignore[no-any-return]
+
+
+# -------------------------------------------------------------------------------------------- initial predictor
+
+
+class ReleasePredictor(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """u_φ as released: the UNet of See-in-the-Dark (Chen et al. 2018); takes the place of `InitialPredictor`."""
+
+    multiple_of: int = 1
+    receptive_field: int = OVERLAP
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(self, *, channels: int = 32) -> None:
+        super().__init__()
+        widths = [channels * 2**level for level in range(5)]
+        width = 3
+        for level, wanted in enumerate(widths, start=1):
+            self.add_module(f"conv{level}_1", nn.Conv2d(width, wanted, 3, padding=1))
+            self.add_module(f"conv{level}_2", nn.Conv2d(wanted, wanted, 3, padding=1))
+            width = wanted
+        for level, wanted in enumerate(reversed(widths[:-1]), start=6):
+            self.add_module(f"upv{level}", nn.ConvTranspose2d(width, wanted, 2, stride=2))
+            self.add_module(f"conv{level}_1", nn.Conv2d(2 * wanted, wanted, 3, padding=1))
+            self.add_module(f"conv{level}_2", nn.Conv2d(wanted, wanted, 3, padding=1))
+            width = wanted
+        self.conv10_1 = nn.Conv2d(width, 3, 1)
+
+    def forward(self, degraded: Tensor) -> Tensor:
+        """Degraded image [B,3,H,W] in [-1,1] -> initial guidance [B,3,H,W]."""
+        height, width = degraded.shape[2:]
+        x = padded(degraded).contiguous(memory_format=torch.channels_last)
+        kept = []
+        for level in range(1, 6):
+            x = self._twice(x, level)
+            if level < 5:
+                kept.append(x)
+                x = F.max_pool2d(x, 2)
+        for level in range(6, 10):
+            x = self.get_submodule(f"upv{level}")(x)
+            x = self._twice(torch.cat([x, kept.pop()], dim=1), level)
+        return self.conv10_1(x)[..., :height, :width]  # type: ignore[no-any-return]
+
+    def _twice(self, x: Tensor, level: int) -> Tensor:
+        for number in (1, 2):
+            x = F.leaky_relu(self.get_submodule(f"conv{level}_{number}")(x), 0.2)
+        return x

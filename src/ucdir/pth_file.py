@@ -1,0 +1,40 @@
+"""Files of PyTorch tensors (.pth), as they are published: read without running any code in them."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ucdir.errors import WeightsError
+from ucdir.limits import MAX_CHECKPOINT_BYTES
+
+
+def tensors_of(file: Path) -> dict[str, Tensor]:
+    """The named tensors of a .pth file, on the CPU. Only tensors are unpickled, never code.
+
+    Raises:
+        WeightsError: it is no such file.
+    """
+    try:
+        size_bytes = file.stat().st_size
+        if size_bytes > MAX_CHECKPOINT_BYTES:
+            raise WeightsError(
+                f"{file}: {size_bytes} bytes is more than the limit of {MAX_CHECKPOINT_BYTES}."
+            )
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        LookupError,
+        TypeError,
+        pickle.UnpicklingError,
+    ) as error:
+        raise WeightsError(f"{file}: cannot be read as PyTorch weights; download it again.") from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise WeightsError(f"{file}: holds no named tensors, so it is no file of weights.")
+    return state
