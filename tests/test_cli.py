@@ -79,6 +79,30 @@ def test_options_reach_the_pipeline(ucdir, photo, tmp_path):
     assert "jpeg quality 50" in out
 
 
+def test_samples(ucdir, photo, tmp_path):
+    ucdir("restore", photo, "-o", tmp_path / "out.png", "--samples", "2", "--seed", "3")
+    assert not (tmp_path / "out.png").exists()
+    ucdir("restore", photo, "-o", tmp_path / "second.png", "--seed", "4")
+    assert (tmp_path / "out-2.png").read_bytes() == (tmp_path / "second.png").read_bytes()
+    assert (tmp_path / "out-1.png").read_bytes() != (tmp_path / "second.png").read_bytes()
+    mean = (
+        "restore",
+        photo,
+        "-o",
+        tmp_path / "mean.png",
+        "--samples",
+        "2",
+        "--uncertainty",
+        tmp_path / "map.png",
+    )
+    status, _, error = ucdir(*mean)
+    assert status == 2
+    assert "with --average" in error
+    ucdir(*mean, "--average")
+    assert (tmp_path / "mean.png").exists()
+    assert (tmp_path / "map.png").exists()
+
+
 def test_several_into_a_folder(ucdir, photo, tmp_path):
     write(Photo(PIXELS), tmp_path / "other.png")
     (tmp_path / "results").mkdir()

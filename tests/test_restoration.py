@@ -199,3 +199,50 @@ def test_a_dark_photograph_is_brightened_in_light_and_not_in_pixels():
     assert brightened(dark, "auto") is dark
     raw = Photo(np.full((4, 4, 3), 50, np.uint16), exposure=Exposure(3.0))
     assert brightened(raw, 8.0) is raw, "RAW files were amplified when they were read"
+
+
+# ------------------------------------------------------------------------------------------------ fidelity, samples
+
+
+def test_fidelity_leaves_out_its_share_of_the_residual(pipeline):
+    image = to_signal(RNG.integers(60, 190, (20, 24, 3), dtype=np.uint8))
+
+    def run(**options):
+        return pipeline(image, 2, output_type="pt", **options).images
+
+    guidance, whole = run(start=0), run()
+    inside = whole.abs() < 1
+    expected = guidance + 0.25 * (whole - guidance)
+    torch.testing.assert_close(run(fidelity=0.75)[inside], expected[inside], atol=1e-5, rtol=0)
+    assert torch.equal(run(fidelity=1), guidance)
+    assert torch.equal(run(fidelity=0), whole)
+    with pytest.raises(ConfigError, match="fidelity 1.5 is not a number from 0 to 1"):
+        run(fidelity=1.5)
+
+
+def test_samples_are_averaged_and_where_they_differ_is_told(pipeline, tmp_path):
+    write(Photo(RNG.integers(0, 256, (18, 22, 3), dtype=np.uint8)), tmp_path / "in.png")
+    told = []
+    done = restore(
+        tmp_path / "in.png", tmp_path / "mean.png", pipeline=pipeline, steps=2, seed=5, samples=3,
+        uncertainty=tmp_path / "map.png", on_step=lambda a, b: told.append((a, b)),
+    )  # fmt: skip
+    assert told == [(n, 6) for n in range(1, 7)]
+    singles = []
+    for seed in (5, 6, 7):
+        image = to_signal(read(tmp_path / "in.png").pixels)
+        singles.append(pipeline(image, 2, seed=seed, output_type="pt").images[0].numpy())
+    mean = np.moveaxis(np.rint((np.mean(singles, axis=0) + 1) * 127.5), 0, -1)
+    assert np.abs(read(done.output).pixels - mean).max() <= 1
+    deviation = np.sqrt(np.var(singles, axis=0, ddof=1).mean(axis=0)) * 127.5
+    expected = np.rint(np.minimum(deviation / restoration.UNCERTAIN, 1) * 255)
+    found = read(tmp_path / "map.png").pixels[..., 0]
+    assert np.abs(found - expected).max() <= 1
+    assert found.max() > 0
+
+
+def test_samples_that_tell_nothing_are_refused(pipeline, tmp_path):
+    write(Photo(RNG.integers(0, 256, (8, 8, 3), dtype=np.uint8)), tmp_path / "in.png")
+    with pytest.raises(ConfigError, match="samples 1: draw at least 1, and at least 2"):
+        restore(tmp_path / "in.png", pipeline=pipeline, uncertainty=tmp_path / "map.png")
+    assert not (tmp_path / "in.restored.png").exists()

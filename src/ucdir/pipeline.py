@@ -85,6 +85,7 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
         scalars: Mapping[str, float | Sequence[float]] | None = None,
         start: float | None = None,
         eta: float | None = None,
+        fidelity: float = 0.0,
         patch_size: int | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
@@ -102,6 +103,7 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
             scalars: what is known of the damage, such as `{"jpeg_quality": 10}`: a number, or one for each image.
             start: fraction of T that sampling starts from; 0 gives the initial prediction alone.
             eta: share of the ancestral noise, for schedulers that have it; 0 is deterministic after the first noise.
+            fidelity: share of the residual that is left out; 1 is the initial prediction, without the drawn detail.
             patch_size: longest side of a patch in pixels; by default large images are split as memory allows.
             output_type: "pil", "np" ([B,H,W,3] in [0,1]) or "pt" ([B,3,H,W] in [-1,1], not rounded).
             return_dict: whether to return an `ImagePipelineOutput` or a tuple.
@@ -124,6 +126,8 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
         start = self.config.start if start is None else start
         eta = self.config.eta if eta is None else eta
         _check(steps, start, eta)
+        if not 0 <= fidelity <= 1:
+            raise ConfigError(f"fidelity {fidelity} is not a number from 0 to 1.")
         seeds = sample_seeds(generator, seed, len(degraded))
         known = self._known_scalars(scalars or {}, len(degraded))
 
@@ -131,10 +135,11 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
         guidance = self._in_patches(self.predictor, patch_size, self.predictor, degraded)
 
         # Eq. 1 backwards: the residual of the guidance, from noise
-        if start > 0:
-            guidance += self._residual(
+        if start > 0 and fidelity < 1:
+            residual = self._residual(
                 degraded, guidance, known, seeds, steps, start, eta, patch_size, callback_on_step_end
             )
+            guidance += residual.mul_(1 - fidelity)
         images = from_tensor(guidance.clamp_(-1, 1), output_type)
         return ImagePipelineOutput(images) if return_dict else (images,)
 

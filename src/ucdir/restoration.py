@@ -25,6 +25,9 @@ from ucdir.tasks import TASKS
 STRONG_JPEG = 60
 """JPEG files below this quality are taken to need JPEG restoration."""
 
+UNCERTAIN = 32
+"""Standard deviation of samples, in 8-bit levels, that is white in the picture of where they differ."""
+
 WEIGHTS = Path(__file__).parent / "weights"
 """The models that come with the package: one folder each, named like the task."""
 
@@ -91,6 +94,9 @@ def restore(
     patch_size: int | None = None,  # by default as memory allows
     scalars: Mapping[str, float] | None = None,  # what is known of the damage, over what the file tells
     exposure_ratio: float | Literal["auto", "file"] = "auto",
+    fidelity: float = 0.0,  # 0: all the detail that was drawn; 1: the initial prediction
+    samples: int = 1,  # restorations by seeds one after another, whose mean is written
+    uncertainty: str | Path | None = None,  # where samples differ, as a picture
     force: bool = False,  # whether an existing output is overwritten
     on_step: Callable[[int, int], None] | None = None,  # called as (steps done, steps in all)
 ) -> Restored:
@@ -107,6 +113,11 @@ def restore(
         scalars: what is known of the damage, such as `{"jpeg_quality": 10}`; it overrules what the file tells.
         exposure_ratio: how many times the light is amplified, for RAW files and dark photographs: see `images.read`;
             "auto" leaves photographs that are not RAW as bright as they are.
+        fidelity: see `Pipeline`.
+        samples: how many restorations are drawn, with the seeds `seed`, `seed` + 1, …; their mean is written,
+            which is nearer to the truth than any of them, and smoother.
+        uncertainty: file for a grey picture of where the samples differ, and detail was therefore invented: their
+            standard deviation, white from `UNCERTAIN` 8-bit levels on. It needs 2 samples or more.
         force: overwrite an existing output.
         on_step: told of the progress.
 
@@ -119,6 +130,10 @@ def restore(
     source = Path(photo)
     target = default_output(source) if output is None else Path(output)
     check_writable(target, force=force)
+    if samples < 1 or (uncertainty is not None and samples < 2):
+        raise ConfigError(f"samples {samples}: draw at least 1, and at least 2 to tell where they differ.")
+    if uncertainty is not None:
+        check_writable(Path(uncertainty), force=force)
     degraded = brightened(read(source, exposure_ratio=exposure_ratio), exposure_ratio)
     check_writable(target, force=force, photo=degraded)
     if not isinstance(pipeline, Pipeline):
@@ -129,8 +144,12 @@ def restore(
     told = TASKS[pipeline.config.task].known_scalars(degraded)
     names = pipeline.diffusion_model.scalar_names
     known = {**{name: value for name, value in told.items() if name in names}, **(scalars or {})}
-    restored = _restored_pixels(degraded, pipeline, known, count, seed, patch_size, on_step)
+    restored, differing = _restored_pixels(
+        degraded, pipeline, known, count, range(seed, seed + samples), fidelity, patch_size, on_step
+    )
     notes = write(replace(degraded, pixels=restored), target, force=force)
+    if uncertainty is not None:
+        write(Photo(differing), Path(uncertainty), force=force)
     height, width = restored.shape[:2]
     return Restored(
         target, width, height, pipeline.config.task, count, time.perf_counter() - began, known,
@@ -182,20 +201,32 @@ def _restored_pixels(
     pipeline: Pipeline,
     scalars: dict[str, float],
     steps: int,
-    seed: int,
+    seeds: range,
+    fidelity: float,
     patch_size: int | None,
     on_step: Callable[[int, int], None] | None,
-) -> Pixels:
-    def report(_: Pipeline, step: int, __: int, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        if on_step is not None:
-            on_step(step + 1, steps)
-        return tensors
+) -> tuple[Pixels, Pixels]:
+    """The mean of the samples, and how much they differ: uint8 [H,W,1]."""
+    total = squares = torch.zeros(())
+    for number, seed in enumerate(seeds):
 
-    (images,) = pipeline(
-        to_signal(photo.pixels), steps, seed=seed, scalars=scalars, patch_size=patch_size, output_type="pt",
-        return_dict=False, callback_on_step_end=report,
-    )  # fmt: skip
-    return from_signal(images, photo.pixels)
+        def report(_: Pipeline, step: int, __: int, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            if on_step is not None:
+                on_step(number * steps + step + 1, len(seeds) * steps)  # noqa: B023 (called within its round)
+            return tensors
+
+        (images,) = pipeline(
+            to_signal(photo.pixels), steps, seed=seed, scalars=scalars, fidelity=fidelity, patch_size=patch_size,
+            output_type="pt", return_dict=False, callback_on_step_end=report,
+        )  # fmt: skip
+        if len(seeds) == 1:
+            return from_signal(images, photo.pixels), np.zeros((*photo.pixels.shape[:2], 1), np.uint8)
+        total, squares = total + images, squares + images.square()
+    mean = total / len(seeds)
+    variance = (squares / len(seeds) - mean.square()).clamp(min=0) * (len(seeds) / (len(seeds) - 1))
+    levels = variance.mean(dim=1)[0].sqrt() * 127.5
+    differing = (levels * (255 / UNCERTAIN)).clamp(max=255).round().byte().numpy()[..., None]
+    return from_signal(mean, photo.pixels), differing
 
 
 def to_signal(pixels: Pixels) -> Tensor:

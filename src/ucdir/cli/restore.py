@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -71,14 +71,38 @@ def restore(
     noise_strength: Annotated[
         float | None, typer.Option(min=0, max=128, help="Deviation of the noise in 8-bit levels, roughly.")
     ] = None,
+    fidelity: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="0: all the detail that was drawn. 1: none, the mean prediction."),
+    ] = 0.0,
+    samples: Annotated[
+        int, typer.Option(min=1, max=64, help="Draw so many restorations, by seeds one after another.")
+    ] = 1,
+    average: Annotated[
+        bool, typer.Option("--average", help="Write the mean of the samples instead of each.")
+    ] = False,
+    uncertainty: Annotated[
+        Path | None,
+        typer.Option(help="File for a picture of where samples differ: there, detail was invented."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")] = False,
 ) -> None:
     """Restore photographs."""
     from ucdir.images import check_writable
 
-    targets = [_target(photo, output, len(photos)) for photo in photos]
-    _refuse_same_target(photos, targets)
-    for photo, target in zip(photos, targets, strict=True):
+    if uncertainty is not None and (samples < 2 or not average or len(photos) > 1):
+        raise ConfigError(
+            "--uncertainty: is told of one photograph by --samples of 2 or more with --average."
+        )
+    whole = [_target(photo, output, len(photos)) for photo in photos]
+    _refuse_same_target(photos, whole)
+    drawn = 1 if average else samples
+    jobs = [
+        (photo, target if drawn == 1 else target.with_stem(f"{target.stem}-{number + 1}"), seed + number)
+        for photo, target in zip(photos, whole, strict=True)
+        for number in range(drawn)
+    ]
+    for photo, target, _ in jobs:
         if not os.path.isfile(photo):  # noqa: PTH113 (never an error, however odd the name)
             from ucdir.images import read
 
@@ -95,11 +119,14 @@ def restore(
     ratio = _exposure_ratio(exposure_ratio)
     pipelines = _pipelines(task, model, device)
     failed = 0
-    for photo, target in zip(photos, targets, strict=True):
+    settings = {
+        "task": task, "pipeline": pipelines, "steps": steps, "patch_size": patch_size, "scalars": scalars,
+        "exposure_ratio": ratio, "fidelity": fidelity, "samples": samples if average else 1,
+        "uncertainty": uncertainty, "force": force,
+    }  # fmt: skip
+    for photo, target, its_seed in jobs:
         try:
-            done = _restore_one(
-                photo, target, pipelines, task, steps, seed, patch_size, scalars, ratio, force
-            )
+            done = _restore_one(photo, target, seed=its_seed, **settings)
         except UcdirError as error:
             # one bad photograph does not stop the others
             failed = fail(error)
@@ -116,18 +143,8 @@ def restore(
         raise typer.Exit(failed)
 
 
-def _restore_one(
-    photo: Path,
-    target: Path,
-    pipeline: Pipeline | Callable[[str], Pipeline],
-    task: str,
-    steps: int | None,
-    seed: int,
-    patch_size: int | None,
-    scalars: dict[str, float],
-    exposure_ratio: float | Literal["auto", "file"],
-    force: bool,
-) -> Restored:
+def _restore_one(photo: Path, target: Path, **settings: Any) -> Restored:
+    """`restoration.restore` with a bar."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -135,11 +152,11 @@ def _restore_one(
 
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task(photo.name, total=None)
-        return restore_file(
-            photo, target, task=task, pipeline=pipeline, steps=steps, seed=seed, patch_size=patch_size,
-            scalars=scalars, exposure_ratio=exposure_ratio, force=force,
-            on_step=lambda done, all_steps: progress.update(bar, completed=done, total=all_steps),
-        )  # fmt: skip
+
+        def shown(done: int, all_steps: int) -> None:
+            progress.update(bar, completed=done, total=all_steps)
+
+        return restore_file(photo, target, on_step=shown, **settings)
 
 
 def _pipelines(task: str, model: str | None, device: str) -> Pipeline | Callable[[str], Pipeline]:
