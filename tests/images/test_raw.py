@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from ucdir.camera import camera_to_srgb, linear_to_srgb, srgb_to_linear
 from ucdir.errors import ImageError
-from ucdir.images import read
+from ucdir.images import read, write
 
 XYZ_TO_CAMERA = ((0.6629, -0.1900, -0.0483), (-0.4618, 1.2349, 0.2550), (-0.0622, 0.1381, 0.6514))
 BLACK, WHITE = 512, 16383
@@ -21,9 +22,10 @@ def fraction(numbers):
     return [part for n in numbers for part in (round(n * 10_000), 10_000)]
 
 
-def write_dng(path, mosaic, pattern="RGGB", orientation=1, seconds=0.04, black=BLACK):
+def write_dng(path, mosaic, pattern="RGGB", orientation=1, seconds=0.04, black=BLACK, maker="M"):
     """An uncompressed Bayer DNG of 16 bits."""
     tags = [
+        (271, "s", 0, maker, True),
         (274, "H", 1, orientation, True),
         (33421, "H", 2, (2, 2), True),  # CFARepeatPatternDim
         (33422, "B", 4, bytes(CODES[c] for c in pattern), True),  # CFAPattern
@@ -64,6 +66,17 @@ def test_colours_come_out_right(tmp_path, pattern, colour):
     assert photo.format == "RAW"
     assert photo.exposure.ratio == 1.0
     assert photo.exposure.seconds == pytest.approx(0.04)
+
+
+def test_exif_is_kept_without_what_tells_of_the_mosaic(tmp_path):
+    file = write_dng(tmp_path / "a.dng", mosaic_of((0.5, 0.5, 0.5)), orientation=6, maker="Test maker")
+    photo = read(file)
+    write(photo, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        exif = image.getexif()
+    assert exif[271] == "Test maker"
+    assert exif.get(274, 1) == 1, "the pixels are upright already"
+    assert not {33421, 33422, 50714, 273} & set(exif)
 
 
 def test_a_dark_file_amplified_is_a_bright_one(tmp_path):

@@ -78,6 +78,16 @@ def exif_of_tiff(structure: Structure, main: Directory) -> bytes | None:
     return bytes(block)
 
 
+def exif_of_raw(data: bytes) -> bytes | None:
+    """An EXIF block from a RAW file that is a TIFF structure (ARW, NEF, CR2, DNG, …); None of any other."""
+    try:
+        structure = Structure(data)
+        main = None if structure.big else structure.directory(structure.first)
+    except (ValueError, struct.error):
+        return None
+    return None if main is None else exif_of_tiff(structure, main)
+
+
 def _append(block: bytearray, structure: Structure, entries: dict[int, Entry]) -> None:
     """Adds one directory with its values behind a block of even length."""
     order = structure.order

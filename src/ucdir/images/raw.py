@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -15,7 +16,8 @@ import numpy.typing as npt
 from ucdir.camera import develop, pack_bayer
 from ucdir.errors import ImageError
 from ucdir.images.messages import reason, shown
-from ucdir.images.photo import Exposure, Photo
+from ucdir.images.metadata import exif_of_raw
+from ucdir.images.photo import Exposure, Metadata, Photo
 from ucdir.limits import MAX_IMAGE_PIXELS
 
 NORMAL_LIGHT: Final = 0.16
@@ -56,7 +58,8 @@ def read_raw(path: Path, data: bytes, exposure_ratio: float | Literal["auto", "f
         with _silence(), rawpy.RawPy() as raw:
             raw.open_buffer(io.BytesIO(data))
             _check_size(raw, path)
-            return _developed(raw, path, exposure_ratio)
+            photo = _developed(raw, path, exposure_ratio)
+            return replace(photo, metadata=Metadata(exif=exif_of_raw(data)))
     except (rawpy.LibRawError, ValueError, TypeError, IndexError, MemoryError) as error:
         raise ImageError(
             f"{shown(path)} is a RAW file that cannot be decoded ({_said(error)}); get a complete copy of it, or "
