@@ -1,0 +1,121 @@
+"""The AKGM (Eq. 2) against one dense 3x3 convolution of the same channels and size: time, memory, error.
+
+    python benchmarks/akgm.py [--side 128] [--channels 32 64 128] [--bases 4] [--dtype float32] [--threads N]
+
+All forms take turns in each round, and the smallest time of the rounds counts, so that a busy machine slows all alike.
+`straight` is the form that the formula suggests, as the authors' release has it: one convolution in N groups with N·C
+outputs, then the weighted sum. The error is the largest difference to the reference in float64, relative to its largest
+value. The memory is what the form allocates beyond its arguments at the most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from ucdir.model.akgm import akgm_reference
+from ucdir.model.kernels import akgm_grouped
+
+
+def straight(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
+    """conv2d in N groups, then Σ_b M[b]·out[b]."""
+    count = mixing.shape[1]
+    out = F.conv2d(x, bases, padding=1, groups=count)
+    return (out.unflatten(1, (-1, count)) * mixing[:, None]).sum(2)
+
+
+def dense(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
+    """One ordinary convolution with as many multiply-accumulates."""
+    channels = x.shape[1]
+    weight = bases.reshape(channels, channels, 3, 3).contiguous(memory_format=torch.channels_last)
+    return F.conv2d(x, weight, padding=1)
+
+
+FORMS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "dense convolution": dense,
+    "straight": straight,
+    "grouped": akgm_grouped,
+}
+
+
+def forward(form: Callable[[Tensor, Tensor, Tensor], Tensor], arguments: tuple[Tensor, ...]) -> None:
+    """One evaluation, no gradients kept."""
+    with torch.no_grad():
+        form(*arguments)
+
+
+def both_ways(form: Callable[[Tensor, Tensor, Tensor], Tensor], arguments: tuple[Tensor, ...]) -> None:
+    """Forward and backward, in all three arguments."""
+    leaves = [a.detach().requires_grad_() for a in arguments]
+    form(*leaves).sum().backward()
+
+
+def peak_bytes(run: Callable[[], None]) -> int:
+    """Most that is allocated at a time during a run."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        run()
+    held = most = 0
+    events = [e for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]"]
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    return most
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--side", type=int, default=128)
+    parser.add_argument("--channels", type=int, nargs="+", default=[32, 64, 128])
+    parser.add_argument("--bases", type=int, default=4)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int)
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    dtype = getattr(torch, arguments.dtype)
+    print(
+        f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {arguments.dtype}, "
+        f"N = {arguments.bases}, {arguments.side}x{arguments.side}"
+    )
+    print(f"{'C':>4}  {'form':18}{'ms':>9}{'ratio':>8}{'ms both ways':>14}{'ratio':>8}{'MB':>8}{'error':>10}")
+    for channels in arguments.channels:
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(1, channels, arguments.side, arguments.side, generator=generator)
+        mixing = torch.randn(1, arguments.bases, arguments.side, arguments.side, generator=generator)
+        shape = (channels * arguments.bases, channels // arguments.bases, 3, 3)
+        bases = torch.randn(shape, generator=generator) * (9 * channels) ** -0.5
+        given = tuple(t.to(dtype).contiguous(memory_format=torch.channels_last) for t in (x, mixing, bases))
+        best = {name: [float("inf"), float("inf")] for name in FORMS}
+        for _ in range(arguments.rounds):
+            for name, form in FORMS.items():
+                for way, run in enumerate((forward, both_ways)):
+                    began = time.perf_counter()
+                    run(form, given)
+                    best[name][way] = min(best[name][way], time.perf_counter() - began)
+        small = tuple(t[..., :24, :24] if i < 2 else t for i, t in enumerate(given))
+        expected = akgm_reference(*(t.double() for t in small))
+        for name, form in FORMS.items():
+            error = ""
+            if name != "dense convolution":
+                error = f"{float((form(*small).double() - expected).abs().max() / expected.abs().max()):.1e}"
+            memory = peak_bytes(lambda form=form, given=given: forward(form, given)) / 1e6
+            (one, two), (one_dense, two_dense) = best[name], best["dense convolution"]
+            print(
+                f"{channels:4}  {name:18}{one * 1e3:9.2f}{one / one_dense:8.2f}{two * 1e3:14.2f}"
+                f"{two / two_dense:8.2f}{memory:8.1f}{error:>10}"
+            )
+
+
+if __name__ == "__main__":
+    main()
