@@ -17,14 +17,14 @@ from ucdir.diffusion import samplers
 from ucdir.diffusion.noise import generator_by_step, noise_by_place
 from ucdir.diffusion.noise_schedule import NoiseSchedule
 from ucdir.diffusion.residual_loss import RESIDUAL_RANGES, predicted_residual
-from ucdir.errors import ConfigError, DeviceError, WeightsError
+from ucdir.errors import ConfigError, WeightsError
 from ucdir.inputs import OUTPUT_TYPES, from_tensor, is_whole, sample_seeds, to_tensor
 from ucdir.limits import MAX_SAMPLING_STEPS
 from ucdir.model.checkpoint import check_folder, check_loaded
 from ucdir.model.diffusion_model import DiffusionModel
 from ucdir.model.initial_predictor import InitialPredictor
 from ucdir.model.release import ReleaseDiffusionModel, ReleasePredictor
-from ucdir.patches import apply_in_patches, smallest_patch
+from ucdir.patches import PatchSize, apply_in_patches, smallest_patch
 
 WHOLE_PIXELS = 1_400_000
 """Images of up to so many pixels are not split, unless a patch size is given."""
@@ -131,13 +131,15 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
         seeds = sample_seeds(generator, seed, len(degraded))
         known = self._known_scalars(scalars or {}, len(degraded))
 
+        patches = PatchSize(patch_size)
+
         # Sec. 3.1: the initial guidance
-        guidance = self._in_patches(self.predictor, patch_size, self.predictor, degraded)
+        guidance = self._in_patches(self.predictor, patches, self.predictor, degraded)
 
         # Eq. 1 backwards: the residual of the guidance, from noise
         if start > 0 and fidelity < 1:
             residual = self._residual(
-                degraded, guidance, known, seeds, steps, start, eta, patch_size, callback_on_step_end
+                degraded, guidance, known, seeds, steps, start, eta, patches, callback_on_step_end
             )
             guidance += residual.mul_(1 - fidelity)
         images = from_tensor(guidance.clamp_(-1, 1), output_type)
@@ -152,7 +154,7 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
         steps: int,
         start: float,
         eta: float,
-        patch_size: int | None,
+        patch_size: PatchSize,
         callback: Callable[..., dict[str, Tensor]] | None,
     ) -> Tensor:
         """Draw y - u_φ(x): [B,3,H,W] on the CPU."""
@@ -200,7 +202,7 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
         return corrected
 
     def _in_patches(
-        self, network: Any, patch_size: int | None, function: Callable[..., Tensor], *images: Tensor
+        self, network: Any, patch_size: PatchSize, function: Callable[..., Tensor], *images: Tensor
     ) -> Tensor:
         """Evaluate a network on images that stay on the CPU, patch by patch on its own device: float32 [B,3,H,W]."""
         device, dtype = self._execution_device, network.dtype
@@ -208,19 +210,14 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
         def evaluate(*patches: Tensor) -> Tensor:
             return function(*(p.to(device, dtype) for p in patches)).float().cpu()
 
-        if patch_size is None:
-            patch_size = _automatic_patch_size(images[0].shape, network)
-        try:
+        def split(size: int) -> Tensor:
             return apply_in_patches(
-                evaluate, images, patch_size=patch_size,
+                evaluate, images, patch_size=size,
                 receptive_field=network.receptive_field, multiple_of=network.multiple_of,
             )  # fmt: skip
-        except torch.OutOfMemoryError as error:
-            smallest = smallest_patch(network.receptive_field, network.multiple_of)
-            raise DeviceError(
-                f"device {str(device)!r}: its memory does not hold patches of {patch_size} pixels; choose a smaller "
-                f"patch size, down to {smallest}, or the device cpu."
-            ) from error
+
+        smallest = smallest_patch(network.receptive_field, network.multiple_of)
+        return patch_size.run(split, _automatic_patch_size(images[0].shape, network), smallest, device)
 
     def _known_scalars(self, scalars: Mapping[str, Any], batch: int) -> dict[str, Tensor]:
         names = self.diffusion_model.scalar_names
