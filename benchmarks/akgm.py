@@ -1,6 +1,7 @@
 """The AKGM (Eq. 2) against one dense 3x3 convolution of the same channels and size: time, memory, error.
 
     python benchmarks/akgm.py [--side 128] [--channels 32 64 128] [--bases 4] [--dtype float32] [--threads N]
+    python benchmarks/akgm.py --device cuda --dtype bfloat16 --side 256 --bases 8      with the fused kernel
 
 All forms take turns in each round, and the smallest time of the rounds counts, so that a busy machine slows all alike.
 `straight` is the form that the formula suggests, as the authors' release has it: one convolution in N groups with N·C
@@ -14,6 +15,7 @@ import argparse
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +40,26 @@ def dense(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
     return F.conv2d(x, weight, padding=1)
 
 
+def forms_of(device: str) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
+    """The forms that run on a device."""
+    if device == "cpu":
+        return FORMS
+    from ucdir.model.kernels.fused import akgm_fused
+
+    return {**FORMS, "fused": akgm_fused}
+
+
+def seconds(run: Callable[[], None], device: str) -> float:
+    """Of one run, the device's work included."""
+    if device != "cpu":
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    run()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
 FORMS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "dense convolution": dense,
     "straight": straight,
@@ -57,8 +79,13 @@ def both_ways(form: Callable[[Tensor, Tensor, Tensor], Tensor], arguments: tuple
     form(*leaves).sum().backward()
 
 
-def peak_bytes(run: Callable[[], None]) -> int:
+def peak_bytes(run: Callable[[], None], device: str) -> int:
     """Most that is allocated at a time during a run."""
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run()
+        return torch.cuda.max_memory_allocated() - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         run()
     held = most = 0
@@ -80,6 +107,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -96,20 +124,20 @@ def main() -> None:
         shape = (channels * arguments.bases, channels // arguments.bases, 3, 3)
         bases = torch.randn(shape, generator=generator) * (9 * channels) ** -0.5
         given = tuple(t.to(dtype).contiguous(memory_format=torch.channels_last) for t in (x, mixing, bases))
-        best = {name: [float("inf"), float("inf")] for name in FORMS}
+        forms = forms_of(arguments.device)
+        best = {name: [float("inf"), float("inf")] for name in forms}
         for _ in range(arguments.rounds):
-            for name, form in FORMS.items():
+            for name, form in forms.items():
                 for way, run in enumerate((forward, both_ways)):
-                    began = time.perf_counter()
-                    run(form, given)
-                    best[name][way] = min(best[name][way], time.perf_counter() - began)
+                    spent = seconds(partial(run, form, given), arguments.device)
+                    best[name][way] = min(best[name][way], spent)
         small = tuple(t[..., :24, :24] if i < 2 else t for i, t in enumerate(given))
         expected = akgm_reference(*(t.double() for t in small))
-        for name, form in FORMS.items():
+        for name, form in forms.items():
             error = ""
             if name != "dense convolution":
                 error = f"{float((form(*small).double() - expected).abs().max() / expected.abs().max()):.1e}"
-            memory = peak_bytes(lambda form=form, given=given: forward(form, given)) / 1e6
+            memory = peak_bytes(partial(forward, form, given), arguments.device) / 1e6
             (one, two), (one_dense, two_dense) = best[name], best["dense convolution"]
             print(
                 f"{channels:4}  {name:18}{one * 1e3:9.2f}{one / one_dense:8.2f}{two * 1e3:14.2f}"

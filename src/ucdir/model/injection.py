@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ucdir.model.kernels import akgm_grouped
+from ucdir.model.kernels import chosen_kernel
 from ucdir.model.layers import SimpleGate
 
 GATE_CHANNELS = 16
@@ -42,6 +42,7 @@ class Akgm(nn.Module):
     ) -> None:
         super().__init__()
         n = kernel_bases
+        self.kernel = chosen_kernel()
         self.guidance = guidance_branch(guidance_channels, n, 3) if guidance_channels else None
         self.scalars = scalar_branch(scalar_channels, n)
         self.bases = nn.Parameter(torch.randn(channels * n, channels // n, 3, 3) * (9 * channels) ** -0.5)
@@ -55,7 +56,7 @@ class Akgm(nn.Module):
         """x [B,C,H,W], guidance of the same height and width [B,C',H,W], scalars [B,D] -> [B,C,H,W]."""
         m = self.scalars(scalars)[:, :, None, None]
         m = m.expand(-1, -1, *x.shape[2:]) if self.guidance is None else self.guidance(guidance) * m
-        return akgm_grouped(x, m, self.bases) + self.bias[:, None, None]
+        return self.kernel(x, m, self.bases) + self.bias[:, None, None]
 
 
 # ------------------------------------------------------------------------- alternatives (Sec. 4.7, Table 4)

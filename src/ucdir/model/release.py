@@ -18,7 +18,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from ucdir.model.injection import guidance_branch
-from ucdir.model.kernels import akgm_grouped
+from ucdir.model.kernels import chosen_kernel
 
 MULTIPLIERS: Final = (1, 2, 4, 8, 8)
 """Channels of each level, as multiples of the base."""
@@ -69,6 +69,7 @@ class ResBlock(nn.Module):
     def __init__(self, in_channels: int, channels: int, code: int) -> None:
         super().__init__()
         self.noise_func = nn.Sequential(nn.Linear(code, BASES), nn.SiLU(), nn.Linear(BASES, BASES))
+        self.kernel = chosen_kernel()
         self.norm1 = nn.GroupNorm(1, in_channels)
         self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1)
         self.norm2 = nn.GroupNorm(1, channels)
@@ -82,7 +83,7 @@ class ResBlock(nn.Module):
         image = F.interpolate(guidance, size=h.shape[2:], mode="bilinear", align_corners=False)
         mixing = self.conv2(image) * self.noise_func(code)[:, :, None, None]
         h = self.norm2(h)
-        dynamic = akgm_grouped(h, mixing, self.spdyconv.weight)
+        dynamic = self.kernel(h, mixing, self.spdyconv.weight)
         assert self.spdyconv.bias is not None  # noqa: S101 (for the type checker)
         # the biases of the bases are mixed as their kernels are: Σ_b M[b] (W_b * x + bias_b)
         biases = self.spdyconv.bias.view(-1, BASES)

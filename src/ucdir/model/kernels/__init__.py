@@ -1,5 +1,56 @@
 """Fast forms of the AKGM (Eq. 2), each equal to `model.akgm.akgm_reference`."""
 
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from collections.abc import Callable
+from typing import Final
+
+from torch import Tensor
+
+from ucdir.errors import ConfigError
 from ucdir.model.kernels.grouped import akgm_grouped
 
-__all__ = ["akgm_grouped"]
+__all__ = ["KERNELS", "akgm_grouped", "chosen_kernel"]
+
+logger = logging.getLogger(__name__)
+
+Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
+KERNEL_VARIABLE: Final = "UCDIR_KERNEL"
+"""Environment variable that names the kernel of networks that are built from now on."""
+
+
+def _grouped() -> Kernel:
+    return akgm_grouped
+
+
+def _fused() -> Kernel:
+    """The Triton kernel on GPUs; `grouped` on other devices, for N that it does not take, and without Triton."""
+    if importlib.util.find_spec("triton") is None:
+        logger.warning("%s=fused: triton is not installed; the grouped form is taken", KERNEL_VARIABLE)
+        return akgm_grouped
+    from ucdir.model.kernels.fused import akgm_fused, fits
+
+    def fused_where_it_fits(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
+        form = akgm_fused if x.is_cuda and fits(mixing, bases) else akgm_grouped
+        return form(x, mixing, bases)
+
+    return fused_where_it_fits
+
+
+KERNELS: dict[str, Callable[[], Kernel]] = {"grouped": _grouped, "fused": _fused}
+"""By name; what makes them is called when a network is built."""
+
+
+def chosen_kernel() -> Kernel:
+    """The kernel named by UCDIR_KERNEL, `grouped` by default.
+
+    Raises:
+        ConfigError: no kernel has that name.
+    """
+    name = os.environ.get(KERNEL_VARIABLE) or "grouped"
+    if name not in KERNELS:
+        raise ConfigError(f"{KERNEL_VARIABLE} {name!r} is unknown; choose one of {', '.join(KERNELS)}.")
+    return KERNELS[name]()

@@ -1,0 +1,84 @@
+"""The Triton kernel against Eq. 2 written out, on Triton's interpreter: forward and all gradients."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from ucdir.errors import ConfigError
+from ucdir.model import kernels
+from ucdir.model.injection import Akgm
+from ucdir.model.kernels import akgm_grouped, chosen_kernel
+
+PROGRAM = """
+import json, sys, torch
+from ucdir.model.akgm import akgm_reference
+from ucdir.model.kernels.fused import akgm_fused
+
+batch, channels, count, height, width, name = json.loads(sys.argv[1])
+torch.manual_seed(0)
+dtype = getattr(torch, name)
+x, m, g = (torch.randn(batch, c, height, width, dtype=dtype) for c in (channels, count, channels))
+w = torch.randn(channels * count, channels // count, 3, 3, dtype=dtype) * 0.1
+results = []
+for form in (akgm_fused, akgm_reference):
+    kind = dtype if form is akgm_fused else torch.float64
+    leaves = [t.detach().to(kind, copy=True).requires_grad_() for t in (x, m, w)]
+    out = form(*leaves)
+    out.backward(g.to(kind))
+    results.append([out.detach().double(), *(leaf.grad.double() for leaf in leaves)])
+print(json.dumps([float((a - b).abs().max() / b.abs().max()) for a, b in zip(*results)]))
+"""
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="triton is not installed (not needed on a CPU)"
+)
+@pytest.mark.parametrize(
+    ("case", "bound"),
+    [
+        ((2, 8, 2, 5, 7, "float32"), 1e-5),
+        ((1, 12, 4, 4, 3, "float32"), 1e-5),  # groups of 3 channels: no power of two
+        ((1, 16, 8, 3, 4, "bfloat16"), 2e-2),
+    ],
+)
+def test_forward_and_gradients(case, bound):
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(case)], capture_output=True, text=True, check=False,
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    errors = json.loads(result.stdout)
+    assert len(errors) == 4
+    assert max(errors) < bound
+
+
+def test_the_kernel_is_chosen_when_a_network_is_built(monkeypatch):
+    monkeypatch.delenv("UCDIR_KERNEL", raising=False)
+    assert chosen_kernel() is akgm_grouped
+    monkeypatch.setenv("UCDIR_KERNEL", "magic")
+    with pytest.raises(ConfigError, match="UCDIR_KERNEL 'magic' is unknown; choose one of grouped, fused"):
+        Akgm(8, guidance_channels=3, kernel_bases=2, scalar_channels=4)
+
+
+def test_without_triton_the_grouped_form_is_taken_and_said(monkeypatch, caplog):
+    monkeypatch.setenv("UCDIR_KERNEL", "fused")
+    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: None)
+    assert chosen_kernel() is akgm_grouped
+    assert "triton is not installed" in caplog.text
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="triton is not installed (not needed on a CPU)"
+)
+def test_on_a_cpu_fused_means_grouped(monkeypatch):
+    monkeypatch.setenv("UCDIR_KERNEL", "fused")
+    module = Akgm(8, guidance_channels=3, kernel_bases=2, scalar_channels=4)
+    x, guidance, scalars = torch.randn(1, 8, 5, 5), torch.randn(1, 3, 5, 5), torch.randn(1, 4)
+    result = module(x, guidance, scalars)
+    module.kernel = akgm_grouped
+    assert torch.equal(result, module(x, guidance, scalars))
