@@ -43,7 +43,7 @@ print(json.dumps([float((a - b).abs().max() / b.abs().max()) for a, b in zip(*re
     [
         ((2, 8, 2, 5, 7, "float32"), 1e-5),
         ((1, 12, 4, 4, 3, "float32"), 1e-5),  # groups of 3 channels: no power of two
-        ((1, 16, 8, 3, 4, "bfloat16"), 2e-2),
+        ((1, 16, 8, 3, 4, "float16"), 5e-3),  # the interpreter has no arithmetic of bfloat16
     ],
 )
 def test_forward_and_gradients(case, bound):
