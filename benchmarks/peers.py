@@ -5,7 +5,8 @@
 
 `jpegqs` is Debian's program of that name; `non_local_means` and `richardson_lucy` are scikit-image's; `bm3d` is the
 package of that name (its licence is not for commercial use). None of them is told more than the damaged picture, and
-jpegqs the JPEG file itself: the noise is estimated, and the blur is taken to be a Gaussian of deviation 2.
+jpegqs the JPEG file itself: the noise is estimated (by scikit-image, which needs PyWavelets for it), and the blur is
+taken to be a Gaussian of deviation 2.
 """
 
 from __future__ import annotations
