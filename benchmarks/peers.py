@@ -111,8 +111,10 @@ def main() -> None:
         arguments.crop,
     )  # fmt: skip
     for source in cases:
+        file = (arguments.output / source.name).with_suffix(".png")
+        if file.exists():  # by an earlier run
+            continue
         case = source.read()
-        file = (arguments.output / case.name).with_suffix(".png")
         file.parent.mkdir(parents=True, exist_ok=True)
         write(Photo(PEERS[arguments.peer](case)), file, force=True)
         print(file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -23,6 +23,10 @@ class JpegConfig(Section):
     """Range that most draws come from."""
     focus_probability: Share = 0.8
     """Share of the draws that come from `focus`."""
+    subsamplings: tuple[Literal["4:2:0", "4:4:4"], ...] = Field(
+        default=("4:2:0", "4:2:0", "4:2:0", "4:4:4"), min_length=1
+    )
+    """Resolution of the colours, drawn uniformly; one that is named three times is drawn three times as often."""
     unknown_probability: Share = 0.1
     """Share of the crops whose quality is not told to the model."""
     shift_probability: Share = 0.1

@@ -24,7 +24,7 @@ class JpegRestoration:
 
     def __init__(self, config: Config) -> None:
         self.generator = JpegCompressionGenerator(
-            config.jpeg.qualities, config.jpeg.focus, config.jpeg.focus_probability
+            config.jpeg.qualities, config.jpeg.focus, config.jpeg.focus_probability, config.jpeg.subsamplings
         )
         self.unknown_probability = config.jpeg.unknown_probability
         self.shift_probability = config.jpeg.shift_probability
@@ -43,10 +43,12 @@ class JpegRestoration:
 
     @staticmethod
     def settings(strength: float | None) -> Mapping[str, object]:
-        """A JPEG file of one quality, its blocks at the corner."""
-        told = {"unknown_probability": 0.0, "shift_probability": 0.0}
-        quality = (strength, strength)
-        return {"jpeg": told if strength is None else {**told, "qualities": quality, "focus": quality}}
+        """A JPEG file of one quality, 4:2:0 as nearly all are, its blocks at the corner."""
+        told: dict[str, object] = {"unknown_probability": 0.0, "shift_probability": 0.0}
+        if strength is not None:
+            quality = (strength, strength)
+            told |= {"qualities": quality, "focus": quality, "subsamplings": ("4:2:0",)}
+        return {"jpeg": told}
 
     @staticmethod
     def known_scalars(photo: Photo) -> Mapping[str, float]:
