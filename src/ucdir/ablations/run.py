@@ -122,7 +122,8 @@ def _run(
     method = Restorer(row, load(model, "cpu"), model)
     (measured,) = evaluate(Settings(cases, [method], folder / "evaluation", METRICS)).rows
     cost, parameters = denoiser_cost(experiment.model)
-    lpips, psnr, ssim = (float(measured.means[name] or 0.0) for name in METRICS)
+    means = (measured.means[name] for name in METRICS)
+    lpips, psnr, ssim = (float("nan") if mean is None else mean for mean in means)
     return RowResult(row, lpips, psnr, ssim, cost / 1e9, parameters, steps, measured.images)
 
 
