@@ -16,7 +16,15 @@ from ucdir.config import parse_config
 from ucdir.images import read
 
 FIRST_RESULT = "examples/chelsea.restored.png"
-PAGES = ["README.md", "CONTRIBUTING.md", "PAPER.md", "CHANGELOG.md", "examples/README.md", "docs/results.md", "docs/ablations.md"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "PAPER.md",
+    "CHANGELOG.md",
+    "examples/README.md",
+    "docs/results.md",
+    "docs/ablations.md",
+]
 
 
 def blocks(root, language):

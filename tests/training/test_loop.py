@@ -216,6 +216,16 @@ def test_all_problems_of_the_settings_in_one_message(tiny):
     check_settings(tiny(batch_size=6), processes=2)
 
 
+def test_compiling_without_a_compiler_is_told_before_the_start(tiny, monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/c++" if name == "c++" else None)
+    check_settings(tiny(compile=True), processes=1)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    check_settings(tiny(compile=False), processes=1)
+    with pytest.raises(ConfigError, match=r"training\.compile needs a C\+\+ compiler and none is installed"):
+        check_settings(tiny(compile=True), processes=1)
+
+
 def test_a_checkpoint_of_another_experiment(tiny, tmp_path):
     train(tiny(steps=1), tmp_path)
     with pytest.raises(ConfigError, match=r"training\.learning_rate was 0\.001 and is now 0\.002"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 from collections.abc import Collection
 
 from ucdir.config import Config
@@ -14,6 +16,9 @@ from ucdir.model.framework import model_problems
 from ucdir.tasks import TASKS
 from ucdir.training.few_steps import SHIFT
 from ucdir.training.objectives import OBJECTIVES
+
+COMPILERS = ("g++", "clang++", "c++", "cl", "gcc")
+"""Programs that torch.compile may use."""
 
 
 def check_settings(config: Config, processes: int) -> None:
@@ -46,6 +51,8 @@ def check_settings(config: Config, processes: int) -> None:
         )
     if config.training.objective == "few_steps":
         problems += _few_steps_problems(config)
+    if config.training.compile and not any(map(shutil.which, (os.environ.get("CXX") or "g++", *COMPILERS))):
+        problems.append("training.compile needs a C++ compiler and none is installed: set it to false")
     batch = config.training.batch_size
     if batch % processes:
         problems.append(f"training.batch_size {batch} is not a multiple of the {processes} processes")
