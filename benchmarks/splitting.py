@@ -20,9 +20,8 @@ from torch import Tensor
 
 import ucdir
 from ucdir.evaluation.cases import Case, Cases
-from ucdir.evaluation.measure import to_tensor
-from ucdir.evaluation.sheet import LETTERS
 from ucdir.images import Photo, write
+from ucdir.inputs import to_tensor
 from ucdir.patches import restore_per_image
 from ucdir.patches.inter_step import round_up, split
 from ucdir.pipeline import Pipeline
@@ -31,6 +30,8 @@ from ucdir.tasks import TASKS
 ENLARGED = 3
 """Times that the crop of the picture is enlarged."""
 CROP = 128
+GAP = 8
+"""Pixels between the rows of the picture."""
 
 
 def borders(height: int, width: int, patch: int, overlap: int) -> tuple[list[int], list[int]]:
@@ -55,9 +56,8 @@ def variants(
     pipeline: Pipeline, case: Case, patch: int, overlaps: tuple[int, int], options: dict[str, float | int]
 ) -> dict[str, Callable[[], Tensor]]:
     """Name -> a function that restores the case so."""
-    degraded = to_tensor(case.degraded)  # type: ignore[arg-type]
-    names = pipeline.diffusion_model.scalar_names
-    scalars = {name: value for name, value in case.scalars.items() if name in names}
+    degraded = to_tensor(case.degraded)
+    scalars = pipeline.understood(case.scalars)
 
     def restore(image: Tensor, seed: int, patch_size: int | None = None) -> Tensor:
         return pipeline(
@@ -134,7 +134,7 @@ def main() -> None:
             f"{name:26}{statistics.fmean(v[0] for v in values):8.3f}{statistics.fmean(v[1] for v in values):12.4f}"
         )
     if arguments.picture:
-        gap = np.full((LETTERS // 3, max(s.shape[1] for s in strips), 3), 255, dtype=np.uint8)
+        gap = np.full((GAP, max(s.shape[1] for s in strips), 3), 255, dtype=np.uint8)
         rows_of_it = [part for strip in strips for part in (strip, gap[:, : strip.shape[1]])]
         write(Photo(np.concatenate(rows_of_it)), arguments.picture, force=True)
 

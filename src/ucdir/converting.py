@@ -8,12 +8,12 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
-from ucdir.errors import ConfigError, OutputError, WeightsError
+from ucdir.errors import OutputError, WeightsError
 from ucdir.model.checkpoint import RELEASE_CHANNELS, save_whole
 from ucdir.model.release import ReleaseDiffusionModel, ReleasePredictor
 from ucdir.pipeline import Pipeline
 from ucdir.pth_file import tensors_of
-from ucdir.tasks import TASKS
+from ucdir.tasks import task_class
 
 BUFFERS = frozenset(
     {
@@ -40,8 +40,7 @@ def convert(checkpoint: Path, output: Path, *, task: str = "low_light") -> Pipel
         WeightsError: the file is not such a checkpoint.
         OutputError: the folder exists, or cannot be written.
     """
-    if task not in TASKS:
-        raise ConfigError(f"task {task!r} is unknown; choose one of {', '.join(TASKS)}.")
+    task_class(task)
     if output.exists():
         raise OutputError(f"{output}: exists already; name a new folder.")
     tensors = tensors_of(checkpoint)

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ucdir.config import parse_config
 from ucdir.data.photos import rgb8
-from ucdir.errors import ConfigError
 from ucdir.images import Photo, check_writable, write
 from ucdir.images.place import put
-from ucdir.tasks import TASKS, JpegRestoration
+from ucdir.tasks import JpegRestoration, task_of_strength
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 
@@ -44,9 +42,7 @@ def degrade(
         OutputError: the output cannot be written.
     """
     source, target = Path(photo), Path(output)
-    if task not in TASKS:
-        raise ConfigError(f"task {task!r} is unknown; choose one of {', '.join(TASKS)}.")
-    kind = TASKS[task](parse_config(_settings(task, strength), f"strength {strength}"))
+    kind = task_of_strength(task, strength)
     check_writable(target, force=force)
     pixels = rgb8(source)
     rng = np.random.default_rng(seed)
@@ -57,7 +53,3 @@ def degrade(
     example = kind.degrade(pixels, rng)
     write(Photo(example.degraded), target, force=force)
     return dict(example.scalars)
-
-
-def _settings(task: str, strength: float | None) -> dict[str, object]:
-    return {"task": task, "data": {"photos": "."}, **TASKS[task].settings(strength)}

@@ -219,6 +219,10 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
         smallest = smallest_patch(network.receptive_field, network.multiple_of)
         return patch_size.run(split, _automatic_patch_size(images[0].shape, network), smallest, device)
 
+    def understood(self, scalars: Mapping[str, float]) -> dict[str, float]:
+        """Those of the scalars that this model knows; naming others in a call is an error."""
+        return {name: value for name, value in scalars.items() if name in self.diffusion_model.scalar_names}
+
     def _known_scalars(self, scalars: Mapping[str, Any], batch: int) -> dict[str, Tensor]:
         names = self.diffusion_model.scalar_names
         unknown = sorted(set(scalars) - set(names))

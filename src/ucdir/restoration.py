@@ -142,13 +142,12 @@ def restore(
     count = pipeline.config.default_steps if steps is None else steps
 
     told = TASKS[pipeline.config.task].known_scalars(degraded)
-    names = pipeline.diffusion_model.scalar_names
-    known = {**{name: value for name, value in told.items() if name in names}, **(scalars or {})}
+    known = {**pipeline.understood(told), **(scalars or {})}
     restored, differing = _restored_pixels(
         degraded, pipeline, known, count, range(seed, seed + samples), fidelity, patch_size, on_step
     )
     notes = write(replace(degraded, pixels=restored), target, force=force)
-    if uncertainty is not None:
+    if uncertainty is not None and differing is not None:
         write(Photo(differing), Path(uncertainty), force=force)
     height, width = restored.shape[:2]
     return Restored(
@@ -205,8 +204,9 @@ def _restored_pixels(
     fidelity: float,
     patch_size: int | None,
     on_step: Callable[[int, int], None] | None,
-) -> tuple[Pixels, Pixels]:
-    """The mean of the samples, and how much they differ: uint8 [H,W,1]."""
+) -> tuple[Pixels, Pixels | None]:
+    """The mean of the samples, and how much they differ: uint8 [H,W,1], nothing of a single one."""
+    degraded = to_signal(photo.pixels)
     total = squares = torch.zeros(())
     for number, seed in enumerate(seeds):
 
@@ -216,11 +216,11 @@ def _restored_pixels(
             return tensors
 
         (images,) = pipeline(
-            to_signal(photo.pixels), steps, seed=seed, scalars=scalars, fidelity=fidelity, patch_size=patch_size,
+            degraded, steps, seed=seed, scalars=scalars, fidelity=fidelity, patch_size=patch_size,
             output_type="pt", return_dict=False, callback_on_step_end=report,
         )  # fmt: skip
         if len(seeds) == 1:
-            return from_signal(images, photo.pixels), np.zeros((*photo.pixels.shape[:2], 1), np.uint8)
+            return from_signal(images, photo.pixels), None
         total, squares = total + images, squares + images.square()
     mean = total / len(seeds)
     variance = (squares / len(seeds) - mean.square()).clamp(min=0) * (len(seeds) / (len(seeds) - 1))

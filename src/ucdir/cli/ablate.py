@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ucdir.cli.app import say
+from ucdir.cli.app import experiment, say
 
 
 def ablate(
@@ -38,14 +38,10 @@ def ablate(
     from ucdir.ablations import ROWS
     from ucdir.ablations.run import ablate as ablate_rows
     from ucdir.ablations.run import as_markdown
-    from ucdir.config import load_config
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    settings = load_config(config)
-    if photos is not None:
-        settings = settings.model_copy(update={"data": settings.data.model_copy(update={"photos": photos})})
     results = ablate_rows(
-        settings, output, steps=steps, minutes=minutes, rows=row or tuple(ROWS), strength=strength,
+        experiment(config, photos), output, steps=steps, minutes=minutes, rows=row or tuple(ROWS), strength=strength,
         pictures=pictures, crop=crop,
     )  # fmt: skip
     for line in as_markdown(results).splitlines():

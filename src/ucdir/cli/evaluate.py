@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ucdir.cli.app import say
+from ucdir.cli.app import bar, say
 from ucdir.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -83,9 +82,6 @@ def evaluate(
     LPIPS, NIQE, FID and KID need weights that do not come with this program: name their folder by the environment
     variable UCDIR_WEIGHTS, or they are fetched once.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from ucdir.evaluation import Settings
     from ucdir.evaluation import evaluate as evaluate_methods
     from ucdir.evaluation.cases import Cases
@@ -94,12 +90,7 @@ def evaluate(
     cases = Cases(task, clean, pairs, strength, held_out, limit, crop)
     methods = _methods(cases, model or [], steps or [], tell or [], restored or [], seed, device)
     names = [name.strip() for name in metrics.split(",") if name.strip()]
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        bar = progress.add_task("measuring", total=None)
-
-        def shown(done: int, count: int) -> None:
-            progress.update(bar, completed=done, total=count)
-
+    with bar("measuring") as shown:
         result = evaluate_methods(Settings(cases, methods, output, names, keep_going, shown))
     settings = {
         "task": task,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ucdir.cli.app import fail, say
+from ucdir.cli.app import bar, fail, say
 from ucdir.errors import ConfigError, OutputError, UcdirError
 
 if TYPE_CHECKING:
@@ -145,17 +144,9 @@ def restore(
 
 def _restore_one(photo: Path, target: Path, **settings: Any) -> Restored:
     """`restoration.restore` with a bar."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from ucdir.restoration import restore as restore_file
 
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        bar = progress.add_task(photo.name, total=None)
-
-        def shown(done: int, all_steps: int) -> None:
-            progress.update(bar, completed=done, total=all_steps)
-
+    with bar(photo.name) as shown:
         return restore_file(photo, target, on_step=shown, **settings)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ucdir.cli.app import data_app, say
+from ucdir.cli.app import data_app, experiment, say
 from ucdir.errors import ConfigError, OutputError
 
 
@@ -25,11 +25,7 @@ def train(
     ] = False,
 ) -> None:
     """Train a model. To resume, run the same command again."""
-    from ucdir.config import load_config
-
-    settings = load_config(config)
-    if photos is not None:
-        settings = settings.model_copy(update={"data": settings.data.model_copy(update={"photos": photos})})
+    settings = experiment(config, photos)
     if dry_run:
         import yaml
 

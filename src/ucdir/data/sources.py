@@ -59,7 +59,7 @@ class DegradedPhotos:
     def middle(self, index: int, rng: np.random.Generator, side: int) -> Example:
         """See `Source`."""
         photo = self.photos[index]
-        wide = _middle(photo, side + 2 * self.margin)
+        wide = middle(photo, side + 2 * self.margin)
         return _without_margin(self.degrade(wide, rng), self.margin, side)
 
 
@@ -79,7 +79,7 @@ class RealPairs:
 
     def middle(self, index: int, rng: np.random.Generator, side: int) -> Example:
         """See `Source`."""
-        degraded, clean = (_middle(picture, side) for picture in self.pairs[index])
+        degraded, clean = (middle(picture, side) for picture in self.pairs[index])
         return Example(clean, degraded, self.pairs.scalars[index])
 
 
@@ -113,7 +113,8 @@ def _crops(pictures: Sequence[Pixels], rng: np.random.Generator, side: int, *, f
     return [np.ascontiguousarray(crop) for crop in crops]
 
 
-def _middle(picture: Pixels, side: int) -> Pixels:
+def middle(picture: Pixels, side: int) -> Pixels:
+    """The middle of a picture, at most `side` pixels a side."""
     height, width = (min(side, size) for size in picture.shape[:2])
     top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
     return np.ascontiguousarray(picture[top : top + height, left : left + width])
@@ -123,4 +124,4 @@ def _without_margin(example: Example, margin: int, side: int) -> Example:
     """The middle of both pictures; all of the margin where there is one, less where the photograph ended."""
     if not margin:
         return example
-    return Example(_middle(example.clean, side), _middle(example.degraded, side), example.scalars)
+    return Example(middle(example.clean, side), middle(example.degraded, side), example.scalars)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ucdir.config import parse_config
 from ucdir.data.pairs import find_pairs
 from ucdir.data.photos import find_photos, rgb8, split
+from ucdir.data.sources import middle
 from ucdir.errors import ConfigError, DataError
-from ucdir.tasks import TASKS
+from ucdir.tasks import Task, task_class, task_of_strength
 
 Pixels = NDArray[np.uint8]
 
@@ -27,6 +30,13 @@ class Case:
     truth: Pixels = field(repr=False)
     degraded: Pixels | None = field(default=None, repr=False)
     scalars: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> str:
+        """The same for the same pixels and scalars."""
+        parts = [self.truth.tobytes(), b"" if self.degraded is None else self.degraded.tobytes()]
+        hashes = [hashlib.sha256(part).hexdigest() for part in parts]
+        return json.dumps([hashes, self.truth.shape, sorted(self.scalars.items())])
 
 
 @dataclass(frozen=True)
@@ -54,8 +64,8 @@ class Cases:
     def __post_init__(self) -> None:
         if (self.clean is None) == (self.pairs is None):
             raise ConfigError("evaluation: name either a folder of clean pictures or a data set of pairs.")
-        if self.task is not None and self.task not in TASKS:
-            raise ConfigError(f"task {self.task!r} is unknown; choose one of {', '.join(TASKS)}.")
+        if self.task is not None:
+            task_class(self.task)
         if self.pairs is not None and self.strength is not None:
             raise ConfigError(f"strength {self.strength:g}: pairs are damaged already; leave it out.")
 
@@ -64,6 +74,7 @@ class Cases:
         """The pictures, not yet read.
 
         Raises:
+            ConfigError: the strength is out of range.
             DataError: there are none.
         """
         if self.pairs is not None:
@@ -76,10 +87,9 @@ class Cases:
             files = find_photos(self.clean)
             if self.held_out:
                 files = [files[i] for i in split(len(files), self.held_out, "photographs")[1]]
+            task = None if self.task is None else task_of_strength(self.task, self.strength)
             found = [
-                CleanSource(
-                    file.relative_to(self.clean).as_posix(), file, self.task, self.strength, number, self.crop
-                )
+                CleanSource(file.relative_to(self.clean).as_posix(), file, task, number, self.crop)
                 for number, file in enumerate(files)
             ]
         names = [Path(source.name).with_suffix("").as_posix() for source in found]
@@ -100,19 +110,16 @@ class CleanSource:
 
     name: str
     file: Path
-    task: str | None
-    strength: float | None
+    task: Task | None
     number: int
     crop: int | None
 
     def read(self) -> Case:
         """The case; raises ImageError where the file cannot be read."""
-        truth = middle(rgb8(self.file), self.crop)
+        truth = _cropped(rgb8(self.file), self.crop)
         if self.task is None:
             return Case(self.name, truth)
-        settings = {"task": self.task, "data": {"photos": "."}, **TASKS[self.task].settings(self.strength)}
-        task = TASKS[self.task](parse_config(settings, f"strength {self.strength}"))
-        example = task.degrade(truth, np.random.default_rng(self.number))
+        example = self.task.degrade(truth, np.random.default_rng(self.number))
         known = {name: value for name, value in example.scalars.items() if not math.isnan(value)}
         return Case(self.name, np.ascontiguousarray(example.clean), example.degraded, known)
 
@@ -135,16 +142,11 @@ class PairSource:
                 f"{self.degraded} is {degraded.shape[1]}x{degraded.shape[0]} and {self.clean} is "
                 f"{truth.shape[1]}x{truth.shape[0]}: no pair."
             )
-        return Case(self.name, middle(truth, self.crop), middle(degraded, self.crop), self.scalars)
+        return Case(self.name, _cropped(truth, self.crop), _cropped(degraded, self.crop), self.scalars)
 
 
 Source = CleanSource | PairSource
 
 
-def middle(pixels: Pixels, side: int | None) -> Pixels:
-    """The middle of a picture, at most `side` pixels a side."""
-    if side is None:
-        return pixels
-    height, width = (min(side, size) for size in pixels.shape[:2])
-    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
-    return np.ascontiguousarray(pixels[top : top + height, left : left + width])
+def _cropped(pixels: Pixels, side: int | None) -> Pixels:
+    return pixels if side is None else middle(pixels, side)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ucdir.errors import ConfigError, DataError
 from ucdir.evaluation.cases import Pixels
+from ucdir.inputs import to_tensor
 from ucdir.metrics import Lpips, Niqe, find_features, frechet_distance, kernel_distance, patches, psnr, ssim
 
 BATCH = 16
@@ -70,12 +70,6 @@ def check_metrics(names: Sequence[str]) -> None:
         _niqe(name == "niqe")
     if set(TOGETHER) & set(names):
         _features()
-
-
-def to_tensor(pixels: Pixels) -> Tensor:
-    """uint8 [H,W,3] -> [1,3,H,W] in [-1,1]."""
-    planes = np.ascontiguousarray(np.moveaxis(pixels, -1, 0), dtype=np.float32)
-    return torch.from_numpy(planes)[None].div_(127.5).sub_(1)
 
 
 @torch.no_grad()

@@ -81,8 +81,7 @@ class Restorer:
     def restore(self, case: Case) -> Pixels:
         """See `Method`."""
         known = case.scalars if self.told is None else self.told
-        names = self.pipeline.diffusion_model.scalar_names
-        scalars = {name: value for name, value in known.items() if name in names}
+        scalars = self.pipeline.understood(known)
         (images,) = self.pipeline(
             _degraded(case), self.steps, seed=self.seed, scalars=scalars, start=self.start, output_type="np",
             return_dict=False,

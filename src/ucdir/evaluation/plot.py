@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-from ucdir.errors import UcdirError
 from ucdir.evaluation.table import Row
+from ucdir.optional import optional_module
 
 
 def plot(rows: Sequence[Row]) -> bytes | None:
@@ -18,13 +18,7 @@ def plot(rows: Sequence[Row]) -> bytes | None:
     shown = [row for row in rows if {"psnr", "lpips"} <= row.intervals.keys()]
     if not shown:
         return None
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise UcdirError(
-            f"the plot needs the package {error.name}, which is not installed; run: pip install 'ucdir[metrics]'"
-        ) from error
-    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    figure = optional_module("matplotlib.figure", "the plot").Figure(figsize=(6, 4.5), layout="constrained")
     axes = figure.add_subplot()
     for row in shown:
         x, y = row.means["psnr"], row.means["lpips"]

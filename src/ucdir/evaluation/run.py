@@ -113,14 +113,12 @@ def evaluate(settings: Settings) -> Result:
 
 
 def _check_methods(methods: Sequence[Method]) -> None:
+    if not methods:
+        raise DataError("there is no method to measure; name a task, a model, or finished pictures.")
     folders = [folder_name(method.name) for method in methods]
     twice = sorted({name for name in folders if folders.count(name) > 1})
-    if twice or not methods:
-        raise DataError(
-            f"two methods are called {twice[0]}; give them different names."
-            if twice
-            else "there is no method to measure; name a task, a model, or finished pictures."
-        )
+    if twice:
+        raise DataError(f"two methods are called {twice[0]}; give them different names.")
 
 
 def _together(settings: Settings) -> list[str]:

@@ -13,9 +13,10 @@ from typing import Any, ClassVar, Final, Protocol
 import torch
 from torch import Tensor, nn
 
-from ucdir.errors import DataError, UcdirError, WeightsError
+from ucdir.errors import DataError, WeightsError
 from ucdir.metrics.inception import INCEPTION, Inception
 from ucdir.metrics.lpips import ALEXNET, load_trunk
+from ucdir.optional import optional_module
 
 PATCH: Final = 256
 """Side in pixels of the patches."""
@@ -43,20 +44,14 @@ class AlexNet(nn.Module):
     frechet_name: ClassVar[str] = "frechet_alexnet"
     kernel_name: ClassVar[str] = "kernel_alexnet"
 
-    mean: Tensor
-    deviation: Tensor
-
     def __init__(self, weights: str | os.PathLike[str] | None = None) -> None:
         super().__init__()
         self.trunk = load_trunk(ALEXNET.locate(weights))
-        shape = (1, 3, 1, 1)
-        self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188]).view(shape))
-        self.register_buffer("deviation", torch.tensor([0.458, 0.448, 0.450]).view(shape))
         self.eval().requires_grad_(False)
 
     def forward(self, patches: Tensor) -> Tensor:
         """[n,3,H,W] in [-1,1] -> [n,256]."""
-        *_, last = self.trunk((patches - self.mean) / self.deviation)
+        *_, last = self.trunk(patches)
         features: Tensor = last.mean(dim=(2, 3))
         return features
 
@@ -103,7 +98,9 @@ def frechet_distance(restored: Tensor, truth: Tensor) -> float:
         DataError: there are too few patches.
     """
     _check(restored, truth)
-    metric = _torchmetrics("fid").FrechetInceptionDistance(feature=_Given(restored.shape[1]))
+    metric = optional_module("torchmetrics.image.fid", "FID").FrechetInceptionDistance(
+        feature=_Given(restored.shape[1])
+    )
     metric.update(truth, real=True)
     metric.update(restored, real=False)
     return float(metric.compute())
@@ -126,7 +123,7 @@ def kernel_distance(restored: Tensor, truth: Tensor, seed: int = 0) -> float:
         DataError: there are too few patches.
     """
     _check(restored, truth)
-    distance = _torchmetrics("kid").poly_mmd
+    distance = optional_module("torchmetrics.image.kid", "KID").poly_mmd
     size = min(len(restored), len(truth), SUBSET)
     subsets = SUBSETS if size == SUBSET else 1
     generator = torch.Generator().manual_seed(seed)
@@ -158,14 +155,3 @@ def _check(restored: Tensor, truth: Tensor) -> None:
             f"a distance of distributions needs at least 2 patches of {PATCH}x{PATCH} pixels, found {len(restored)} "
             f"restored and {len(truth)} true ones; measure larger or more pictures."
         )
-
-
-def _torchmetrics(module: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(f"torchmetrics.image.{module}")
-    except ModuleNotFoundError as error:
-        raise UcdirError(
-            f"FID and KID need the package {error.name}, which is not installed; run: pip install 'ucdir[metrics]'"
-        ) from error

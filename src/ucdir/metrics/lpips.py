@@ -31,8 +31,15 @@ _HEADS_IN_FOLDER: Final = Path("lpips_lin_v0.1", "alex.pth")
 class AlexNetTrunk(nn.Module):
     """AlexNet's five convolutions (Krizhevsky 2014), with the parameter names of torchvision's file."""
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self) -> None:
         super().__init__()
+        # ImageNet's mean and deviation, moved from 0..1 to [-1,1]
+        shape = (1, 3, 1, 1)
+        self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188]).view(shape), persistent=False)
+        self.register_buffer("deviation", torch.tensor([0.458, 0.448, 0.450]).view(shape), persistent=False)
         self.features = nn.Sequential(
             nn.Conv2d(3, 64, 11, stride=4, padding=2),
             nn.ReLU(),
@@ -49,7 +56,8 @@ class AlexNetTrunk(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Iterator[Tensor]:
-        """The output of each ReLU in turn, [B,C,h,w] with C = 64, 192, 384, 256, 256."""
+        """Image [B,3,H,W] in [-1,1] -> the output of each ReLU in turn, [B,C,h,w], C = 64, 192, 384, 256, 256."""
+        image = (image.to(self.mean.dtype) - self.mean) / self.deviation
         for layer in self.features:
             image = layer(image)
             if isinstance(layer, nn.ReLU):
@@ -83,9 +91,6 @@ class Lpips(nn.Module):
         WeightsError: a weights file is missing, damaged, or of another network.
     """
 
-    mean: Tensor
-    deviation: Tensor
-
     def __init__(self, trunk: str | os.PathLike[str] | None = None) -> None:
         super().__init__()
         file = ALEXNET.locate(trunk)
@@ -94,10 +99,6 @@ class Lpips(nn.Module):
         file = _heads_file(file.parent)
         heads = {k.removeprefix("lin").replace(".model.1.", "."): v for k, v in tensors_of(file).items()}
         fill(self.heads, heads, file, "LPIPS", "that of version 0.1")
-        # ImageNet's mean and deviation, moved from 0..1 to [-1,1]
-        shape = (1, 3, 1, 1)
-        self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188]).view(shape), persistent=False)
-        self.register_buffer("deviation", torch.tensor([0.458, 0.448, 0.450]).view(shape), persistent=False)
         self.eval().requires_grad_(False)
 
     def forward(self, restored: Tensor, truth: Tensor) -> Tensor:
@@ -130,9 +131,8 @@ class Lpips(nn.Module):
 
     def _distances(self, restored: Tensor, truth: Tensor) -> Tensor:
         both = torch.cat([restored, truth])
-        standardised = (both.to(self.mean.dtype) - self.mean) / self.deviation
-        distances = self.mean.new_zeros(len(truth))
-        for head, feature in zip(self.heads, self.trunk(standardised), strict=True):
+        distances = self.trunk.mean.new_zeros(len(truth))
+        for head, feature in zip(self.heads, self.trunk(both), strict=True):
             # vector_norm and not sqrt(sum): its gradient where no channel responds is 0 and not NaN
             unit = feature / (torch.linalg.vector_norm(feature, dim=1, keepdim=True) + 1e-10)
             a, b = unit.chunk(2)

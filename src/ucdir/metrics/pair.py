@@ -1,12 +1,9 @@
 """What every full-reference metric asks of its two images."""
 
-import importlib
-from types import ModuleType
-
 import torch
 from torch import Tensor
 
-from ucdir.errors import DataError, UcdirError
+from ucdir.errors import DataError
 
 
 def checked_pair(metric: str, restored: Tensor, truth: Tensor, min_side: int = 1) -> tuple[Tensor, Tensor]:
@@ -39,18 +36,3 @@ def checked_pair(metric: str, restored: Tensor, truth: Tensor, min_side: int = 1
             raise DataError(f"{metric} takes floating point in [-1,1], found {name} {image.dtype}.")
     dtype = torch.float64 if torch.float64 in (restored.dtype, truth.dtype) else torch.float32
     return restored.to(dtype), truth.to(dtype)
-
-
-def torchmetrics_image(metric: str) -> ModuleType:
-    """The module `torchmetrics.functional.image`, imported at the first use of a metric.
-
-    Raises:
-        UcdirError: torchmetrics is not installed.
-    """
-    try:
-        return importlib.import_module("torchmetrics.functional.image")
-    except ModuleNotFoundError as error:
-        raise UcdirError(
-            f"{metric} needs the package {error.name}, which is not installed; "
-            "run: pip install 'ucdir[metrics]'"
-        ) from error

@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from ucdir.metrics.pair import checked_pair, torchmetrics_image
+from ucdir.metrics.pair import checked_pair
+from ucdir.optional import optional_module
 
 
 def psnr(restored: Tensor, truth: Tensor) -> Tensor:
@@ -28,7 +29,7 @@ def psnr(restored: Tensor, truth: Tensor) -> Tensor:
         tensor([20.])
     """
     restored, truth = checked_pair("PSNR", restored, truth)
-    functional = torchmetrics_image("PSNR")
+    functional = optional_module("torchmetrics.functional.image", "PSNR")
     value: Tensor = functional.peak_signal_noise_ratio(
         restored, truth, data_range=2.0, reduction="none", dim=(1, 2, 3)
     )

@@ -6,7 +6,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from ucdir.metrics.pair import checked_pair, torchmetrics_image
+from ucdir.metrics.pair import checked_pair
+from ucdir.optional import optional_module
 
 WINDOW: Final = 11
 """Side of the Gaussian window in pixels: smaller images hold no complete window."""
@@ -38,7 +39,7 @@ def ssim(restored: Tensor, truth: Tensor) -> Tensor:
         tensor([1.])
     """
     restored, truth = checked_pair("SSIM", restored, truth, WINDOW)
-    functional = torchmetrics_image("SSIM")
+    functional = optional_module("torchmetrics.functional.image", "SSIM")
     # one image at a time: the windows of five products of the images are held at once
     pairs = zip(torch.split(restored, 1), torch.split(truth, 1), strict=True)
     return torch.stack([_one(functional, *pair) for pair in pairs])

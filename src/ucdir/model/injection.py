@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -80,59 +81,64 @@ class Conditions(nn.Module):
         return s + self.guidance(guidance)  # type: ignore[no-any-return]
 
 
-class Addition(nn.Module):
+class Conditioned(nn.Module):
+    """conv(joined(x, c)) of features x and conditions c; how they are joined is the siblings' own."""
+
+    condition_channels: ClassVar[int] = 1
+    """Channels of the conditions, in those of the features."""
+    joined_channels: ClassVar[int] = 1
+    """Channels of what the convolution takes, in those of the features."""
+    joined: Callable[[Tensor, Tensor], Tensor]
+
+    def __init__(
+        self, channels: int, *, guidance_channels: int, kernel_bases: int, scalar_channels: int
+    ) -> None:
+        super().__init__()
+        self.conditions = Conditions(
+            self.condition_channels * channels,
+            guidance_channels=guidance_channels,
+            scalar_channels=scalar_channels,
+        )
+        self.conv = nn.Conv2d(self.joined_channels * channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, guidance: Tensor, scalars: Tensor) -> Tensor:
+        """See `Akgm`."""
+        return self.conv(self.joined(x, self.conditions(x, guidance, scalars)))  # type: ignore[no-any-return]
+
+
+class Addition(Conditioned):
     """The conditions are added to the features: conv(x + c)."""
 
-    def __init__(
-        self, channels: int, *, guidance_channels: int, kernel_bases: int, scalar_channels: int
-    ) -> None:
-        super().__init__()
-        self.conditions = Conditions(
-            channels, guidance_channels=guidance_channels, scalar_channels=scalar_channels
-        )
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor, guidance: Tensor, scalars: Tensor) -> Tensor:
-        """See `Akgm`."""
-        return self.conv(x + self.conditions(x, guidance, scalars))  # type: ignore[no-any-return]
+    @staticmethod
+    def joined(x: Tensor, c: Tensor) -> Tensor:
+        """See `Conditioned`."""
+        return x + c
 
 
-class Concatenation(nn.Module):
+class Concatenation(Conditioned):
     """The conditions, as many channels as the features, stand beside them: conv([x, c])."""
 
-    def __init__(
-        self, channels: int, *, guidance_channels: int, kernel_bases: int, scalar_channels: int
-    ) -> None:
-        super().__init__()
-        self.conditions = Conditions(
-            channels, guidance_channels=guidance_channels, scalar_channels=scalar_channels
-        )
-        self.conv = nn.Conv2d(2 * channels, channels, 3, padding=1)
+    joined_channels = 2
 
-    def forward(self, x: Tensor, guidance: Tensor, scalars: Tensor) -> Tensor:
-        """See `Akgm`."""
-        return self.conv(torch.cat([x, self.conditions(x, guidance, scalars)], dim=1))  # type: ignore[no-any-return]
+    @staticmethod
+    def joined(x: Tensor, c: Tensor) -> Tensor:
+        """See `Conditioned`."""
+        return torch.cat([x, c], dim=1)
 
 
-class AdaIN(nn.Module):
+class AdaIN(Conditioned):
     """The conditions scale and shift the normalised features (Huang and Belongie 2017): conv((1 + γ)·x + β).
 
     With spatial guidance γ and β are of each pixel, else of the whole image.
     """
 
-    def __init__(
-        self, channels: int, *, guidance_channels: int, kernel_bases: int, scalar_channels: int
-    ) -> None:
-        super().__init__()
-        self.conditions = Conditions(
-            2 * channels, guidance_channels=guidance_channels, scalar_channels=scalar_channels
-        )
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+    condition_channels = 2
 
-    def forward(self, x: Tensor, guidance: Tensor, scalars: Tensor) -> Tensor:
-        """See `Akgm`."""
-        scale, shift = self.conditions(x, guidance, scalars).chunk(2, dim=1)
-        return self.conv((1 + scale) * x + shift)  # type: ignore[no-any-return]
+    @staticmethod
+    def joined(x: Tensor, c: Tensor) -> Tensor:
+        """See `Conditioned`."""
+        scale, shift = c.chunk(2, dim=1)
+        return (1 + scale) * x + shift
 
 
 INJECTIONS: dict[str, Callable[..., nn.Module]] = {

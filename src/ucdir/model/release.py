@@ -17,6 +17,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
+from ucdir.mirror import mirrored
 from ucdir.model.injection import guidance_branch
 from ucdir.model.kernels import chosen_kernel
 
@@ -35,14 +36,8 @@ OVERLAP: Final = 64
 def padded(image: Tensor) -> Tensor:
     """Mirrored at the bottom and on the right to the next multiple of 32: by 1 to 32 pixels, never by none."""
     height, width = image.shape[2:]
-    rows, columns = (_mirrored(n, n // GRID * GRID + GRID, image.device) for n in (height, width))
+    rows, columns = (mirrored(slice(0, n // GRID * GRID + GRID), n, image.device) for n in (height, width))
     return image[:, :, rows[:, None], columns]
-
-
-def _mirrored(length: int, wanted: int, device: torch.device) -> Tensor:
-    period = max(2 * (length - 1), 1)
-    index = torch.arange(wanted, device=device) % period
-    return torch.where(index < length, index, period - index)
 
 
 # -------------------------------------------------------------------------------------------- diffusion model

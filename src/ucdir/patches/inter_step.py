@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ucdir.errors import ConfigError
+from ucdir.mirror import mirrored
 
 
 @dataclass(frozen=True)
@@ -124,13 +124,6 @@ def _read(image: Tensor, patch: Patch, full_height: int, full_width: int) -> Ten
     found = image[..., patch.rows, patch.columns]
     if patch.rows.stop <= height and patch.columns.stop <= width:
         return found
-    rows = _mirrored(patch.rows, height, image.device)
-    columns = _mirrored(patch.columns, width, image.device)
+    rows = mirrored(patch.rows, height, image.device)
+    columns = mirrored(patch.columns, width, image.device)
     return image[..., rows[:, None], columns]
-
-
-def _mirrored(part: slice, length: int, device: torch.device) -> Tensor:
-    """Indices of a stretch that may reach beyond `length`: 0 1 2 | 1 0 1 2 … as a mirror in the last pixel gives."""
-    period = max(2 * (length - 1), 1)
-    index = torch.arange(part.start, part.stop, device=device) % period
-    return torch.where(index < length, index, period - index)
