@@ -5,7 +5,6 @@ import pytest
 import torch
 from diffusers import (
     DDPMScheduler,
-    DiffusionPipeline,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
@@ -14,7 +13,7 @@ from PIL import Image
 
 from ucdir import pipeline as pipeline_module
 from ucdir.diffusion.noise import noise_by_place
-from ucdir.errors import ConfigError, DeviceError, WeightsError
+from ucdir.errors import ConfigError
 from ucdir.inputs import to_tensor
 from ucdir.pipeline import Pipeline
 
@@ -265,53 +264,6 @@ def test_a_residual_beyond_all_bounds_cannot_leave_the_range(random_pipeline):
     assert max(residuals) < 100, "control: 1000 would have shown"
 
 
-def test_a_full_device_is_told_in_one_sentence(random_pipeline, monkeypatch):
-    pipeline = random_pipeline()
-
-    def full(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(pipeline.predictor, "forward", full)
-    with pytest.raises(
-        DeviceError, match=r"'cpu': .*patches of 100 pixels; choose .* down to \d+, or the device"
-    ):
-        run(pipeline, image_of(8, 8), patch_size=100)
-
-
-def test_a_full_device_gets_smaller_patches_and_the_same_picture(random_pipeline, monkeypatch, caplog):
-    pipeline = random_pipeline()
-    image = image_of(150, 170)
-    whole = run(pipeline, image, seed=7)
-    held = {}
-    for name, network in (("predictor", pipeline.predictor), ("diffusion_model", pipeline.diffusion_model)):
-
-        def limited(*patches, forward=network.forward, name=name, **rest):
-            held.setdefault(name, []).append(max(patches[0].shape[2:]))
-            if max(patches[0].shape[2:]) > 100:
-                raise torch.OutOfMemoryError("CUDA out of memory")
-            return forward(*patches, **rest)
-
-        monkeypatch.setattr(network, "forward", limited)
-    result = run(pipeline, image, seed=7)
-    assert torch.allclose(result, whole, atol=1e-4)
-    assert "the memory of cpu is full: going on with patches of" in caplog.text
-    too_large = [size for size in held["diffusion_model"] if size > 100]
-    assert not too_large, "what the predictor has found out holds for the diffusion model"
-    with pytest.raises(DeviceError, match="does not hold patches of 150 pixels; choose a smaller"):
-        run(pipeline, image, seed=7, patch_size=150)
-
-
-def test_a_device_too_small_for_anything_is_told(random_pipeline, monkeypatch):
-    pipeline = random_pipeline()
-
-    def full(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(pipeline.predictor, "forward", full)
-    with pytest.raises(DeviceError, match=r"does not hold patches of \d+ pixels; choose the device cpu"):
-        run(pipeline, image_of(150, 170))
-
-
 def test_large_images_and_large_batches_are_split(pipeline):
     side = pipeline_module._automatic_patch_size
     model = pipeline.predictor
@@ -371,56 +323,3 @@ def test_an_unknown_kind_of_output_is_refused_before_the_work(random_pipeline, m
 def test_arguments_out_of_range(pipeline, options, words):
     with pytest.raises(ConfigError, match=words):
         pipeline(image_of(64, 64), **options)
-
-
-# ------------------------------------------------------------------------------------------------------- folders
-
-
-def test_the_same_bits_after_saving_and_loading(pipeline, tmp_path):
-    pipeline.save_pretrained(tmp_path / "model")
-    assert {p.suffix for p in (tmp_path / "model").rglob("*") if p.is_file()} == {".json", ".safetensors"}
-    loaded = Pipeline.from_pretrained(tmp_path / "model")
-    loaded.set_progress_bar_config(disable=True)
-    image = image_of(50, 46)
-    assert torch.equal(run(loaded, image), run(pipeline, image))
-    assert {k: loaded.config[k] for k in ("residual_scale", "start", "default_steps", "eta", "task")} == {
-        "residual_scale": 5.0, "start": 0.4, "default_steps": 3, "eta": 0.0, "task": "jpeg_restoration",
-    }  # fmt: skip
-
-
-def test_in_half_precision(model_folder):
-    assert Pipeline.from_pretrained(model_folder).predictor.dtype == torch.float32
-    loaded = Pipeline.from_pretrained(model_folder, dtype=torch.bfloat16)
-    loaded.set_progress_bar_config(disable=True)
-    assert loaded.diffusion_model.dtype == torch.bfloat16
-    assert run(loaded, image_of(16, 16)).dtype == torch.float32
-
-
-def test_loading_leaves_the_settings_of_diffusers_alone(model_folder, tmp_path):
-    from diffusers.utils import logging
-
-    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    Pipeline.from_pretrained(model_folder)
-    with pytest.raises(WeightsError):
-        Pipeline.from_pretrained(tmp_path)
-    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
-
-
-def test_a_folder_of_something_else_is_refused(tmp_path):
-    with pytest.raises(WeightsError, match="no such folder"):
-        Pipeline.from_pretrained(tmp_path / "nothing")
-    with pytest.raises(WeightsError, match=r"model_index\.json: is missing"):
-        Pipeline.from_pretrained(tmp_path)
-
-
-def test_weights_of_another_size_are_refused(pipeline, tmp_path):
-    pipeline.save_pretrained(tmp_path)
-    config = tmp_path / "predictor" / "config.json"
-    config.write_text(config.read_text().replace('"channels": 8', '"channels": 16'))
-    with pytest.raises(WeightsError, match="do not fit"):
-        Pipeline.from_pretrained(tmp_path)
-
-
-def test_it_is_a_diffusion_pipeline(pipeline):
-    assert isinstance(pipeline, DiffusionPipeline)
-    assert set(pipeline.components) == {"predictor", "diffusion_model", "scheduler"}

@@ -1,0 +1,187 @@
+"""`ucdir restore`: what it prints, where it writes, and how it fails."""
+
+import os
+
+import numpy as np
+import pytest
+
+from ucdir.images import Photo, read, write
+
+
+def test_restore(ucdir, photo, pixels):
+    status, out, err = ucdir("restore", photo)
+    assert (status, err) == (0, "")
+    output = photo.with_name("photo.restored.png")
+    assert out.startswith(f"{photo}: 24x20, jpeg restoration, jpeg quality 20, 3 steps, ")
+    assert out.endswith(f" s -> {output}\n")
+    assert read(output).pixels.shape == pixels.shape
+
+
+def test_options_reach_the_pipeline(ucdir, photo, tmp_path):
+    results = []
+    for name, *options in (("a", "--seed", 1), ("b", "--seed", 1), ("c", "--seed", 2), ("d", "--steps", 1)):
+        assert ucdir("restore", photo, "-o", tmp_path / f"{name}.png", *options)[0] == 0
+        results.append(read(tmp_path / f"{name}.png").pixels)
+    same = [[np.array_equal(a, b) for a in results] for b in results]
+    assert same == [
+        [True, True, False, False],
+        [True, True, False, False],
+        *np.eye(4, dtype=bool)[2:].tolist(),
+    ]
+    _, out, _ = ucdir("restore", photo, "--jpeg-quality", "50", "--device", "cpu", "--patch-size", "200")
+    assert "jpeg quality 50" in out
+
+
+def test_samples(ucdir, photo, tmp_path):
+    ucdir("restore", photo, "-o", tmp_path / "out.png", "--samples", "2", "--seed", "3")
+    assert not (tmp_path / "out.png").exists()
+    ucdir("restore", photo, "-o", tmp_path / "second.png", "--seed", "4")
+    assert (tmp_path / "out-2.png").read_bytes() == (tmp_path / "second.png").read_bytes()
+    assert (tmp_path / "out-1.png").read_bytes() != (tmp_path / "second.png").read_bytes()
+    mean = (
+        "restore",
+        photo,
+        "-o",
+        tmp_path / "mean.png",
+        "--samples",
+        "2",
+        "--uncertainty",
+        tmp_path / "map.png",
+    )
+    status, _, error = ucdir(*mean)
+    assert status == 2
+    assert "with --average" in error
+    ucdir(*mean, "--average")
+    assert (tmp_path / "mean.png").exists()
+    assert (tmp_path / "map.png").exists()
+
+
+def test_several_into_a_folder(ucdir, photo, tmp_path, pixels, refused):
+    write(Photo(pixels), tmp_path / "other.png")
+    (tmp_path / "results").mkdir()
+    status, out, _ = ucdir("restore", photo, tmp_path / "other.png", "-o", tmp_path / "results")
+    assert status == 0
+    assert len(out.splitlines()) == 2
+    assert sorted(p.name for p in (tmp_path / "results").iterdir()) == [
+        "other.restored.png",
+        "photo.restored.png",
+    ]
+    refused(ucdir("restore", photo, tmp_path / "other.png", "-o", tmp_path / "no"), "there is no such folder")
+    refused(ucdir("restore", photo, photo, "-o", tmp_path / "results", "--force"), "would be written there")
+
+
+def test_a_bad_one_does_not_stop_the_others(ucdir, photo, tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff junk")
+    status, out, err = ucdir("restore", tmp_path / "bad.jpg", photo)
+    assert status == 2
+    assert "bad.jpg" in err
+    assert "photo.restored.png" in out
+    assert not (tmp_path / "bad.restored.png").exists()
+
+
+def test_a_note_on_what_was_odd(ucdir, tmp_path, pixels):
+    from PIL import Image
+
+    frames = [Image.fromarray(pixels), Image.fromarray(255 - pixels)]
+    frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:])
+    status, _, err = ucdir("restore", tmp_path / "moving.webp")
+    assert status == 0
+    assert err.startswith("note: ")
+    assert "2 frames" in err
+
+
+def test_odd_but_valid_images(ucdir, tmp_path, pixels):
+    from PIL import Image
+
+    Image.fromarray(pixels).convert("CMYK").save(tmp_path / "cmyk.jpg")
+    Image.fromarray(pixels[:1, :1]).save(tmp_path / "dot.png")
+    Image.fromarray(np.tile(pixels, (1, 20, 1))[:3, :400]).save(tmp_path / "strip.bmp")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=turned)
+    for name, size in (
+        ("cmyk.jpg", (20, 24)),
+        ("dot.png", (1, 1)),
+        ("strip.bmp", (3, 400)),
+        ("turned.jpg", (24, 20)),
+    ):
+        assert ucdir("restore", tmp_path / name)[0] == 0, name
+        assert read((tmp_path / name).with_suffix("").with_suffix(".restored.png")).pixels.shape == (
+            *size,
+            3,
+        ), name
+
+
+def test_an_existing_output_is_kept(ucdir, photo, pixels, refused):
+    output = photo.with_name("photo.restored.png")
+    output.write_bytes(b"precious")
+    refused(ucdir("restore", photo), output.name, "--force")
+    assert output.read_bytes() == b"precious"
+    assert ucdir("restore", photo, "--force")[0] == 0
+    assert read(output).pixels.shape == pixels.shape
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("empty.jpg", b""), ("text.png", b"hello, world"), ("cut.jpg", None), ("page.pdf", b"%PDF-1.7\n")],
+)
+def test_what_is_no_image(ucdir, photo, tmp_path, name, content, refused):
+    (tmp_path / name).write_bytes(photo.read_bytes()[:-200] if content is None else content)
+    refused(ucdir("restore", tmp_path / name), name)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["photo.jpg", name])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["missing.jpg"], ["missing.jpg"]),
+        (["."], ["folder"]),
+        (["photo.jpg", "-o", "out.xyz"], ["out.xyz", ".png"]),
+        (["photo.jpg", "-o", "no/out.png"], ["no"]),
+        (["photo.jpg", "--steps", "0"], ["num_inference_steps 0"]),
+        (["photo.jpg", "--steps", "5000"], ["num_inference_steps 5000"]),
+        (["photo.jpg", "--steps", "801"], ["num_inference_steps 801 is more than the 800 steps"]),
+        (["photo.jpg", "--seed", "-1"], ["seed -1"]),
+        (["photo.jpg", "--patch-size", "8"], ["patch size of 8 pixels"]),
+        (["photo.jpg", "--device", "tpu"], ["'tpu' is not available"]),
+        (["photo.jpg", "--model", "nothing"], ["nothing: no model has this name"]),
+    ],
+)
+def test_restore_refuses(ucdir, photo, tmp_path, monkeypatch, arguments, words, refused):
+    monkeypatch.chdir(tmp_path)
+    refused(ucdir("restore", *arguments), *words)
+    assert [p.name for p in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(ucdir, photo, refused):
+    photo.chmod(0)
+    refused(ucdir("restore", photo), "ermission")
+
+
+def test_a_damaged_model(ucdir, photo, model_folder, tmp_path, refused):
+    import shutil
+
+    shutil.copytree(model_folder, tmp_path / "model")
+    weights = tmp_path / "model" / "predictor" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    refused(ucdir("restore", photo, "--model", tmp_path / "model"), weights, "cut short")
+    assert not photo.with_name("photo.restored.png").exists()
+
+
+def test_the_task_has_to_be_said_where_the_file_does_not_tell(ucdir, tmp_path, pixels):
+    write(Photo(pixels), tmp_path / "plain.png")
+    status, out, err = ucdir("restore", tmp_path / "plain.png", model=False)
+    assert (status, out) == (2, "")
+    assert "say it by --task (jpeg_restoration, deblurring, low_light)" in err
+    status, _, err = ucdir("restore", tmp_path / "plain.png", "--task", "rain")
+    assert status == 2
+    assert "--task rain is unknown" in err
+    assert ucdir("restore", tmp_path / "plain.png", "--task", "jpeg_restoration")[0] == 0
+
+
+@pytest.mark.parametrize("ratio", ["much", "0.5", "nan", "1e9"])
+def test_an_exposure_ratio_that_is_none(ucdir, photo, ratio):
+    status, _, err = ucdir("restore", photo, "--exposure-ratio", ratio)
+    assert status == 2
+    assert f"--exposure-ratio {ratio} is neither a number from 1 to 1000, nor auto, nor file" in err

@@ -1,0 +1,61 @@
+"""A device whose memory is full gets smaller patches, and the picture stays the same."""
+
+import pytest
+import torch
+
+from ucdir.errors import DeviceError
+
+
+def image_of(height, width, seed=1, batch=1):
+    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def run(pipeline, image, **options):
+    return pipeline(image, output_type="pt", **options).images
+
+
+def test_a_full_device_is_told_in_one_sentence(random_pipeline, monkeypatch):
+    pipeline = random_pipeline()
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(pipeline.predictor, "forward", full)
+    with pytest.raises(
+        DeviceError, match=r"'cpu': .*patches of 100 pixels; choose .* down to \d+, or the device"
+    ):
+        run(pipeline, image_of(8, 8), patch_size=100)
+
+
+def test_a_full_device_gets_smaller_patches_and_the_same_picture(random_pipeline, monkeypatch, caplog):
+    pipeline = random_pipeline()
+    image = image_of(150, 170)
+    whole = run(pipeline, image, seed=7)
+    held = {}
+    for name, network in (("predictor", pipeline.predictor), ("diffusion_model", pipeline.diffusion_model)):
+
+        def limited(*patches, forward=network.forward, name=name, **rest):
+            held.setdefault(name, []).append(max(patches[0].shape[2:]))
+            if max(patches[0].shape[2:]) > 100:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return forward(*patches, **rest)
+
+        monkeypatch.setattr(network, "forward", limited)
+    result = run(pipeline, image, seed=7)
+    assert torch.allclose(result, whole, atol=1e-4)
+    assert "the memory of cpu is full: going on with patches of" in caplog.text
+    too_large = [size for size in held["diffusion_model"] if size > 100]
+    assert not too_large, "what the predictor has found out holds for the diffusion model"
+    with pytest.raises(DeviceError, match="does not hold patches of 150 pixels; choose a smaller"):
+        run(pipeline, image, seed=7, patch_size=150)
+
+
+def test_a_device_too_small_for_anything_is_told(random_pipeline, monkeypatch):
+    pipeline = random_pipeline()
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(pipeline.predictor, "forward", full)
+    with pytest.raises(DeviceError, match=r"does not hold patches of \d+ pixels; choose the device cpu"):
+        run(pipeline, image_of(150, 170))
