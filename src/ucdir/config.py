@@ -204,6 +204,11 @@ class TrainingConfig(Section):
 
     initial: Path | None = None
     """Folder of a model whose weights training starts from; by default from fresh ones."""
+    initial_networks: Annotated[tuple[Literal["predictor", "diffusion_model"], ...], Field(min_length=1)] = (
+        "predictor",
+        "diffusion_model",
+    )
+    """Which of its networks training takes over from `initial`; the other begins afresh."""
     objective: str = "noise"
     """A name in `training.objectives.OBJECTIVES`: `noise` is Eq. 1, `few_steps` trains the sampler itself, `regression`
     is the baseline without diffusion."""

@@ -103,6 +103,24 @@ def test_rows_are_trained_alike_measured_and_not_done_again(config, tmp_path, sh
         ablate(other, tmp_path / "study", rows=rows, **settings)
 
 
+def test_steps_are_timed_by_the_experiments_own_objective(config, shared, monkeypatch):
+    monkeypatch.setenv("UCDIR_WEIGHTS", str(shared("weights")))
+    few = {"objective": "few_steps", "freeze_predictor": True, "perceptual_weight": 1.0}
+    data = config.data.model_copy(update={"crop": 40})
+    longer = config.model_copy(update={"training": config.training.model_copy(update=few), "data": data})
+    called = []
+    real = module.new_model
+
+    def counted(*arguments):
+        model = real(*arguments)
+        model.register_forward_hook(lambda _, __, losses: called.append(set(losses)))
+        return model
+
+    monkeypatch.setattr(module, "new_model", counted)
+    assert module.seconds_a_step(longer) > 0
+    assert called == [{"pixels", "predictor", "perceptual"}] * (module.TIMED_STEPS + 1)
+
+
 def test_a_stopped_study_goes_on(config, tmp_path, shared, monkeypatch):
     monkeypatch.setenv("UCDIR_WEIGHTS", str(shared("weights")))
     trained: list[str] = []

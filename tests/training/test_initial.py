@@ -32,6 +32,15 @@ def test_training_starts_from_its_weights(tiny, saved, tmp_path):
     assert not torch.allclose(fresh[head], began[head], atol=1e-7), "control: fresh weights differ"
 
 
+def test_only_the_named_networks_are_taken_over(tiny, saved, tmp_path):
+    still = {"steps": 1, "learning_rate": 1e-12, "weight_decay": 0.0, "initial": str(saved)}
+    began = load_file(loop.train(tiny(**still, initial_networks=["predictor"]), tmp_path / "on"))
+    for network, taken in (("predictor", True), ("diffusion_model", False)):
+        weights = load_file(saved / network / "diffusion_pytorch_model.safetensors")
+        name = next(name for name in weights if name.endswith("conv1.weight"))
+        assert torch.allclose(began[f"weights.{network}.{name}"], weights[name], atol=1e-7) is taken
+
+
 def test_resuming_takes_the_checkpoint_and_not_the_initial_weights(tiny, saved, tmp_path):
     broken = loop.train(tiny(steps=2, initial=str(saved)), tmp_path / "broken")
     loop.train(tiny(steps=4, initial=str(saved)), tmp_path / "broken")
@@ -56,7 +65,7 @@ def test_another_tasks_weights_are_taken_over_but_for_its_scalars(tiny, saved, t
     config = config.model_copy(update={"task": "deblurring"})
     fresh, begun = loop.TrainingModel(config), loop.TrainingModel(config)
     begun.load_state_dict(fresh.state_dict())
-    start_from(saved, begun)
+    start_from(saved, ("predictor", "diffusion_model"), begun)
     taken, own, old = begun.state_dict(), fresh.state_dict(), Pipeline.from_pretrained(saved)
     for name, value in taken.items():
         if "blur_" in name:

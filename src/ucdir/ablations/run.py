@@ -20,14 +20,13 @@ from ucdir.evaluation.methods import Restorer
 from ucdir.evaluation.store import folder_name
 from ucdir.images.place import put
 from ucdir.model.cost import denoiser_cost
-from ucdir.model.framework import build
 from ucdir.restoration import load
 from ucdir.training.export import export
-from ucdir.training.loop import train
+from ucdir.training.loop import new_model, train
 
 logger = logging.getLogger(__name__)
 
-TIMED_STEPS = 3
+TIMED_STEPS = 4
 """Steps of each row that the length of a training is reckoned from, after one that does not count."""
 METRICS = ("lpips", "psnr", "ssim")
 
@@ -162,18 +161,17 @@ def _agreed_steps(
 
 
 def seconds_a_step(config: Config) -> float:
-    """Forward and backward pass of both networks on a batch of noise."""
-    predictor, diffusion_model = build(config.model)
-    side, batch = config.data.crop, config.training.batch_size
-    image = torch.randn(batch, 3, side, side)
-    level = torch.rand(batch)
+    """Forward and backward pass of the experiment's objective on a batch of noise."""
+    model = new_model(config, torch.device("cpu"))
+    side, size = config.data.crop, config.training.batch_size
+    image = torch.rand(size, 3, side, side) * 2 - 1
+    batch = {"clean": image, "degraded": image, "noise": image, "noise_level": torch.rand(size)}
     began = 0.0
     for step in range(TIMED_STEPS + 1):
         if step == 1:
             began = time.perf_counter()
-        guidance = predictor(image)
-        loss = diffusion_model(image, image, guidance, level, {}).square().mean() + guidance.square().mean()
-        loss.backward()
+        losses: dict[str, torch.Tensor] = model({**batch, "step": torch.full((size,), step)})
+        torch.autograd.backward(torch.stack([*losses.values()]).sum())
     return (time.perf_counter() - began) / TIMED_STEPS
 
 

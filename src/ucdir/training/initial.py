@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ucdir.training.loop import TrainingModel
 
 
-def start_from(folder: Path, model: TrainingModel) -> None:
-    """Fill both networks with the weights of a saved pipeline, be it of this task or of another.
+def start_from(folder: Path, networks: Collection[str], model: TrainingModel) -> None:
+    """Fill the named networks with the weights of a saved pipeline, be it of this task or of another.
 
     Weights of auxiliary scalars that only the saved one knows are left out; those of scalars that only the new one
     knows stay as they are, fresh.
@@ -27,7 +27,7 @@ def start_from(folder: Path, model: TrainingModel) -> None:
 
     pipeline = Pipeline.from_pretrained(folder)
     old, new = set(pipeline.diffusion_model.scalar_names), set(model.diffusion_model.scalar_names)
-    for name in ("predictor", "diffusion_model"):
+    for name in networks:
         network = getattr(model, name)
         weights = _without(old - new, getattr(pipeline, name).state_dict())
         fresh = network.state_dict()

@@ -59,7 +59,8 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     return config.learning_rate * warm * fall
 
 
-def _new_model(config: Config, device: torch.device) -> TrainingModel:
+def new_model(config: Config, device: torch.device) -> TrainingModel:
+    """Fresh networks and the objective of an experiment, on a device."""
     model = TrainingModel(config)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = OBJECTIVES[config.training.objective](config, device)
@@ -96,7 +97,7 @@ def train(config: Config, output: Path) -> Path:
         source, count, held_out = open_source(config, task, output)
 
     torch.manual_seed(config.seed)
-    bare = _new_model(config, accelerator.device)
+    bare = new_model(config, accelerator.device)
     average = WeightAverage(bare, settings.ema_decay)
     optimizer = torch.optim.AdamW(
         bare.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -177,8 +178,9 @@ def _resume(
 ) -> int:
     """Go on from a checkpoint if there is one, else from the initial weights; the number of steps done."""
     if not checkpoint.exists():
-        if config.training.initial is not None:
-            start_from(config.training.initial, model)
+        settings = config.training
+        if settings.initial is not None:
+            start_from(settings.initial, settings.initial_networks, model)
             average.load(dict(model.named_parameters()))
         return 0
     check_same_experiment(checkpoint, read_metadata(checkpoint).config, config)
