@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="PNG file for the crossing of two borders, enlarged")
     arguments = parser.parse_args()
 
-    pipeline = ucdir.load(arguments.model or arguments.task, "cpu")
+    pipeline = ucdir.load(arguments.model or arguments.task, "cpu", "fp32")
     named = {"num_inference_steps": arguments.steps, "start": arguments.start, "eta": arguments.eta}
     options = {name: value for name, value in named.items() if value is not None}
     cases = Cases(arguments.task, arguments.clean, strength=arguments.strength, limit=arguments.limit)

@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs" / "before_after.png")
     arguments = parser.parse_args()
 
-    pipeline = ucdir.load(arguments.model)
+    pipeline = ucdir.load(arguments.model, precision="fp32")
     width, height = SIZE[0] * SCALE + GAP, SIZE[1] * SCALE + GAP
     picture = Image.new("RGB", (2 * width - GAP, len(CORNERS) * height - GAP), "white")
     with tempfile.TemporaryDirectory() as folder:

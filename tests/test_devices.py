@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from ucdir import devices
-from ucdir.devices import available, choose_device
-from ucdir.errors import DeviceError
+from ucdir.devices import available, choose_device, choose_precision
+from ucdir.errors import ConfigError, DeviceError
 
 
 @pytest.fixture
@@ -53,3 +53,30 @@ def test_what_is_not_there_is_named(machine, name):
 
 def test_this_machine_has_a_cpu():
     assert devices.available()[-1] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("kind", "capabilities", "gpu", "expected"),
+    [
+        ("cpu", {}, True, torch.float32),
+        ("cpu", {"avx512_f": True, "avx512_bf16": False}, True, torch.float32),
+        ("cpu", {"avx512_bf16": True}, False, torch.bfloat16),
+        ("cpu", {"amx_bf16": True}, False, torch.bfloat16),
+        ("cuda", {}, True, torch.bfloat16),
+        ("cuda", {"avx512_bf16": True}, False, torch.float32),
+        ("mps", {"avx512_bf16": True}, True, torch.float32),
+    ],
+)
+def test_auto_is_bf16_where_the_device_has_it(monkeypatch, kind, capabilities, gpu, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gpu)
+    device = torch.device(kind)
+    assert choose_precision("auto", device) is expected
+    assert choose_precision("fp32", device) is torch.float32
+    assert choose_precision("bf16", device) is torch.bfloat16
+    with pytest.raises(ConfigError, match="precision 'fp16' is unknown; choose auto or one of fp32, bf16"):
+        choose_precision("fp16", device)
+
+
+def test_this_machine_tells_what_it_can():
+    assert devices.has_bf16(torch.device("cpu")) in (False, True)

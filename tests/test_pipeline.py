@@ -79,6 +79,28 @@ def test_the_same_picture_whatever_the_patch_size(pipeline, size):
     assert (other - whole).abs().max() > 1e-2, "control: another seed is another picture"
 
 
+def test_bf16_is_near_float32_and_only_in_the_products(random_pipeline):
+    image, known = image_of(97, 90), {"jpeg_quality": 30}
+    pipeline = random_pipeline()
+    exact = run(pipeline, image, scalars=known)
+    seen = []
+    pipeline.diffusion_model.unet.stem.register_forward_hook(lambda _, __, out: seen.append(out.dtype))
+    pipeline.predictor.register_forward_hook(lambda _, __, out: seen.append(out.dtype))
+    pipeline.precision = torch.bfloat16
+    reduced = run(pipeline, image, scalars=known)
+    assert seen == [torch.float32, *[torch.bfloat16] * 3]
+    assert reduced.dtype == torch.float32
+    difference = (reduced - exact).abs()
+    assert 0 < difference.mean() < 0.5 * 2 / 255, "half a level of 255"
+    assert reduced.unique().numel() > 5000, (
+        "control: bf16 itself has 257 numbers from -1 to 1 in steps of 1/128"
+    )
+    split = run(pipeline, image, scalars=known, patch_size=84)
+    assert (split - reduced).abs().mean() < 0.5 * 2 / 255
+    pipeline.precision = torch.float32
+    assert torch.equal(run(pipeline, image, scalars=known), exact)
+
+
 def test_a_batch_is_its_images(pipeline):
     images = image_of(24, 20, batch=3)
     together = run(pipeline, images, scalars={"jpeg_quality": [10, 50, float("nan")]})

@@ -39,6 +39,8 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
     """
 
     model_cpu_offload_seq = "predictor->diffusion_model"
+    precision: torch.dtype = torch.float32
+    """What convolutions and matrix products of networks in float32 are calculated in: float32 or bfloat16."""
 
     def __init__(
         self,
@@ -206,9 +208,11 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
     ) -> Tensor:
         """Evaluate a network on images that stay on the CPU, patch by patch on its own device: float32 [B,3,H,W]."""
         device, dtype = self._execution_device, network.dtype
+        reduced = self.precision != torch.float32
 
         def evaluate(*patches: Tensor) -> Tensor:
-            return function(*(p.to(device, dtype) for p in patches)).float().cpu()
+            with torch.autocast(device.type, self.precision if reduced else None, enabled=reduced):
+                return function(*(p.to(device, dtype) for p in patches)).float().cpu()
 
         def split(size: int) -> Tensor:
             return apply_in_patches(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ucdir.camera import linear_to_srgb, srgb_to_linear
-from ucdir.devices import choose_device
+from ucdir.devices import choose_device, choose_precision
 from ucdir.errors import ConfigError, WeightsError
 from ucdir.images import Exposure, Photo, check_writable, default_output, read, write
 from ucdir.images.messages import shown
@@ -58,17 +58,21 @@ def model_folder(model: str | Path) -> Path:
     return WEIGHTS / str(model) if str(model) in models() else Path(model)
 
 
-def load(model: str | Path = "jpeg_restoration", device: str = "auto") -> Pipeline:
+def load(model: str | Path = "jpeg_restoration", device: str = "auto", precision: str = "auto") -> Pipeline:
     """Load a model of the package by its name, or one's own by its folder.
 
     Args:
         model: a name of `models()`, or a folder that `save_pretrained` wrote.
         device: auto, cpu, cuda, cuda:1 …, or mps.
+        precision: auto, fp32 or bf16; see `devices.choose_precision`.
 
     Raises:
         WeightsError: there is no such model, or it is damaged.
         DeviceError: the device is not there.
+        ConfigError: there is no such precision.
     """
+    target = choose_device(device)
+    arithmetic = choose_precision(precision, target)
     folder = model_folder(model)
     if not os.path.isdir(folder):  # noqa: PTH112 (never an error, however odd the name)
         known = (
@@ -80,7 +84,8 @@ def load(model: str | Path = "jpeg_restoration", device: str = "auto") -> Pipeli
         )
     pipeline = Pipeline.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(choose_device(device))  # type: ignore[no-any-return]
+    pipeline.precision = arithmetic
+    return pipeline.to(target)  # type: ignore[no-any-return]
 
 
 def restore(

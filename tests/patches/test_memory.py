@@ -1,9 +1,15 @@
 """A device whose memory is full gets smaller patches, and the picture stays the same."""
 
+import os
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
 from ucdir.errors import DeviceError
+from ucdir.patches import memory
+from ucdir.patches.memory import hand_back
 
 
 def image_of(height, width, seed=1, batch=1):
@@ -59,3 +65,36 @@ def test_a_device_too_small_for_anything_is_told(random_pipeline, monkeypatch):
     monkeypatch.setattr(pipeline.predictor, "forward", full)
     with pytest.raises(DeviceError, match=r"does not hold patches of \d+ pixels; choose the device cpu"):
         run(pipeline, image_of(150, 170))
+
+
+def test_memory_is_handed_back_after_each_patch_of_several(random_pipeline, monkeypatch):
+    calls = []
+    monkeypatch.setattr("ucdir.patches.inter_step.hand_back", lambda: calls.append(1))
+    pipeline = random_pipeline()
+    run(pipeline, image_of(90, 90), num_inference_steps=1)
+    assert not calls, "a whole image leaves no holes that matter"
+    run(pipeline, image_of(90, 90), num_inference_steps=1, patch_size=84)
+    assert len(calls) == 18, "9 patches of each network"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the C library of Linux")
+def test_what_is_handed_back_is_the_systems():
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    hand_back()
+    blocks = [bytearray(b"x" * 100_000) for _ in range(1000)]  # below what malloc asks the system for singly
+    pinned = blocks[::50]
+    held = resident()
+    del blocks
+    hand_back()
+    assert held - resident() > 60e6
+    assert len(pinned) == 20
+
+
+def test_where_the_c_library_cannot_nothing_happens(monkeypatch):
+    monkeypatch.setattr("ucdir.patches.memory.sys.platform", "darwin")
+    memory._malloc_trim.cache_clear()
+    assert memory._malloc_trim() is None
+    hand_back()
+    memory._malloc_trim.cache_clear()

@@ -118,7 +118,7 @@ def _run(
     if not model.exists():
         export(checkpoint, model, torch.float32)
     cases = Cases(config.task, config.data.photos, None, strength, config.data.hold_out, pictures, crop)
-    method = Restorer(row, load(model, "cpu"), model)
+    method = Restorer(row, load(model, "cpu", "fp32"), model)
     (measured,) = evaluate(Settings(cases, [method], folder / "evaluation", METRICS)).rows
     cost, parameters = denoiser_cost(experiment.model)
     means = (measured.means[name] for name in METRICS)

@@ -125,7 +125,7 @@ def _methods(
     if cases.task is not None or cases.pairs is not None:
         methods.append(Degraded())
     for name in models or ([cases.task] if cases.task is not None else []):
-        pipeline, folder, short = load(name, device), model_folder(name), Path(name).name
+        pipeline, folder, short = load(name, device, "fp32"), model_folder(name), Path(name).name
         predictor = "predictor" if len(models) < 2 else f"{short}, predictor"
         methods.append(Restorer(predictor, pipeline, folder, start=0.0, seed=seed))
         if not steps:

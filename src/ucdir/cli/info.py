@@ -12,7 +12,7 @@ def info() -> None:
 
     import torch
 
-    from ucdir.devices import available
+    from ucdir.devices import available, choose_device, choose_precision
     from ucdir.restoration import WEIGHTS, models
 
     typer.echo(f"ucdir {version('ucdir')}, Python {platform.python_version()}, {platform.machine()}")
@@ -22,6 +22,8 @@ def info() -> None:
     typer.echo(
         f"devices: {', '.join(available())} (auto: {available()[0]}, {torch.get_num_threads()} CPU threads)"
     )
+    chosen = choose_precision("auto", choose_device("auto"))
+    typer.echo(f"precision: {str(chosen).removeprefix('torch.')} (auto)")
     typer.echo("models:" if models() else "models: none came with this package")
     for name in models():
         size_bytes = sum(f.stat().st_size for f in (WEIGHTS / name).rglob("*.safetensors"))

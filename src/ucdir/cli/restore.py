@@ -38,6 +38,9 @@ def restore(
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed draws other detail.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto, fp32 or bf16: auto is bf16 where the device has it (see ucdir info).")
+    ] = "auto",
     patch_size: Annotated[
         int | None, typer.Option(help="Longest side of a patch in pixels. Default: as memory allows.")
     ] = None,
@@ -116,7 +119,7 @@ def restore(
     }
     scalars = {name: value for name, value in told.items() if value is not None}
     ratio = _exposure_ratio(exposure_ratio)
-    pipelines = _pipelines(task, model, device)
+    pipelines = _pipelines(task, model, device, precision)
     failed = 0
     settings = {
         "task": task, "pipeline": pipelines, "steps": steps, "patch_size": patch_size, "scalars": scalars,
@@ -150,7 +153,9 @@ def _restore_one(photo: Path, target: Path, **settings: Any) -> Restored:
         return restore_file(photo, target, on_step=shown, **settings)
 
 
-def _pipelines(task: str, model: str | None, device: str) -> Pipeline | Callable[[str], Pipeline]:
+def _pipelines(
+    task: str, model: str | None, device: str, precision: str
+) -> Pipeline | Callable[[str], Pipeline]:
     """The model that was named, or a function that loads the one of a task at its first use."""
     from ucdir.restoration import load
     from ucdir.tasks import TASKS
@@ -158,12 +163,12 @@ def _pipelines(task: str, model: str | None, device: str) -> Pipeline | Callable
     if task not in ("auto", *TASKS):
         raise ConfigError(f"--task {task} is unknown; choose auto or one of {', '.join(TASKS)}.")
     if model is not None:
-        return load(model, device)
+        return load(model, device, precision)
     loaded: dict[str, Pipeline] = {}
 
     def of_task(name: str) -> Pipeline:
         if name not in loaded:
-            loaded[name] = load(name, device)
+            loaded[name] = load(name, device, precision)
         return loaded[name]
 
     return of_task

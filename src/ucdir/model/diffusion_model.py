@@ -117,4 +117,4 @@ def precondition(noisy: Tensor, output: Tensor, noise_level: Tensor, deviation: 
     root_gamma = noise_level.float()[:, None, None, None]
     signal, spread = (deviation * root_gamma) ** 2, (1 - root_gamma**2).clamp(min=0)
     total = signal + spread
-    return (spread.sqrt() / total * noisy - (signal / total).sqrt() * output).to(output.dtype)
+    return (spread.sqrt() / total * noisy - (signal / total).sqrt() * output).to(noisy.dtype)

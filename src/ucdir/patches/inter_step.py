@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ucdir.errors import ConfigError
 from ucdir.mirror import mirrored
+from ucdir.patches.memory import hand_back
 
 
 @dataclass(frozen=True)
@@ -106,14 +107,16 @@ def apply_in_patches(
             f"around each pixel: choose {smallest} or more."
         )
     result: Tensor | None = None
-    for patch in split(
-        full_height, full_width, patch_size, round_up(receptive_field, multiple_of), multiple_of
-    ):
+    overlap = round_up(receptive_field, multiple_of)
+    patches = list(split(full_height, full_width, patch_size, overlap, multiple_of))
+    for patch in patches:
         part = patch.kept(function(*(_read(image, patch, full_height, full_width) for image in images)))
         if result is None:
             result = part.new_empty((*part.shape[:2], height, width))
         kept = result[..., patch.kept_rows, patch.kept_columns]
         kept.copy_(part[..., : kept.shape[-2], : kept.shape[-1]])
+        if len(patches) > 1:
+            hand_back()
     assert result is not None  # noqa: S101 (an image has at least one patch)
     return result
 

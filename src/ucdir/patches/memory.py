@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -59,3 +62,21 @@ class PatchSize:
             if device.type == "cuda":
                 torch.cuda.empty_cache()
             logger.warning("the memory of %s is full: going on with patches of %d pixels", device, size)
+
+
+@cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)  # the GNU C library has it
+
+
+def hand_back() -> None:
+    """Give memory that is free, but lies between parts in use, back to the system.
+
+    The C library keeps it, and from patch to patch and step to step the holes of freed feature maps add up: on a
+    photograph of 12 megapixels to a fifth of all memory.
+    """
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)

@@ -1,0 +1,125 @@
+"""Quality and time against the number of steps, for each way of drawing: LPIPS, PSNR, NIQE, seconds a picture.
+
+    python benchmarks/steps.py --task jpeg_restoration --clean FOLDER --strength 10 -o steps_jpeg [--steps 1 2 4 8 50]
+
+Ways are named `sampler/start/eta/noise`, see `config.SamplingConfig`; `model` stands for what the model was made for.
+The folder gets table.md and steps.png, and what was done is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+import ucdir
+from ucdir.config import SamplingConfig
+from ucdir.diffusion.noise_schedule import NoiseSchedule
+from ucdir.diffusion.samplers import make_scheduler
+from ucdir.evaluation import Settings, evaluate
+from ucdir.evaluation.cases import Cases
+from ucdir.evaluation.methods import Method, Restorer
+from ucdir.evaluation.table import Row, as_markdown, as_text
+from ucdir.pipeline import Pipeline
+from ucdir.restoration import model_folder
+from ucdir.tasks import TASKS
+
+METRICS = ("lpips", "psnr", "niqe")
+WAYS = (
+    "model",
+    "ddim/0.3/1/1",
+    "ddim/1/1/1",
+    "ddim/1/0/1",
+    "ddim/0.15/0/1",
+    "dpm_solver++/0.3/0/1",
+    "ddim/0.3/0/0",
+)
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of drawing, with some number of steps."""
+
+    name: str
+    steps: int
+    method: Method
+
+
+def ways_of(model: str, names: Sequence[str], steps: Sequence[int], device: str) -> list[Way]:
+    """Every way with every number of steps."""
+    pipeline, folder = ucdir.load(model, device, "fp32"), model_folder(model)
+    found = []
+    for name in names:
+        drawn = pipeline if name == "model" else redrawn(pipeline, name)
+        for count in steps:
+            row = f"{name.replace('/', ' ')}, {count} step{'s' if count > 1 else ''}"
+            found.append(Way(name, count, Restorer(row, drawn, folder, count)))
+    return found
+
+
+def redrawn(pipeline: Pipeline, name: str) -> Pipeline:
+    """The same networks, drawn from in another way."""
+    sampler, *numbers = name.split("/")
+    start, eta, noise = map(float, numbers)
+    drawn = SamplingConfig(sampler=sampler, start=start, eta=eta, noise=noise)
+    trained = pipeline.scheduler.config
+    schedule = NoiseSchedule(trained.num_train_timesteps, trained.beta_start, trained.beta_end)
+    other = Pipeline(
+        pipeline.predictor, pipeline.diffusion_model, make_scheduler(drawn.sampler, schedule),
+        residual_scale=pipeline.config.residual_scale, residual_range=pipeline.config.residual_range,
+        task=pipeline.config.task, start=drawn.start, eta=drawn.eta, noise=drawn.noise,
+    )  # fmt: skip
+    other.set_progress_bar_config(disable=True)
+    return other
+
+
+def plot(ways: Sequence[Way], rows: Sequence[Row], file: Path) -> None:
+    """LPIPS and PSNR against the steps, a line for each way."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    for axes, metric in zip(figure.subplots(1, 2), ("lpips", "psnr"), strict=True):
+        for name in dict.fromkeys(way.name for way in ways):
+            points = [(w.steps, r.means[metric]) for w, r in zip(ways, rows, strict=True) if w.name == name]
+            axes.plot(*zip(*points, strict=True), marker="o", label=name)
+        axes.set(xscale="log", xlabel="steps", ylabel={"lpips": "LPIPS", "psnr": "PSNR in dB"}[metric])
+        axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+    figure.savefig(file, dpi=130, metadata={"Software": None})
+
+
+def main() -> None:
+    """Measure, print the table, write it and the plot."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--task", choices=TASKS, default="jpeg_restoration")
+    parser.add_argument("--clean", type=Path, help="folder of clean pictures")
+    parser.add_argument("--pairs", type=Path, help="real pairs, in place of --clean")
+    parser.add_argument("--strength", type=float)
+    parser.add_argument("--held-out", type=int)
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--crop", type=int)
+    parser.add_argument("--model", help="name or folder of a model; by default the task's")
+    parser.add_argument("--ways", nargs="+", default=WAYS, metavar="SAMPLER/START/ETA/NOISE")
+    parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 8, 50])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    given = parser.parse_args()
+    cases = Cases(
+        given.task, given.clean, given.pairs, given.strength, given.held_out, given.limit, given.crop
+    )
+    ways = ways_of(given.model or given.task, given.ways, given.steps, given.device)
+    result = evaluate(Settings(cases, [way.method for way in ways], given.output, METRICS))
+    print(f"{given.task}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    for line in as_text(result.rows):
+        print(line)
+    told = {"task": given.task, "strength": given.strength, "crop": given.crop, "torch": torch.__version__}
+    (given.output / "table.md").write_text(as_markdown(result.rows, told), encoding="utf-8")
+    plot(ways, result.rows, given.output / "steps.png")
+
+
+if __name__ == "__main__":
+    main()
