@@ -7,6 +7,9 @@ Convolution is linear in its kernel, so the kernel of Eq. 2 never has to be buil
 A basis is a grouped convolution. Taking the groups one after another turns each into an ordinary dense
 convolution of C/N input channels and C outputs (the N bases of that group), which libraries run at full
 speed. Without gradients only the outputs of one group are held at a time: C channels instead of N·C.
+
+The weighted sum is as fast as memory allows only along rows that are long and without gaps: so M is repeated to the C
+channels of a group's outputs, one product takes them all, and the bases are added half to half.
 """
 
 from __future__ import annotations
@@ -47,6 +50,25 @@ def _one_group(x: Tensor, weight: Tensor) -> Tensor:
     return out.permute(0, 2, 3, 1)
 
 
+def _repeated(mixing: Tensor, width: int) -> Tensor:
+    """M at each of a group's outputs: [B,N,H,W] -> [B,H,W,N·width]."""
+    return mixing.permute(0, 2, 3, 1).unsqueeze(-1).expand(-1, -1, -1, -1, width).flatten(3)
+
+
+def _add_bases(products: Tensor, into: Tensor) -> None:
+    """Sum over the bases, [B,H,W,N·width] -> [B,H,W,width]; overwrites `products`."""
+    width = into.shape[-1]
+    count = products.shape[-1] // width
+    while count > 2:
+        half = count // 2
+        products[..., : half * width] += products[..., (count - half) * width : count * width]
+        count -= half
+    if count == 2:
+        torch.add(products[..., :width], products[..., width : 2 * width], out=into)
+    else:
+        into.copy_(products[..., :width])
+
+
 class _Grouped(torch.autograd.Function):
     """The sum over bases and its gradient, written out: autograd would copy N·C channels several times."""
 
@@ -54,19 +76,22 @@ class _Grouped(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
         count, width = mixing.shape[1], bases.shape[1]
         weights = _weights_by_group(bases, count)
-        m = mixing.permute(0, 2, 3, 1).contiguous().unsqueeze(-1)  # [B,H,W,N,1]
+        m = _repeated(mixing, width)
         result = torch.empty_like(x, memory_format=torch.channels_last).permute(0, 2, 3, 1)
         keep = any(ctx.needs_input_grad)
+        space = torch.empty_like(m) if keep else None
         outputs = []
         for group, channels in enumerate(torch.split(x, width, dim=1)):
-            out = torch.unflatten(_one_group(channels, weights[group]), -1, (count, width))
-            total = out[..., 0, :] * m[..., 0, :]
-            for basis in range(1, count):
-                total.addcmul_(out[..., basis, :], m[..., basis, :])
-            result[..., group * width : (group + 1) * width] = total
-            if keep:
+            out = _one_group(channels, weights[group])
+            if space is not None:
                 outputs.append(out)
+                products = torch.mul(out, m, out=space)
+            else:  # in place, unless autocast has made it of another type
+                products = out.mul_(m) if out.dtype == m.dtype else out * m
+            _add_bases(products, result[..., group * width : (group + 1) * width])
+            del out, products  # the next group takes their memory, which the caches still hold
         if keep:
+            ctx.count = count
             ctx.save_for_backward(x, m, weights, *outputs)
         return result.permute(0, 3, 1, 2)
 
@@ -74,19 +99,21 @@ class _Grouped(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, m, weights, *outputs = ctx.saved_tensors
-        count, width, k = m.shape[3], weights.shape[2], weights.shape[-1]
-        grad_m = torch.zeros_like(m)
+        count, width, k = ctx.count, weights.shape[2], weights.shape[-1]
+        grad_m = m.new_zeros((*m.shape[:3], count))
+        grad_out, products = torch.empty_like(m), torch.empty_like(m)
         grads_x, grads_w = [], []
         pairs = zip(torch.split(x, width, dim=1), torch.split(grad, width, dim=1), strict=True)
         for group, (channels, g) in enumerate(pairs):
-            g_pixels = g.permute(0, 2, 3, 1).unsqueeze(3)  # [B,H,W,1,C/N]
-            grad_m += (g_pixels * outputs[group]).sum(-1, keepdim=True)
-            grad_out = (g_pixels * m).flatten(3).permute(0, 3, 1, 2)
+            grad_out.unflatten(-1, (count, width)).copy_(g.permute(0, 2, 3, 1).unsqueeze(3))
+            torch.mul(grad_out, outputs[group], out=products)
+            grad_m += products.unflatten(-1, (count, width)).sum(-1)
+            grad_out *= m
             grad_x, grad_w, _ = torch.ops.aten.convolution_backward(
-                grad_out, channels.contiguous(memory_format=torch.channels_last), weights[group],
+                grad_out.permute(0, 3, 1, 2), channels.contiguous(memory_format=torch.channels_last), weights[group],
                 None, [1, 1], [k // 2, k // 2], [1, 1], False, [0, 0], 1, [True, True, False],
             )  # fmt: skip
             grads_x.append(grad_x)
             grads_w.append(grad_w)
         grad_bases = torch.stack(grads_w).view(count, count, width, width, k, k).transpose(1, 2)
-        return torch.cat(grads_x, dim=1), grad_m.squeeze(-1).permute(0, 3, 1, 2), grad_bases.flatten(0, 2)
+        return torch.cat(grads_x, dim=1), grad_m.permute(0, 3, 1, 2), grad_bases.flatten(0, 2)
