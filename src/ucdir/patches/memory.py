@@ -74,8 +74,7 @@ def _malloc_trim() -> Callable[[int], int] | None:
 def hand_back() -> None:
     """Give memory that is free, but lies between parts in use, back to the system.
 
-    The C library keeps it, and from patch to patch and step to step the holes of freed feature maps add up: on a
-    photograph of 12 megapixels to a fifth of all memory.
+    The C library keeps it, and from patch to patch and step to step the holes of freed feature maps add up.
     """
     trim = _malloc_trim()
     if trim is not None:

@@ -105,9 +105,9 @@ class _Grouped(torch.autograd.Function):
         grads_x, grads_w = [], []
         pairs = zip(torch.split(x, width, dim=1), torch.split(grad, width, dim=1), strict=True)
         for group, (channels, g) in enumerate(pairs):
-            grad_out.unflatten(-1, (count, width)).copy_(g.permute(0, 2, 3, 1).unsqueeze(3))
+            torch.unflatten(grad_out, -1, (count, width)).copy_(g.permute(0, 2, 3, 1).unsqueeze(3))
             torch.mul(grad_out, outputs[group], out=products)
-            grad_m += products.unflatten(-1, (count, width)).sum(-1)
+            grad_m += torch.unflatten(products, -1, (count, width)).sum(-1)
             grad_out *= m
             grad_x, grad_w, _ = torch.ops.aten.convolution_backward(
                 grad_out.permute(0, 3, 1, 2), channels.contiguous(memory_format=torch.channels_last), weights[group],

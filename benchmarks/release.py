@@ -1,0 +1,76 @@
+"""The authors' released network, one evaluation: our execution against the straightforward form of the same network.
+
+    python benchmarks/release.py [--side 256] [--rounds 3] [--threads N] [--device cuda] [--precision fp32 bf16]
+
+Straightforward: the AKGM as one convolution in N groups with N·C outputs and a weighted sum, planes one after another
+(contiguous), float32. Ours: the kernels of `model.kernels`, channels last. Weights are random, and both have the same.
+Both take turns, and the smallest time of the rounds counts. The error is the largest difference, relative to the
+largest value.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+
+import torch
+from akgm import seconds, straight
+from torch import Tensor
+
+from ucdir.devices import PRECISIONS
+from ucdir.model.release import ReleaseDiffusionModel, ResBlock
+
+
+def networks(device: str) -> tuple[ReleaseDiffusionModel, ReleaseDiffusionModel]:
+    """(straightforward, ours) of the same weights."""
+    torch.manual_seed(0)
+    plain, ours = ReleaseDiffusionModel().eval(), ReleaseDiffusionModel().eval()
+    ours.load_state_dict(plain.state_dict())
+    for block in plain.modules():
+        if isinstance(block, ResBlock):
+            block.kernel = straight
+    return plain.to(device), ours.to(device, memory_format=torch.channels_last)
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["fp32"])
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    device, side = arguments.device, arguments.side
+    plain, ours = networks(device)
+    images = [torch.randn(1, 3, side, side, device=device) for _ in range(3)]
+    level = torch.full((1,), 0.8, device=device)
+
+    def evaluate(network: ReleaseDiffusionModel, precision: str) -> Tensor:
+        reduced = precision != "fp32"
+        dtype = PRECISIONS[precision] if reduced else None
+        with torch.no_grad(), torch.autocast(device, dtype, enabled=reduced):
+            return network(*images, level, {})
+
+    forms = {"straightforward": (plain, "fp32"), **{f"ours, {p}": (ours, p) for p in arguments.precision}}
+    results = {name: evaluate(*form).float() for name, form in forms.items()}  # also the first, slower one
+    best = dict.fromkeys(forms, float("inf"))
+    for _ in range(arguments.rounds):
+        for name, form in forms.items():
+            best[name] = min(best[name], seconds(lambda form=form: evaluate(*form), device))
+    print(
+        f"{platform.machine()}, {device}, {torch.get_num_threads()} threads, torch {torch.__version__}, {side}x{side}"
+    )
+    print(f"{'':18}{'s a step':>10}{'ratio':>8}{'error':>10}")
+    expected = results["straightforward"]
+    for name, spent in best.items():
+        error = float((results[name] - expected).abs().max() / expected.abs().max())
+        print(f"{name:18}{spent:10.3f}{spent / best['straightforward']:8.3f}{error:10.1e}")
+
+
+if __name__ == "__main__":
+    main()
