@@ -25,7 +25,7 @@ from ucdir.evaluation.cases import Cases
 from ucdir.evaluation.methods import Method, Restorer
 from ucdir.evaluation.table import Row, as_markdown, as_text
 from ucdir.pipeline import Pipeline
-from ucdir.restoration import model_folder
+from ucdir.shipped import model_folder
 from ucdir.tasks import TASKS
 
 METRICS = ("lpips", "psnr", "niqe")

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from ucdir import restoration
+from ucdir import shipped
 from ucdir.degradations import JpegCompression
 from ucdir.errors import ConfigError, DeviceError, ImageError, OutputError, WeightsError
 from ucdir.images import Exposure, Metadata, Photo, read, write
 from ucdir.pipeline import Pipeline
-from ucdir.restoration import brightened, choose_task, from_signal, load, restore, to_signal
+from ucdir.restoration import UNCERTAIN, brightened, choose_task, from_signal, load, restore, to_signal
 
 RNG = np.random.default_rng(0)
 
@@ -131,8 +131,8 @@ def test_models_and_devices(model_folder, tmp_path, monkeypatch):
         with pytest.raises(DeviceError, match=f"'{device}' is not available; this machine has"):
             load(model_folder, device)
     assert load(model_folder, "auto").device.type in ("cpu", "cuda", "mps")
-    monkeypatch.setattr(restoration, "WEIGHTS", tmp_path / "absent")
-    assert restoration.models() == []
+    monkeypatch.setattr(shipped, "WEIGHTS", tmp_path / "absent")
+    assert shipped.models() == []
 
 
 def test_loading_is_silent(model_folder, capfd):
@@ -235,7 +235,7 @@ def test_samples_are_averaged_and_where_they_differ_is_told(pipeline, tmp_path):
     mean = np.moveaxis(np.rint((np.mean(singles, axis=0) + 1) * 127.5), 0, -1)
     assert np.abs(read(done.output).pixels - mean).max() <= 1
     deviation = np.sqrt(np.var(singles, axis=0, ddof=1).mean(axis=0)) * 127.5
-    expected = np.rint(np.minimum(deviation / restoration.UNCERTAIN, 1) * 255)
+    expected = np.rint(np.minimum(deviation / UNCERTAIN, 1) * 255)
     found = read(tmp_path / "map.png").pixels[..., 0]
     assert np.abs(found - expected).max() <= 1
     assert found.max() > 0

@@ -203,7 +203,7 @@ class TrainingConfig(Section):
     """Training (Sec. 4.2)."""
 
     initial: Path | None = None
-    """Folder of a model whose weights training starts from; by default from fresh ones."""
+    """Folder of a model, or name of one of the package, that training starts from; by default from fresh weights."""
     initial_networks: Annotated[tuple[Literal["predictor", "diffusion_model"], ...], Field(min_length=1)] = (
         "predictor",
         "diffusion_model",

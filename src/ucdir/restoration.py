@@ -20,6 +20,7 @@ from ucdir.images import Exposure, Photo, check_writable, default_output, read, 
 from ucdir.images.messages import shown
 from ucdir.images.photo import Pixels
 from ucdir.pipeline import Pipeline
+from ucdir.shipped import model_folder, models
 from ucdir.tasks import TASKS
 
 STRONG_JPEG = 60
@@ -27,9 +28,6 @@ STRONG_JPEG = 60
 
 UNCERTAIN = 32
 """Standard deviation of samples, in 8-bit levels, that is white in the picture of where they differ."""
-
-WEIGHTS = Path(__file__).parent / "weights"
-"""The models that come with the package: one folder each, named like the task."""
 
 
 @dataclass(frozen=True)
@@ -48,21 +46,11 @@ class Restored:
     """One sentence for each thing that the photograph's owner should know."""
 
 
-def models() -> list[str]:
-    """The names of the models in the package."""
-    return sorted(index.parent.name for index in WEIGHTS.glob("*/model_index.json"))
-
-
-def model_folder(model: str | Path) -> Path:
-    """The folder of a model of the package by its name, or one's own as it is named."""
-    return WEIGHTS / str(model) if str(model) in models() else Path(model)
-
-
 def load(model: str | Path = "jpeg_restoration", device: str = "auto", precision: str = "auto") -> Pipeline:
     """Load a model of the package by its name, or one's own by its folder.
 
     Args:
-        model: a name of `models()`, or a folder that `save_pretrained` wrote.
+        model: a name of `shipped.models()`, or a folder that `save_pretrained` wrote.
         device: auto, cpu, cuda, cuda:1 …, or mps.
         precision: auto, fp32 or bf16; see `devices.choose_precision`.
 

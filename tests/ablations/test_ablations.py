@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ucdir.ablations import ROWS, ablated
+from ucdir.ablations import ROWS, ablated, study
 from ucdir.ablations import run as module
 from ucdir.ablations.rows import ablated_model
 from ucdir.ablations.run import ablate
@@ -15,6 +15,9 @@ from ucdir.errors import ConfigError
 from ucdir.model.cost import denoiser_cost, parameters
 from ucdir.model.framework import build
 from ucdir.pipeline import Pipeline
+from ucdir.shipped import model_folder
+from ucdir.tasks import TASKS
+from ucdir.training.checks import check_settings
 
 PREDICTOR = {"channels": 4, "multipliers": [1, 2], "blocks": [1, 1], "unshuffle": 2}
 
@@ -140,6 +143,16 @@ def test_a_stopped_study_goes_on(config, tmp_path, shared, monkeypatch):
     assert trained == ["AdaIN", "Ours", "Ours"]
     assert [one.steps for one in results] == [2, 2]
     assert json.loads((tmp_path / "study" / "study.json").read_text())["steps"] == 2
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_study_of_a_task_can_be_trained(config, task):
+    experiment = study(task, config.data.photos)
+    assert experiment.task == task
+    assert experiment.training.initial == Path(task)
+    assert model_folder(experiment.training.initial).is_dir()
+    for row in ROWS:
+        check_settings(ablated(experiment, row), 1)
 
 
 def test_wrong_settings_are_refused(config, tmp_path):

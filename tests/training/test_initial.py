@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ucdir import shipped
 from ucdir.errors import WeightsError
 from ucdir.pipeline import Pipeline
 from ucdir.training import loop
@@ -39,6 +40,14 @@ def test_only_the_named_networks_are_taken_over(tiny, saved, tmp_path):
         weights = load_file(saved / network / "diffusion_pytorch_model.safetensors")
         name = next(name for name in weights if name.endswith("conv1.weight"))
         assert torch.allclose(began[f"weights.{network}.{name}"], weights[name], atol=1e-7) is taken
+
+
+def test_a_model_of_the_package_is_taken_by_its_name(tiny, monkeypatch, saved, tmp_path):
+    monkeypatch.setattr(shipped, "WEIGHTS", saved.parent)
+    still = {"steps": 1, "learning_rate": 1e-12, "weight_decay": 0.0}
+    by_name = load_file(loop.train(tiny(**still, initial="model"), tmp_path / "name"))
+    by_folder = load_file(loop.train(tiny(**still, initial=str(saved)), tmp_path / "folder"))
+    assert all(torch.equal(by_name[name], by_folder[name]) for name in by_folder)
 
 
 def test_resuming_takes_the_checkpoint_and_not_the_initial_weights(tiny, saved, tmp_path):

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from ucdir.config import Config, DiffusionModelConfig, ModelConfig
+from ucdir.config import Config, DiffusionModelConfig, ModelConfig, parse_config
 from ucdir.errors import ConfigError
+from ucdir.tasks import task_class
+from ucdir.yaml_file import read_yaml
+
+STUDY = Path(__file__).parent / "study.yaml"
+"""The experiment that is ablated where none is named."""
 
 
 @dataclass(frozen=True)
@@ -50,3 +56,17 @@ def ablated_model(model: ModelConfig, row: str) -> ModelConfig:
 def ablated(config: Config, row: str) -> Config:
     """An experiment with the change of one row; everything else, the seed too, stays."""
     return config.model_copy(update={"model": ablated_model(config.model, row)})
+
+
+def study(task: str, photos: Path) -> Config:
+    """The experiment of `STUDY` for a task, on its own photographs.
+
+    Raises:
+        ConfigError: there is no such task.
+    """
+    values = read_yaml(STUDY)
+    assert isinstance(values, dict)  # noqa: S101 (for the type checker)
+    values["task"] = values["training"]["initial"] = task
+    values["model"]["diffusion_model"]["scalars"] = list(task_class(task).scalars)
+    values["data"]["photos"] = str(photos)
+    return parse_config(values, str(STUDY))

@@ -9,13 +9,20 @@ from typing import Annotated
 import typer
 
 from ucdir.cli.app import experiment, say
+from ucdir.errors import ConfigError
 
 
 def ablate(
-    config: Annotated[Path, typer.Argument(help="A configuration such as configs/jpeg_restoration.yaml.")],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder; the same command goes on where it stopped.")
     ],
+    config: Annotated[
+        Path | None, typer.Argument(help="A configuration of your own, in place of the small one of --task.")
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="jpeg_restoration, deblurring or low_light: a study for a laptop's hours."),
+    ] = None,
     photos: Annotated[
         Path | None, typer.Option(help="Folder of clean photographs, in place of data.photos.")
     ] = None,
@@ -35,13 +42,19 @@ def ablate(
     crop: Annotated[int, typer.Option(min=32, help="Side of their middle that is measured.")] = 256,
 ) -> None:
     """Train the rows of Table 4, one design choice changed in each, and measure them."""
-    from ucdir.ablations import ROWS
+    from ucdir.ablations import ROWS, study
     from ucdir.ablations.run import ablate as ablate_rows
     from ucdir.ablations.run import as_markdown
 
+    if config is not None and task is None:
+        ablated = experiment(config, photos)
+    elif task is not None and config is None and photos is not None:
+        ablated = study(task, photos)
+    else:
+        raise ConfigError("ucdir ablate: name a configuration, or --task and --photos.")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     results = ablate_rows(
-        experiment(config, photos), output, steps=steps, minutes=minutes, rows=row or tuple(ROWS), strength=strength,
+        ablated, output, steps=steps, minutes=minutes, rows=row or tuple(ROWS), strength=strength,
         pictures=pictures, crop=crop,
     )  # fmt: skip
     for line in as_markdown(results).splitlines():

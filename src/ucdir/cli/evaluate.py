@@ -119,7 +119,8 @@ def _methods(
 ) -> list[Method]:
     """One for each row, in the order of the table."""
     from ucdir.evaluation.methods import Degraded, Finished, Restorer
-    from ucdir.restoration import load, model_folder
+    from ucdir.restoration import load
+    from ucdir.shipped import model_folder
 
     methods: list[Method] = []
     if cases.task is not None or cases.pairs is not None:

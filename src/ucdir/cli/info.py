@@ -13,7 +13,7 @@ def info() -> None:
     import torch
 
     from ucdir.devices import available, choose_device, choose_precision
-    from ucdir.restoration import WEIGHTS, models
+    from ucdir.shipped import WEIGHTS, models
 
     typer.echo(f"ucdir {version('ucdir')}, Python {platform.python_version()}, {platform.machine()}")
     typer.echo(

@@ -57,7 +57,7 @@ class Akgm(nn.Module):
         """x [B,C,H,W], guidance of the same height and width [B,C',H,W], scalars [B,D] -> [B,C,H,W]."""
         m = self.scalars(scalars)[:, :, None, None]
         m = m.expand(-1, -1, *x.shape[2:]) if self.guidance is None else self.guidance(guidance) * m
-        return self.kernel(x, m, self.bases).add_(self.bias[:, None, None])
+        return self.kernel(x, m, self.bases) + self.bias[:, None, None]
 
 
 # ------------------------------------------------------------------------- alternatives (Sec. 4.7, Table 4)

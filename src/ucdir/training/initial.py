@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from ucdir.errors import WeightsError
+from ucdir.shipped import model_folder
 
 if TYPE_CHECKING:
     from ucdir.training.loop import TrainingModel
@@ -20,12 +21,17 @@ def start_from(folder: Path, networks: Collection[str], model: TrainingModel) ->
     Weights of auxiliary scalars that only the saved one knows are left out; those of scalars that only the new one
     knows stay as they are, fresh.
 
+    Args:
+        folder: that `save_pretrained` wrote, or the name of a model of the package.
+        networks: of "predictor" and "diffusion_model".
+        model: what is filled.
+
     Raises:
         WeightsError: the folder holds no model, or one of another size than the configuration describes.
     """
     from ucdir.pipeline import Pipeline
 
-    pipeline = Pipeline.from_pretrained(folder)
+    pipeline = Pipeline.from_pretrained(model_folder(folder))
     old, new = set(pipeline.diffusion_model.scalar_names), set(model.diffusion_model.scalar_names)
     for name in networks:
         network = getattr(model, name)

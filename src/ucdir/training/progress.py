@@ -13,6 +13,7 @@ from rich.progress import Progress as Bar
 from torch import Tensor
 
 from ucdir.errors import OutputError
+from ucdir.images.place import put
 
 LOG_EVERY = 50
 """Steps between lines of the log; losses are means over them."""
@@ -23,6 +24,7 @@ class Progress:
 
     def __init__(self, steps: int, first_step: int, log: Path, *, enabled: bool) -> None:
         self.log = log
+        self.first_step = first_step
         self.enabled = enabled
         self.sums: dict[str, Tensor | float] = {}
         self.count = 0
@@ -34,6 +36,8 @@ class Progress:
         self.task = self.bar.add_task("training", total=steps, completed=first_step, state="")
 
     def __enter__(self) -> Progress:
+        if self.enabled:
+            self._forget_after(self.first_step)
         self.bar.start()
         return self
 
@@ -59,6 +63,18 @@ class Progress:
         self.bar.update(self.task, state=f"loss {next(iter(line.values())):.4f}  {speed:.0f} images/s")
         self.sums, self.count, self.since = {}, 0, now
 
+    def _forget_after(self, step: int) -> None:
+        """Drop the lines of steps that are done once more, which a killed training left, and a line cut short."""
+        try:
+            lines = self.log.read_text(encoding="utf-8").splitlines(keepends=True)
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            raise OutputError(f"{self.log}: the log cannot be read ({error}).") from None
+        kept = [line for line in lines if _step_of(line) <= step]
+        if len(kept) < len(lines):
+            put(["".join(kept).encode()], self.log, force=True)
+
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append a line to the log.
 
@@ -71,3 +87,10 @@ class Progress:
                 file.write(line + "\n")
         except OSError as error:
             raise OutputError(f"{self.log}: the log cannot be written ({error.strerror}).") from None
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError):
+        return float("inf")

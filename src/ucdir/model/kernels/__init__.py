@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 from torch import Tensor
@@ -26,6 +27,7 @@ def _grouped() -> Kernel:
     return akgm_grouped
 
 
+@cache  # so that one network warns once
 def _fused() -> Kernel:
     """The Triton kernel on GPUs; `grouped` on other devices, for N that it does not take, and without Triton."""
     if importlib.util.find_spec("triton") is None:
