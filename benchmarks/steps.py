@@ -85,6 +85,9 @@ def plot(ways: Sequence[Way], rows: Sequence[Row], file: Path) -> None:
             points = [(w.steps, r.means[metric]) for w, r in zip(ways, rows, strict=True) if w.name == name]
             axes.plot(*zip(*points, strict=True), marker="o", label=name)
         axes.set(xscale="log", xlabel="steps", ylabel={"lpips": "LPIPS", "psnr": "PSNR in dB"}[metric])
+        counts = sorted({way.steps for way in ways})
+        axes.set_xticks(counts, [str(count) for count in counts])
+        axes.minorticks_off()
         axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
     figure.savefig(file, dpi=130, metadata={"Software": None})

@@ -145,7 +145,7 @@ def test_no_command_is_forgotten(root):
 def test_the_options_it_names_exist(root, place):
     text = (root / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - {"--extra-index-url"}
-    commands = (["restore"], ["train"], ["evaluate"], ["degrade"], ["data", "check"])
+    commands = (["restore"], ["train"], ["evaluate"], ["ablate"], ["convert"], ["degrade"], ["data", "check"])
     known = "".join(run([".venv/bin/ucdir", *command, "--help"], place) for command in commands)
     assert named <= set(re.findall(r"--[a-z][a-z-]+", known))
 
