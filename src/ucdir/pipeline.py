@@ -28,7 +28,7 @@ from ucdir.patches import PatchSize, apply_in_patches, smallest_patch
 
 WHOLE_PIXELS = 1_400_000
 """Images of up to so many pixels are not split, unless a patch size is given."""
-PATCH_SIZE = 768
+PATCH_SIZE = 704
 """Side in pixels of the patches of larger images; smaller for a batch, whose images are evaluated together."""
 
 
@@ -181,8 +181,8 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
             )  # fmt: skip
             del scaled, noise  # whole images: no longer there when the next ones are made
             if callback is not None:
-                changed = callback(self, i, int(timestep), {"sample": sample}).get("sample", sample)
-                sample = changed.clone()  # the next step overwrites it, and what a callback was shown stays
+                # a copy, as the next step overwrites it, and what a callback was shown stays
+                sample = callback(self, i, int(timestep), {"sample": sample}).get("sample", sample).clone()
         return sample.div_(self.config.residual_scale)
 
     def _predicted_noise(

@@ -17,7 +17,7 @@ from ucdir.errors import ConfigError
 from ucdir.mirror import mirrored
 from ucdir.patches.memory import hand_back
 
-HAND_BACK_EVERY = 6
+HAND_BACK_EVERY = 3
 """Patches after which free memory is handed back: it is taken again for the next ones, and that costs time."""
 
 
@@ -112,14 +112,14 @@ def apply_in_patches(
     result: Tensor | None = None
     overlap = round_up(receptive_field, multiple_of)
     patches = list(split(full_height, full_width, patch_size, overlap, multiple_of))
-    for number, patch in enumerate(patches, start=1):
+    for number, patch in enumerate(patches):
+        if len(patches) > 1 and number % HAND_BACK_EVERY == 0:
+            hand_back()
         part = patch.kept(function(*(_read(image, patch, full_height, full_width) for image in images)))
         if result is None:
             result = part.new_empty((*part.shape[:2], height, width))
         kept = result[..., patch.kept_rows, patch.kept_columns]
         kept.copy_(part[..., : kept.shape[-2], : kept.shape[-1]])
-        if number % HAND_BACK_EVERY == 0:
-            hand_back()
     assert result is not None  # noqa: S101 (an image has at least one patch)
     return result
 
