@@ -197,3 +197,14 @@ def test_shapes_without_numbers():
     result = akgm_grouped(*(t.detach().to("meta") for t in draw(*CASES[1])))
     assert result.shape == (2, 8, 6, 3)
     assert result.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own doing
+@pytest.mark.parametrize("case", CASES[:2])
+def test_torch_compile_follows_it_without_a_break(case):
+    inputs = draw(*case)
+    weight = torch.randn_like(inputs[0])
+    compiled = torch.compile(akgm_grouped, backend="aot_eager", fullgraph=True, dynamic=False)
+    ours = value_and_gradients(compiled, inputs, weight)
+    for a, b in zip(ours, value_and_gradients(akgm_grouped, inputs, weight), strict=True):
+        torch.testing.assert_close(a, b)

@@ -119,13 +119,17 @@ def test_bf16_and_compiled_networks_train(tiny, tmp_path, monkeypatch):
     from accelerate.state import AcceleratorState
 
     compiled = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
+
+    def compile_for_one_size(self, *, dynamic):
+        compiled.append((type(self).__name__, dynamic))
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_for_one_size)
     AcceleratorState._reset_state(True)
     try:
         checkpoint = train(tiny(mixed_precision="bf16", compile=True, steps=2), tmp_path)
     finally:
         AcceleratorState._reset_state(True)
-    assert compiled == ["InitialPredictor", "DiffusionModel"]
+    assert compiled == [("InitialPredictor", False), ("DiffusionModel", False)]
     assert {tensor.dtype for tensor in load_file(checkpoint).values()} == {torch.float32}
 
 

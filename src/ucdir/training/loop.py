@@ -104,8 +104,8 @@ def train(config: Config, output: Path) -> Path:
     )
     first_step = _resume(config, output / FILE_NAME, bare, average, optimizer)
     if settings.compile:
-        bare.predictor.compile()
-        bare.diffusion_model.compile()
+        for network in (bare.predictor, bare.diffusion_model):
+            network.compile(dynamic=False)  # crops are all of one size
     model = accelerator.prepare_model(bare)
 
     crops = Crops(source, config.data.crop, task.scalars, config.diffusion, config.seed, settings.batch_size)

@@ -63,8 +63,10 @@ def _add_bases(products: Tensor, into: Tensor) -> None:
         half = count // 2
         products[..., : half * width] += products[..., (count - half) * width : count * width]
         count -= half
-    if count == 2:
+    if count == 2 and not torch.compiler.is_compiling():  # which cannot follow an `out=` that has gaps
         torch.add(products[..., :width], products[..., width : 2 * width], out=into)
+    elif count == 2:
+        into.copy_(products[..., :width] + products[..., width : 2 * width])
     else:
         into.copy_(products[..., :width])
 
