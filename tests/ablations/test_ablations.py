@@ -1,6 +1,7 @@
 """Table 4: its rows change one thing each, cost what the paper says, train and restore."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from ucdir.ablations import ROWS, ablated, study
 from ucdir.ablations import run as module
 from ucdir.ablations.rows import ablated_model
-from ucdir.ablations.run import ablate
+from ucdir.ablations.run import RowResult, ablate, as_markdown, paired
 from ucdir.config import PRESETS, parse_config
 from ucdir.errors import ConfigError
 from ucdir.model.cost import denoiser_cost, parameters
@@ -98,12 +99,24 @@ def test_rows_are_trained_alike_measured_and_not_done_again(config, tmp_path, sh
     table = (tmp_path / "study" / "table.md").read_text()
     assert f"| DvSR | {first[1].lpips:.4f} |" in table
     assert f"{first[0].steps} steps each; 2 pictures." in table
+    difference = first[1].lpips - first[2].lpips
+    assert f"| DvSR | {first[1].lpips:.4f} | {difference:+.4f} (" in table
+    assert f"| Ours | {first[2].lpips:.4f} |  |" in table
 
     monkeypatch.setattr(module, "train", lambda *_: pytest.fail("trained once more"))
     assert ablate(config, tmp_path / "study", rows=rows, **settings) == first
     other = config.model_copy(update={"seed": 1})
     with pytest.raises(ConfigError, match="was made by another configuration"):
         ablate(other, tmp_path / "study", rows=rows, **settings)
+
+
+def test_rows_are_compared_picture_by_picture():
+    easy_and_hard = {"easy": 0.1, "hard": 0.5}
+    ours = RowResult("Ours", 0.3, 0, 0, 1, 1, 1, 2, easy_and_hard)
+    worse = RowResult("AdaIN", 0.31, 0, 0, 1, 1, 1, 2, {name: v + 0.01 for name, v in easy_and_hard.items()})
+    assert paired(worse, ours) == "+0.0100 (+0.0100 to +0.0100)"  # though the pictures differ by far more
+    assert paired(replace(worse, lpips_of={"other": 0.1}), ours) == ""
+    assert "| AdaIN | 0.3100 |  |" in as_markdown([worse]), "nothing to compare with"
 
 
 def test_steps_are_timed_by_the_experiments_own_objective(config, shared, monkeypatch):
