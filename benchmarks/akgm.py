@@ -123,7 +123,10 @@ def main() -> None:
         mixing = torch.randn(1, arguments.bases, arguments.side, arguments.side, generator=generator)
         shape = (channels * arguments.bases, channels // arguments.bases, 3, 3)
         bases = torch.randn(shape, generator=generator) * (9 * channels) ** -0.5
-        given = tuple(t.to(dtype).contiguous(memory_format=torch.channels_last) for t in (x, mixing, bases))
+        given = tuple(
+            t.to(arguments.device, dtype).contiguous(memory_format=torch.channels_last)
+            for t in (x, mixing, bases)
+        )
         forms = forms_of(arguments.device)
         best = {name: [float("inf"), float("inf")] for name in forms}
         for _ in range(arguments.rounds):

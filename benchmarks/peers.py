@@ -12,6 +12,7 @@ taken to be a Gaussian of deviation 2.
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -110,6 +111,14 @@ def main() -> None:
         arguments.task, arguments.clean, arguments.pairs, arguments.strength, arguments.held_out, arguments.limit,
         arguments.crop,
     )  # fmt: skip
+    settings = json.dumps(
+        {k: str(v) for k, v in vars(arguments).items() if k not in ("output", "limit")}, indent=1
+    )
+    told = arguments.output / "settings.json"
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    if told.exists() and told.read_text(encoding="utf-8") != settings:
+        parser.error(f"{told}: the pictures there were made with other settings; name another folder.")
+    told.write_text(settings, encoding="utf-8")
     for source in cases:
         file = (arguments.output / source.name).with_suffix(".png")
         if file.exists():  # by an earlier run

@@ -246,3 +246,8 @@ def test_samples_that_tell_nothing_are_refused(pipeline, tmp_path):
     with pytest.raises(ConfigError, match="samples 1: draw at least 1, and at least 2"):
         restore(tmp_path / "in.png", pipeline=pipeline, uncertainty=tmp_path / "map.png")
     assert not (tmp_path / "in.restored.png").exists()
+    for taken in ("in.png", "in.restored.png"):
+        with pytest.raises(ConfigError, match="the map of where samples differ needs a file of its own"):
+            restore(
+                tmp_path / "in.png", pipeline=pipeline, samples=2, uncertainty=tmp_path / taken, force=True
+            )

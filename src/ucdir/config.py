@@ -170,7 +170,8 @@ class DataConfig(Section):
     pairs_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of the crops cut from pairs, where there are photographs too."""
     cache: Path | None = None
-    """Folder that decoded pictures are kept in; by default beside the checkpoint. Trainings may share one."""
+    """Folder that decoded pictures are kept in; by default beside the checkpoint. Trainings on the same pictures
+    with crops of the same size may share one, one after the other."""
     hold_out: Annotated[int, Field(ge=0)] = 16
     """Photographs (or pairs, if there are any) set aside for the sample pictures and never trained on."""
     crop: Positive = 128
@@ -202,7 +203,7 @@ class DataConfig(Section):
 class TrainingConfig(Section):
     """Training (Sec. 4.2)."""
 
-    initial: Path | None = None
+    initial: str | None = None
     """Folder of a model, or name of one of the package, that training starts from; by default from fresh weights."""
     initial_networks: Annotated[tuple[Literal["predictor", "diffusion_model"], ...], Field(min_length=1)] = (
         "predictor",

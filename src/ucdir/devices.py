@@ -7,7 +7,8 @@ import torch
 from ucdir.errors import ConfigError, DeviceError
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
-"""By name: what convolutions and matrix products are calculated in. Images, norms and sums stay in float32."""
+"""By name: what convolutions and matrix products are calculated in. Images and norms stay in float32, and on the CPU
+the sums of the AKGM."""
 
 
 def available() -> list[str]:
@@ -42,7 +43,11 @@ def has_bf16(device: torch.device) -> bool:
     """Whether a device multiplies in bf16 by itself, and is faster for it."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    found = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    if device.type != "cpu":
+        return False
+    found: dict[str, object] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # which older versions of torch do not have
     return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
 
 

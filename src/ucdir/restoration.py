@@ -26,7 +26,7 @@ from ucdir.tasks import TASKS
 STRONG_JPEG = 60
 """JPEG files below this quality are taken to need JPEG restoration."""
 
-UNCERTAIN = 32
+UNCERTAIN = 8
 """Standard deviation of samples, in 8-bit levels, that is white in the picture of where they differ."""
 
 
@@ -126,6 +126,8 @@ def restore(
     if samples < 1 or (uncertainty is not None and samples < 2):
         raise ConfigError(f"samples {samples}: draw at least 1, and at least 2 to tell where they differ.")
     if uncertainty is not None:
+        if Path(uncertainty).resolve() in (source.resolve(), target.resolve()):
+            raise ConfigError(f"{uncertainty}: the map of where samples differ needs a file of its own.")
         check_writable(Path(uncertainty), force=force)
     degraded = brightened(read(source, exposure_ratio=exposure_ratio), exposure_ratio)
     check_writable(target, force=force, photo=degraded)

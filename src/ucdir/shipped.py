@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ucdir.errors import ConfigError
+
 WEIGHTS = Path(__file__).parent / "weights"
 
 
@@ -13,5 +15,17 @@ def models() -> list[str]:
 
 
 def model_folder(model: str | Path) -> Path:
-    """The folder of a model of the package by its name, or one's own as it is named."""
-    return WEIGHTS / str(model) if str(model) in models() else Path(model)
+    """The folder of a model of the package by its name, a bare `str`; or one's own: a `Path`, or `./low_light`."""
+    return WEIGHTS / model if isinstance(model, str) and model in models() else Path(model)
+
+
+def check_own_name(folder: Path) -> None:
+    """Refuse to write a model where its name, given to a command, would mean the package's.
+
+    Raises:
+        ConfigError: it is the name of a model of the package.
+    """
+    if str(folder) in models():
+        raise ConfigError(
+            f"{folder}: is the name of a model of the package; name another folder, such as my_{folder}."
+        )

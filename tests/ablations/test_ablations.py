@@ -108,6 +108,33 @@ def test_rows_are_trained_alike_measured_and_not_done_again(config, tmp_path, sh
     other = config.model_copy(update={"seed": 1})
     with pytest.raises(ConfigError, match="was made by another configuration"):
         ablate(other, tmp_path / "study", rows=rows, **settings)
+    for change in ({"strength": 20}, {"pictures": 1}, {"crop": 32}):
+        with pytest.raises(ConfigError, match="measured otherwise"):
+            ablate(config, tmp_path / "study", rows=rows, **{**settings, **change})
+
+
+def test_what_is_measured_was_not_trained_on(config, tmp_path, shared, monkeypatch):
+    from PIL import Image
+
+    # too small to train on: the pictures after it take other numbers
+    Image.new("RGB", (8, 8)).save(config.data.photos / "0_small.png")
+    monkeypatch.setenv("UCDIR_WEIGHTS", str(shared("weights")))
+    (one,) = ablate(config, tmp_path / "study", steps=1, rows=("Ours",), pictures=2, crop=40)
+    assert set(one.lpips_of) == {"1.png", "4.png"}
+
+
+def test_a_study_that_cannot_be_measured_is_refused_before_it_is_trained(config, tmp_path):
+    with pytest.raises(ConfigError, match="200"):
+        ablate(config, tmp_path / "study", steps=1, strength=200)
+    pairs = config.model_copy(update={"data": config.data.model_copy(update={"pairs": tmp_path})})
+    with pytest.raises(ConfigError, match="leave the pairs out"):
+        ablate(pairs, tmp_path / "study", steps=1)
+    wrong = config.model_copy(
+        update={"training": config.training.model_copy(update={"objective": "regresion"})}
+    )
+    with pytest.raises(ConfigError, match="training.objective 'regresion' is unknown"):
+        ablate(wrong, tmp_path / "study", minutes=1)
+    assert not (tmp_path / "study").exists()
 
 
 def test_rows_are_compared_picture_by_picture():
@@ -162,7 +189,7 @@ def test_a_stopped_study_goes_on(config, tmp_path, shared, monkeypatch):
 def test_the_study_of_a_task_can_be_trained(config, task):
     experiment = study(task, config.data.photos)
     assert experiment.task == task
-    assert experiment.training.initial == Path(task)
+    assert experiment.training.initial == task
     assert model_folder(experiment.training.initial).is_dir()
     for row in ROWS:
         check_settings(ablated(experiment, row), 1)

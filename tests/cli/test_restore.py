@@ -79,6 +79,18 @@ def test_a_bad_one_does_not_stop_the_others(ucdir, photo, tmp_path):
     assert not (tmp_path / "bad.restored.png").exists()
 
 
+def test_what_cannot_be_restored_is_told_at_once_and_the_others_are(ucdir, photo, tmp_path, pixels):
+    write(Photo(pixels), tmp_path / "done.png")
+    (tmp_path / "done.restored.png").write_bytes(b"precious")
+    status, out, err = ucdir("restore", tmp_path / "typo.jpg", tmp_path / "done.png", photo)
+    assert status == 2
+    assert "typo.jpg" in err
+    assert "done.restored.png exists already" in err
+    assert (tmp_path / "done.restored.png").read_bytes() == b"precious"
+    assert out.count(" -> ") == 1
+    assert "photo.restored.png" in out
+
+
 def test_a_note_on_what_was_odd(ucdir, tmp_path, pixels):
     from PIL import Image
 

@@ -16,6 +16,10 @@ def test_train_refuses(ucdir, tmp_path, refused):
     refused(ucdir("train", tmp_path / "no.yaml", "-o", tmp_path / "run"), "no.yaml", "no such file")
     (tmp_path / "model").mkdir()
     refused(ucdir("train", config, "-o", tmp_path / "run", "--export", tmp_path / "model"), "exists already")
+    # `--model low_light` would not mean that one
+    package = ("low_light", "a model of the package", "my_low_light")
+    refused(ucdir("train", config, "-o", tmp_path / "run", "--export", "low_light"), *package)
+    refused(ucdir("convert", tmp_path / "I1_gen_ema.pth", "-o", "low_light"), *package)
 
 
 def test_train_dry_run_prints_the_whole_configuration(ucdir, root, tmp_path):
@@ -51,6 +55,11 @@ def test_train_and_restore_with_what_was_trained(ucdir, photo, tmp_path, pixels)
     status, out, _ = ucdir("restore", photo, "--model", model)
     assert status == 0
     assert "2 steps" in out
+    # sampling may be changed after the last step
+    config.write_text(config.read_text().replace("sampling: {steps: 2}", "sampling: {steps: 3}"))
+    later = tmp_path / "later"
+    assert ucdir("train", config, "--photos", clean, "-o", run, "--export", later)[0] == 0
+    assert "3 steps" in ucdir("restore", photo, "--model", later, "--force")[1]
 
 
 def test_degrade_and_back(ucdir, tmp_path, pixels):

@@ -11,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ucdir import cli
+from ucdir.data.photos import split
 from ucdir.errors import ConfigError, DataError, ImageError, WeightsError
 from ucdir.evaluation import Settings, evaluate
 from ucdir.evaluation.cases import Cases
@@ -169,6 +170,34 @@ def test_results_saved_as_jpeg_are_refused(finished):
     picture(0, *SIZES[0]).save(finished.methods[0].folder / "photo_0.jpg")
     with pytest.raises(DataError, match=r"photo_0\.jpg: a restored picture saved as JPEG .* save it as PNG"):
         evaluate(finished)
+
+
+def test_distances_alone_go_on_where_they_stopped_too(settings, shared, monkeypatch):
+    monkeypatch.setenv("UCDIR_WEIGHTS", str(shared("weights")))
+    distances = replace(settings, metrics=("fid",))
+    evaluate(distances)
+    monkeypatch.setattr(Restorer, "restore", lambda *_: pytest.fail("restored once more"))
+    evaluate(distances)
+
+
+def test_only_what_was_set_aside(clean, tmp_path):
+    for folder in ("blurred", "sharp"):
+        (tmp_path / folder).mkdir()
+        for number in range(4):
+            picture(number, 32, 32).save(tmp_path / folder / f"{number}.png")
+    (tmp_path / "pairs.tsv").write_text("".join(f"blurred/{i}.png\tsharp/{i}.png\n" for i in range(4)))
+    aside = split(4, 2, "pairs")[1]
+    pairs = Cases("deblurring", pairs=tmp_path / "pairs.tsv", held_out=2)
+    assert [source.clean.stem for source in pairs] == [str(i) for i in aside]
+    named = Cases("jpeg_restoration", clean, names=["photo_2.png"])
+    assert [source.name for source in named] == ["photo_2.png"]
+
+
+def test_the_output_is_never_measured(settings, clean):
+    inside = clean / "results"
+    with pytest.raises(ConfigError, match="results: lies within .*, whose pictures are measured"):
+        evaluate(replace(settings, output=inside))
+    assert not inside.exists()
 
 
 def test_wrong_settings_are_refused(settings, clean, monkeypatch):

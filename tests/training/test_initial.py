@@ -74,7 +74,7 @@ def test_another_tasks_weights_are_taken_over_but_for_its_scalars(tiny, saved, t
     config = config.model_copy(update={"task": "deblurring"})
     fresh, begun = loop.TrainingModel(config), loop.TrainingModel(config)
     begun.load_state_dict(fresh.state_dict())
-    start_from(saved, ("predictor", "diffusion_model"), begun)
+    start_from(saved, ("predictor", "diffusion_model"), begun, residual_scale=config.diffusion.residual_scale)
     taken, own, old = begun.state_dict(), fresh.state_dict(), Pipeline.from_pretrained(saved)
     for name, value in taken.items():
         if "blur_" in name:
@@ -84,3 +84,19 @@ def test_another_tasks_weights_are_taken_over_but_for_its_scalars(tiny, saved, t
             assert torch.equal(value, getattr(old, part).state_dict()[key]), "is taken over"
     assert sum("blur_" in name for name in taken) == 6
     assert not any("jpeg" in name for name in taken)
+
+
+def test_a_model_of_another_kind_is_refused(tiny, saved, tmp_path):
+    model = tiny().model.model_dump(mode="json")
+    model["diffusion_model"] |= {"residual_deviation": 0.3, "activation": "relu"}
+    told = r"was trained with activation 'swish' \(here 'relu'\), residual_deviation 0.0 \(here 0.3\)"
+    with pytest.raises(WeightsError, match=told):
+        loop.train(tiny(model=model, initial=str(saved)), tmp_path / "run")
+    with pytest.raises(
+        WeightsError, match=r"its diffusion_model was trained with residual_scale 5.0 \(here 7.0\)"
+    ):
+        loop.train(tiny(diffusion={"residual_scale": 7.0}, initial=str(saved)), tmp_path / "run")
+    # the predictor alone does not care
+    loop.train(
+        tiny(model=model, initial=str(saved), initial_networks=["predictor"], steps=1), tmp_path / "run"
+    )

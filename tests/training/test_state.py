@@ -230,6 +230,18 @@ def test_the_same_experiment(tiny):
         check_same_experiment(path, tiny(), tiny(seed=1, data={"crop": 32}))
 
 
+def test_of_sampling_only_what_is_not_trained_may_change(tiny):
+    path, fewer, lower = Path("checkpoint"), {"steps": 3}, {"start": 0.2}
+    check_same_experiment(path, tiny(), tiny(sampling=lower))
+    check_same_experiment(path, tiny(objective="regression"), tiny(objective="regression", sampling=fewer))
+    with pytest.raises(ConfigError, match=r"sampling\.start was 0\.4 and is now 0\.2"):
+        check_same_experiment(
+            path, tiny(objective="regression"), tiny(objective="regression", sampling=lower)
+        )
+    with pytest.raises(ConfigError, match=r"sampling\.steps was"):
+        check_same_experiment(path, tiny(objective="few_steps"), tiny(objective="few_steps", sampling=fewer))
+
+
 def test_a_checkpoint_from_before_a_setting_was_added(saved):
     """What an older version did not know has its default."""
 

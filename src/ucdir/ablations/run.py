@@ -13,6 +13,7 @@ import torch
 
 from ucdir.ablations.rows import ROWS, ablated
 from ucdir.config import Config
+from ucdir.devices import choose_device
 from ucdir.errors import ConfigError, OutputError
 from ucdir.evaluation import Settings, evaluate
 from ucdir.evaluation.cases import Cases
@@ -22,8 +23,11 @@ from ucdir.evaluation.table import bootstrap
 from ucdir.images.place import put
 from ucdir.model.cost import denoiser_cost
 from ucdir.restoration import load
+from ucdir.tasks import task_of_strength
+from ucdir.training.checks import check_settings
 from ucdir.training.export import export
 from ucdir.training.loop import new_model, train
+from ucdir.training.pictures import held_out_photos
 
 logger = logging.getLogger(__name__)
 
@@ -79,9 +83,14 @@ def ablate(
         raise ConfigError("ablation: give either steps or minutes.")
     if config.data.photos is None or config.data.hold_out < 1:
         raise ConfigError("ablation: data.photos and a data.hold_out of at least 1 are needed to measure on.")
+    if config.data.has_pairs:
+        raise ConfigError("ablation: is measured on photographs; leave the pairs out of the data.")
+    task_of_strength(config.task, strength)  # tells now of one that is out of range
     for row in rows:
         ablated(config, row)
-    steps = _agreed_steps(config, output, steps, minutes, rows)
+    check_settings(config, processes=1)
+    measured = {"strength": strength, "pictures": pictures, "crop": crop}
+    steps = _agreed_steps(config, output, steps, minutes, rows, measured)
     results = []
     for row in rows:
         folder = output / folder_name(row)
@@ -120,7 +129,8 @@ def _run(
     model = folder / "model"
     if not model.exists():
         export(checkpoint, model, torch.float32)
-    cases = Cases(config.task, config.data.photos, None, strength, config.data.hold_out, pictures, crop)
+    names = held_out_photos(experiment, folder / "training")
+    cases = Cases(config.task, config.data.photos, None, strength, None, pictures, crop, names)
     method = Restorer(row, load(model, "cpu", "fp32"), model)
     result = evaluate(Settings(cases, [method], folder / "evaluation", METRICS))
     (measured,), (images,) = result.rows, result.images.values()
@@ -140,11 +150,16 @@ def _finished(folder: Path, steps: int) -> RowResult | None:
 
 
 def _agreed_steps(
-    config: Config, output: Path, steps: int | None, minutes: float | None, rows: Sequence[str]
+    config: Config,
+    output: Path,
+    steps: int | None,
+    minutes: float | None,
+    rows: Sequence[str],
+    measured: Mapping[str, float | None],
 ) -> int:
     """The steps of every row: as asked for, or reckoned the first time and kept, so that all rows are alike."""
     file = output / "study.json"
-    stamp = config.model_dump(mode="json")
+    stamp = {**config.model_dump(mode="json"), "measured": dict(measured)}
     try:
         output.mkdir(parents=True, exist_ok=True)
         study = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
@@ -153,7 +168,8 @@ def _agreed_steps(
     if study is not None:
         if study["config"] != stamp or steps not in (None, study["steps"]):
             raise ConfigError(
-                f"{file}: was made by another configuration or for {study['steps']} steps; name another folder."
+                f"{file}: was made by another configuration, measured otherwise, or for {study['steps']} steps; name "
+                "another folder."
             )
         return int(study["steps"])
     if steps is None:
@@ -166,17 +182,25 @@ def _agreed_steps(
 
 
 def seconds_a_step(config: Config) -> float:
-    """Forward and backward pass of the experiment's objective on a batch of noise."""
-    model = new_model(config, torch.device("cpu"))
+    """Forward and backward pass of the experiment's objective on a batch of noise, where training would run."""
+    device = choose_device("auto")
+    model = new_model(config, device)
     side, size = config.data.crop, config.training.batch_size
-    image = torch.rand(size, 3, side, side) * 2 - 1
-    batch = {"clean": image, "degraded": image, "noise": image, "noise_level": torch.rand(size)}
+    image = torch.rand(size, 3, side, side, device=device) * 2 - 1
+    batch = {
+        "clean": image,
+        "degraded": image,
+        "noise": image,
+        "noise_level": torch.rand(size, device=device),
+    }
     began = 0.0
     for step in range(TIMED_STEPS + 1):
         if step == 1:
             began = time.perf_counter()
         losses: dict[str, torch.Tensor] = model({**batch, "step": torch.full((size,), step)})
-        torch.autograd.backward(torch.stack([*losses.values()]).sum())
+        loss = torch.stack([*losses.values()]).sum()
+        torch.autograd.backward(loss)
+        loss.item()  # waits for the device
     return (time.perf_counter() - began) / TIMED_STEPS
 
 

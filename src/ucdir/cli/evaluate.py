@@ -68,7 +68,11 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pictures.")] = None,
     crop: Annotated[int | None, typer.Option(min=16, help="Only the middle, so many pixels a side.")] = None,
     held_out: Annotated[
-        int | None, typer.Option(min=1, help="Only what a data.hold_out of this number sets aside.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Only what a data.hold_out of this number sets aside, where training left no picture out.",
+        ),
     ] = None,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Name what cannot be measured and leave it out.")

@@ -90,8 +90,6 @@ def restore(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")] = False,
 ) -> None:
     """Restore photographs."""
-    from ucdir.images import check_writable
-
     if uncertainty is not None and (samples < 2 or not average or len(photos) > 1):
         raise ConfigError(
             "--uncertainty: is told of one photograph by --samples of 2 or more with --average."
@@ -104,13 +102,15 @@ def restore(
         for photo, target in zip(photos, whole, strict=True)
         for number in range(drawn)
     ]
-    for photo, target, _ in jobs:
-        if not os.path.isfile(photo):  # noqa: PTH113 (never an error, however odd the name)
-            from ucdir.images import read
-
-            read(photo)  # says what is wrong, before the model is loaded
-        check_writable(target, force=force)
-
+    failed = 0
+    for job in list(jobs):
+        try:  # what is wrong is told before the model is loaded
+            _check(*job[:2], force=force)
+        except UcdirError as error:
+            failed = fail(error)
+            jobs.remove(job)
+    if not jobs:
+        raise typer.Exit(failed)
     told = {
         "jpeg_quality": jpeg_quality,
         "blur_type": None if blur_type is None else float(blur_type is Blur.DEFOCUS),
@@ -120,7 +120,6 @@ def restore(
     scalars = {name: value for name, value in told.items() if value is not None}
     ratio = _exposure_ratio(exposure_ratio)
     pipelines = _pipelines(task, model, device, precision)
-    failed = 0
     settings = {
         "task": task, "pipeline": pipelines, "steps": steps, "patch_size": patch_size, "scalars": scalars,
         "exposure_ratio": ratio, "fidelity": fidelity, "samples": samples if average else 1,
@@ -143,6 +142,15 @@ def restore(
         )
     if failed:
         raise typer.Exit(failed)
+
+
+def _check(photo: Path, target: Path, *, force: bool) -> None:
+    """Raises ImageError where there is no such photograph, OutputError where its result cannot be written."""
+    from ucdir.images import check_writable, read
+
+    if not os.path.isfile(photo):  # noqa: PTH113 (never an error, however odd the name)
+        read(photo)
+    check_writable(target, force=force)
 
 
 def _restore_one(photo: Path, target: Path, **settings: Any) -> Restored:

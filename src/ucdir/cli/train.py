@@ -11,6 +11,7 @@ import typer
 
 from ucdir.cli.app import data_app, experiment, say
 from ucdir.errors import ConfigError, OutputError
+from ucdir.shipped import check_own_name
 
 
 def train(
@@ -31,8 +32,10 @@ def train(
 
         typer.echo(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), nl=False)
         return
-    if export is not None and export.exists():
-        raise ConfigError(f"{export}: exists already; name a new folder for the model.")
+    if export is not None:
+        check_own_name(export)
+        if export.exists():
+            raise ConfigError(f"{export}: exists already; name a new folder for the model.")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     from ucdir.training.export import export as export_model
@@ -40,7 +43,7 @@ def train(
 
     checkpoint = train_model(settings, output)
     if export is not None and os.environ.get("RANK", "0") == "0":  # one of several processes
-        export_model(checkpoint, export)
+        export_model(checkpoint, export, config=settings)
         typer.echo(f"the model is in {export}: ucdir restore --model {export} PHOTO")
 
 
@@ -54,6 +57,7 @@ def convert(
     """Make a model folder of the authors' released checkpoint."""
     from ucdir.converting import convert as convert_checkpoint
 
+    check_own_name(output)
     pipeline = convert_checkpoint(checkpoint, output, task=task)
     say(
         f"{checkpoint} -> {output}: {pipeline.config.default_steps} steps; ucdir restore --model {output} PHOTO"

@@ -48,7 +48,9 @@ class Cases:
         clean: folder of clean pictures, damaged here by the task's degradation, each by its own seed.
         pairs: data set of real pairs, in place of `clean`; see `data.pairs.find_pairs`.
         strength: of the damage, in the task's unit; drawn anew for each picture by default.
-        held_out: only the pictures that so large a `data.hold_out` sets aside in training.
+        held_out: only the pictures (or pairs) that so large a `data.hold_out` sets aside in training, if that can use
+            all of them.
+        names: only the pictures of these names.
         limit: only the first so many.
         crop: only the middle of each picture, so many pixels a side.
     """
@@ -60,6 +62,7 @@ class Cases:
     held_out: int | None = None
     limit: int | None = None
     crop: int | None = None
+    names: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if (self.clean is None) == (self.pairs is None):
@@ -78,15 +81,20 @@ class Cases:
             DataError: there are none.
         """
         if self.pairs is not None:
+            pairs = find_pairs(self.pairs)
+            if self.held_out:
+                pairs = [pairs[i] for i in split(len(pairs), self.held_out, "pairs")[1]]
             found: list[Source] = [
                 PairSource(pair.name, pair.clean, pair.degraded, dict(pair.scalars), self.crop)
-                for pair in find_pairs(self.pairs)
+                for pair in pairs
             ]
         else:
             assert self.clean is not None  # noqa: S101 (one of both is named)
             files = find_photos(self.clean)
             if self.held_out:
                 files = [files[i] for i in split(len(files), self.held_out, "photographs")[1]]
+            if self.names is not None:
+                files = [file for file in files if file.relative_to(self.clean).as_posix() in self.names]
             task = None if self.task is None else task_of_strength(self.task, self.strength)
             found = [
                 CleanSource(file.relative_to(self.clean).as_posix(), file, task, number, self.crop)

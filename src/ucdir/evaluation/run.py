@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ucdir.errors import DataError, ImageError
+from ucdir.errors import ConfigError, DataError, ImageError
 from ucdir.evaluation.cases import Case, Cases, Pixels
 from ucdir.evaluation.measure import (
     DEFAULT,
@@ -63,13 +63,18 @@ def evaluate(settings: Settings) -> Result:
     """Measure every method on every picture.
 
     Raises:
-        ConfigError: a metric is unknown, or two methods share a name.
+        ConfigError: a metric is unknown, or the output lies among the pictures.
         WeightsError: weights of a metric are missing.
         DataError, ImageError: a picture cannot be measured (without `keep_going`), or none can.
         OutputError: the output cannot be written.
     """
     check_metrics(settings.metrics)
     _check_methods(settings.methods)
+    for folder in (settings.cases.clean, settings.cases.pairs):
+        if folder is not None and settings.output.resolve().is_relative_to(folder.resolve()):
+            raise ConfigError(
+                f"{settings.output}: lies within {folder}, whose pictures are measured; name another folder."
+            )
     sources = settings.cases.sources
     result = Result()
     features: dict[str, list[Tensor]] = {}
@@ -148,7 +153,7 @@ def _result(
         spent = time.perf_counter() - began
         store.save_picture(case, pixels)
     missing = [name for name in wanted if name not in values]
-    if missing:
+    if missing or found is None:
         values = {**values, **{name: number(measure(name, pixels, case.truth)) for name in missing}}
         store.save_record(case, {"key": key, "values": values, "seconds": spent})
     return pixels, {name: from_number(values[name]) for name in wanted}, spent

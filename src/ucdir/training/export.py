@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from ucdir.config import Config
 from ucdir.errors import OutputError, WeightsError
 from ucdir.model.checkpoint import save_whole
 from ucdir.training.averaging import networks_with
@@ -13,13 +14,16 @@ from ucdir.training.loop import TrainingModel
 from ucdir.training.state import read_metadata, read_tensors
 
 
-def export(checkpoint: Path, folder: Path, dtype: torch.dtype = torch.float16) -> None:
+def export(
+    checkpoint: Path, folder: Path, dtype: torch.dtype = torch.float16, config: Config | None = None
+) -> None:
     """Write the pipeline that a checkpoint's averaged weights make; the folder appears whole or not at all.
 
     Args:
         checkpoint: a file that training wrote.
         folder: where to; it must not exist, or be empty.
         dtype: of the weights in the folder.
+        config: the experiment, where its sampling has been changed since the last step; else as the checkpoint has it.
 
     Raises:
         WeightsError: the checkpoint cannot be used, or its weights do not fit into `dtype`.
@@ -28,7 +32,7 @@ def export(checkpoint: Path, folder: Path, dtype: torch.dtype = torch.float16) -
     from ucdir.pipeline import build_pipeline
 
     _check_free(folder)
-    config = read_metadata(checkpoint).config
+    config = read_metadata(checkpoint).config if config is None else config
     with torch.device("meta"):
         model = TrainingModel(config)
     averages = read_tensors(checkpoint, model, parts=("average",))

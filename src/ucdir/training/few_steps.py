@@ -32,7 +32,7 @@ class FewStepsObjective:
         pixels      s² · mean (ŷ - y)²                  s: the residual scale, as in Eq. 1
         perceptual  w · LPIPS(ŷ, y)                     w: `training.perceptual_weight`
 
-    both as `look` shows them. The predictor learns as in Eq. 1 (`diffusion.predictor_training`).
+    the latter as `look` shows them. The predictor learns as in Eq. 1 (`diffusion.predictor_training`).
     """
 
     def __init__(self, config: Config, device: torch.device) -> None:

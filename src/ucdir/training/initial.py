@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from ucdir.training.loop import TrainingModel
 
 
-def start_from(folder: Path, networks: Collection[str], model: TrainingModel) -> None:
+SIZES = frozenset({"channels", "multipliers", "blocks", "kernel_bases", "scalar_channels"})
+"""Settings of a network that show in the shapes of its weights."""
+
+
+def start_from(
+    folder: str | Path, networks: Collection[str], model: TrainingModel, *, residual_scale: float
+) -> None:
     """Fill the named networks with the weights of a saved pipeline, be it of this task or of another.
 
     Weights of auxiliary scalars that only the saved one knows are left out; those of scalars that only the new one
@@ -25,9 +31,10 @@ def start_from(folder: Path, networks: Collection[str], model: TrainingModel) ->
         folder: that `save_pretrained` wrote, or the name of a model of the package.
         networks: of "predictor" and "diffusion_model".
         model: what is filled.
+        residual_scale: of the experiment; f_θ knows no other.
 
     Raises:
-        WeightsError: the folder holds no model, or one of another size than the configuration describes.
+        WeightsError: the folder holds no model, or one of another size or kind than the configuration describes.
     """
     from ucdir.pipeline import Pipeline
 
@@ -43,7 +50,25 @@ def start_from(folder: Path, networks: Collection[str], model: TrainingModel) ->
                 f"{folder}: its {name} is of another size than the configuration describes; "
                 "take over its channels, multipliers and blocks, or leave out training.initial."
             )
+        settings, theirs = dict(network.config), dict(getattr(pipeline, name).config)
+        if name == "diffusion_model":
+            settings["residual_scale"] = residual_scale
+            theirs["residual_scale"] = pipeline.config.residual_scale
+        _check_kind(folder, name, settings, theirs)
         network.load_state_dict({**fresh, **weights})
+
+
+def _check_kind(
+    folder: str | Path, name: str, ours: Mapping[str, object], theirs: Mapping[str, object]
+) -> None:
+    """Weights of the same shapes are still no good where a network does something else with them."""
+    kinds = [k for k in ours if k in theirs and k not in SIZES | {"scalars"} and not k.startswith("_")]
+    changed = [f"{k} {theirs[k]!r} (here {ours[k]!r})" for k in sorted(kinds) if ours[k] != theirs[k]]
+    if changed:
+        raise WeightsError(
+            f"{folder}: its {name} was trained with {', '.join(changed)}; take that over, or leave out "
+            "training.initial."
+        )
 
 
 def _without(scalars: set[str], state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -180,7 +180,10 @@ def _resume(
     if not checkpoint.exists():
         settings = config.training
         if settings.initial is not None:
-            start_from(settings.initial, settings.initial_networks, model)
+            start_from(
+                settings.initial, settings.initial_networks, model,
+                residual_scale=config.diffusion.residual_scale,
+            )  # fmt: skip
             average.load(dict(model.named_parameters()))
         return 0
     check_same_experiment(checkpoint, read_metadata(checkpoint).config, config)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ucdir.config import Config
 from ucdir.data.pairs import PairStore, find_pairs, open_pairs, pair_folders
-from ucdir.data.photos import open_photos
+from ucdir.data.photos import PhotoStore, open_photos
 from ucdir.data.sources import DegradedPhotos, Mixture, RealPairs, Source
 from ucdir.errors import ConfigError, OutputError
 from ucdir.tasks import Task
@@ -39,13 +39,27 @@ def open_source(config: Config, task: Task, output: Path) -> tuple[Source, str, 
     if data.photos is None:
         assert pairs is not None  # noqa: S101 (a configuration names at least one of them)
         return pairs
-    photos = open_photos(data.photos, cache / "photos", smallest_side=data.crop)
+    photos = _photos(config, output)
     chosen, held_out = photos.split(0 if pairs else data.hold_out)
     degraded = DegradedPhotos(photos, chosen, task.degrade, task.margin, data.flip)
     if pairs is None:
         return degraded, f"{len(chosen)} photographs", held_out
     source, words, held_out = pairs
     return Mixture(source, degraded, data.pairs_share), f"{words} and {len(chosen)} photographs", held_out
+
+
+def held_out_photos(config: Config, output: Path) -> list[str]:
+    """The names of the photographs that a training in `output` has set aside."""
+    assert config.data.photos is not None  # noqa: S101 (the caller's)
+    photos = _photos(config, output)
+    return [photos.names[i] for i in photos.split(config.data.hold_out)[1]]
+
+
+def _photos(config: Config, output: Path) -> PhotoStore:
+    assert config.data.photos is not None  # noqa: S101 (for the type checker)
+    return open_photos(
+        config.data.photos, (config.data.cache or output) / "photos", smallest_side=config.data.crop
+    )
 
 
 def _pairs(config: Config, cache: Path) -> tuple[RealPairs, str, list[int]] | None:

@@ -203,7 +203,13 @@ FREE = {
     "training.steps", "training.decay_steps", "training.checkpoint_every", "training.sample_every",
     "training.workers", "training.mixed_precision", "training.compile",
 }  # fmt: skip
-"""Settings that may change when a training is resumed, and so may `sampling`, unless that is what is trained."""
+"""Settings that may change when a training is resumed, and so may `sampling`, but for what is trained of it."""
+TRAINED_SAMPLING: dict[str, tuple[str, ...]] = {
+    "noise": (),
+    "few_steps": ("sampling.",),
+    "regression": ("sampling.start",),  # the level that f_θ is asked at
+}
+"""How the settings begin that an objective depends on."""
 
 
 def check_same_experiment(path: Path, stored: Config, wanted: Config) -> None:
@@ -213,11 +219,8 @@ def check_same_experiment(path: Path, stored: Config, wanted: Config) -> None:
         ConfigError: naming what differs.
     """
     a, b = _flat(stored.model_dump(mode="json")), _flat(wanted.model_dump(mode="json"))
-    free = (
-        FREE
-        if stored.training.objective == "few_steps"
-        else FREE | {k for k in a if k.startswith("sampling.")}
-    )
+    trained = TRAINED_SAMPLING[stored.training.objective]
+    free = FREE | {k for k in a if k.startswith("sampling.") and not k.startswith(trained)}
     changed = [k for k in sorted(a.keys() - free) if a[k] != b[k]]
     if changed:
         listed = "; ".join(f"{key} was {a[key]!r} and is now {b[key]!r}" for key in changed)
