@@ -14,6 +14,7 @@ import yaml
 import ucdir
 from ucdir.config import parse_config
 from ucdir.images import read
+from ucdir.tasks import TASKS
 
 FIRST_RESULT = "examples/chelsea.restored.png"
 PAGES = [
@@ -24,6 +25,8 @@ PAGES = [
     "examples/README.md",
     "docs/results.md",
     "docs/ablations.md",
+    "docs/speed.md",
+    *(f"src/ucdir/weights/{task}/README.md" for task in TASKS),
 ]
 
 
