@@ -212,3 +212,28 @@ def test_memory_layout_does_not_matter(tiny, filled):
     level = torch.tensor([0.2, 0.9])
     plain = model(*images, level, {})
     torch.testing.assert_close(model.to(memory_format=torch.channels_last)(*last, level, {}), plain)
+
+
+@pytest.mark.filterwarnings(  # torch's own doing
+    "ignore:.*should not be instantiated:DeprecationWarning", "ignore:The .grad attribute:UserWarning"
+)
+def test_torch_compile_follows_both_networks_without_a_break():
+    tiny = {"channels": 4, "multipliers": (1, 2), "blocks": (1, 1)}
+    torch.manual_seed(0)
+    predictor = InitialPredictor(**tiny)
+    model = DiffusionModel(**tiny, kernel_bases=2, scalar_channels=8, residual_deviation=0.3)
+    for weight in (*predictor.parameters(), *model.parameters()):  # the last layers start at zero
+        weight.data.add_(torch.randn_like(weight) * 0.1)
+    image, level = torch.randn(2, 3, 16, 16), torch.tensor([0.5, 0.9])
+    scalars = {"jpeg_quality": torch.tensor([10.0, float("nan")])}
+    results = []
+    for whole in (False, True):
+        first, second = (
+            torch.compile(network, backend="aot_eager", fullgraph=True, dynamic=False) if whole else network
+            for network in (predictor, model)
+        )
+        noise = second(image, image, first(image), level, scalars)
+        gradients = torch.autograd.grad(noise.square().mean(), [*predictor.parameters(), *model.parameters()])
+        results.append((noise, *gradients))
+    for ours, compiled in zip(*results, strict=True):
+        torch.testing.assert_close(compiled, ours, rtol=1e-4, atol=1e-5)
