@@ -236,7 +236,7 @@ class TrainingConfig(Section):
     mixed_precision: Literal["no", "bf16"] = "no"
     """Arithmetic of the forward pass; fp16 would need a loss scale, and resuming would not be exact."""
     compile: bool = False
-    """Compile the networks with torch.compile: faster steps after a minute's wait, other rounding."""
+    """Compile the networks with torch.compile: minutes of waiting first, other rounding, and no faster on a CPU."""
     workers: Annotated[int, Field(ge=0)] = 2
     """Worker processes that cut and degrade crops."""
     checkpoint_every: Positive = 1000
