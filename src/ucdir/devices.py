@@ -45,9 +45,8 @@ def has_bf16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
-    found: dict[str, object] = getattr(
-        torch.cpu, "get_capabilities", dict
-    )()  # which older versions of torch do not have
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)  # older versions of torch do not have it
+    found: dict[str, object] = capabilities()
     return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
 
 
