@@ -17,9 +17,6 @@ from ucdir.errors import ConfigError
 from ucdir.mirror import mirrored
 from ucdir.patches.memory import hand_back
 
-HAND_BACK_EVERY = 3
-"""Patches after which free memory is handed back: it is taken again for the next ones, and that costs time."""
-
 
 @dataclass(frozen=True)
 class Patch:
@@ -112,8 +109,8 @@ def apply_in_patches(
     result: Tensor | None = None
     overlap = round_up(receptive_field, multiple_of)
     patches = list(split(full_height, full_width, patch_size, overlap, multiple_of))
-    for number, patch in enumerate(patches):
-        if len(patches) > 1 and number % HAND_BACK_EVERY == 0:
+    for patch in patches:
+        if len(patches) > 1:
             hand_back()
         part = patch.kept(function(*(_read(image, patch, full_height, full_width) for image in images)))
         if result is None:
