@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ucdir.errors import DataError, ImageError, OutputError
+from ucdir.errors import ConfigError, DataError, ImageError, OutputError
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,24 @@ def split(count: int, hold_out: int, what: str) -> tuple[list[int], list[int]]:
         raise DataError(f"data.hold_out sets {hold_out} {what} aside, but there are only {count}.")
     held = {(2 * i + 1) * count // (2 * hold_out) for i in range(hold_out)}
     return [i for i in range(count) if i not in held], sorted(held)
+
+
+def check_outside(output: Path, folders: Iterable[Path], use: str) -> None:
+    """Refuse an output folder among pictures that are read: what is written there would be read as one of them.
+
+    Args:
+        output: the folder.
+        folders: of the pictures.
+        use: what is done with the pictures, for the message.
+
+    Raises:
+        ConfigError: the output lies within one of the folders.
+    """
+    for folder in folders:
+        if output.resolve().is_relative_to(folder.resolve()):
+            raise ConfigError(
+                f"{output}: lies within {folder}, whose pictures are {use}; name another folder."
+            )
 
 
 def find_photos(folder: Path) -> list[Path]:

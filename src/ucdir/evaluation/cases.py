@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from ucdir.errors import ConfigError, DataError
 from ucdir.tasks import Task, task_class, task_of_strength
 
 Pixels = NDArray[np.uint8]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -81,18 +83,14 @@ class Cases:
             DataError: there are none.
         """
         if self.pairs is not None:
-            pairs = find_pairs(self.pairs)
-            if self.held_out:
-                pairs = [pairs[i] for i in split(len(pairs), self.held_out, "pairs")[1]]
+            pairs = self._set_aside(find_pairs(self.pairs), "pairs")
             found: list[Source] = [
                 PairSource(pair.name, pair.clean, pair.degraded, dict(pair.scalars), self.crop)
                 for pair in pairs
             ]
         else:
             assert self.clean is not None  # noqa: S101 (one of both is named)
-            files = find_photos(self.clean)
-            if self.held_out:
-                files = [files[i] for i in split(len(files), self.held_out, "photographs")[1]]
+            files = self._set_aside(find_photos(self.clean), "photographs")
             if self.names is not None:
                 files = [file for file in files if file.relative_to(self.clean).as_posix() in self.names]
             task = None if self.task is None else task_of_strength(self.task, self.strength)
@@ -107,6 +105,10 @@ class Cases:
                 f"{self.clean or self.pairs}: two pictures are called {twice[0]}; rename one of them."
             )
         return found[: self.limit]
+
+    def _set_aside(self, things: Sequence[T], what: str) -> Sequence[T]:
+        """Those of the pictures that training would not have seen; all, where that is not asked for."""
+        return [things[i] for i in split(len(things), self.held_out, what)[1]] if self.held_out else things
 
     def __iter__(self) -> Iterator[Source]:
         return iter(self.sources)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ucdir.errors import ConfigError, DataError, ImageError
+from ucdir.data.photos import check_outside
+from ucdir.errors import DataError, ImageError
 from ucdir.evaluation.cases import Case, Cases, Pixels
 from ucdir.evaluation.measure import (
     DEFAULT,
@@ -70,11 +71,8 @@ def evaluate(settings: Settings) -> Result:
     """
     check_metrics(settings.metrics)
     _check_methods(settings.methods)
-    for folder in (settings.cases.clean, settings.cases.pairs):
-        if folder is not None and settings.output.resolve().is_relative_to(folder.resolve()):
-            raise ConfigError(
-                f"{settings.output}: lies within {folder}, whose pictures are measured; name another folder."
-            )
+    read = (settings.cases.clean, settings.cases.pairs)
+    check_outside(settings.output, [folder for folder in read if folder is not None], "measured")
     sources = settings.cases.sources
     result = Result()
     features: dict[str, list[Tensor]] = {}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ucdir.config import Config
 from ucdir.data.pairs import PairStore, find_pairs, open_pairs, pair_folders
-from ucdir.data.photos import PhotoStore, open_photos
+from ucdir.data.photos import PhotoStore, check_outside, open_photos
 from ucdir.data.sources import DegradedPhotos, Mixture, RealPairs, Source
-from ucdir.errors import ConfigError, OutputError
+from ucdir.errors import OutputError
 from ucdir.tasks import Task
 
 
@@ -25,17 +25,12 @@ def open_source(config: Config, task: Task, output: Path) -> tuple[Source, str, 
         OutputError: the output folder cannot be written.
     """
     data = config.data
-    for folder in data.folders:
-        if output.resolve().is_relative_to(folder.resolve()):
-            raise ConfigError(
-                f"{output}: lies within {folder}, whose pictures are trained on; name another folder."
-            )
+    check_outside(output, data.folders, "trained on")
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{output}: cannot be made ({error.strerror}); name another folder.") from None
-    cache = data.cache or output
-    pairs = _pairs(config, cache)
+    pairs = _pairs(config, data.cache or output)
     if data.photos is None:
         assert pairs is not None  # noqa: S101 (a configuration names at least one of them)
         return pairs
@@ -50,7 +45,6 @@ def open_source(config: Config, task: Task, output: Path) -> tuple[Source, str, 
 
 def held_out_photos(config: Config, output: Path) -> list[str]:
     """The names of the photographs that a training in `output` has set aside."""
-    assert config.data.photos is not None  # noqa: S101 (the caller's)
     photos = _photos(config, output)
     return [photos.names[i] for i in photos.split(config.data.hold_out)[1]]
 
