@@ -1,7 +1,7 @@
 """The AKGM (Eq. 2) against one dense 3x3 convolution of the same channels and size: time, memory, error.
 
     python benchmarks/akgm.py [--side 128] [--channels 32 64 128] [--bases 4] [--dtype float32] [--threads N]
-    python benchmarks/akgm.py --device cuda --dtype bfloat16 --side 256 --bases 8      with the fused kernel
+    python benchmarks/akgm.py --device cuda --dtype bfloat16 --batch 16 --side 256 --bases 8      with the fused kernel
 
 All forms take turns in each round, and the smallest time of the rounds counts, so that a busy machine slows all alike.
 `straight` is the form that the formula suggests, as the authors' release has it: one convolution in N groups with N·C
@@ -102,6 +102,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--side", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--channels", type=int, nargs="+", default=[32, 64, 128])
     parser.add_argument("--bases", type=int, default=4)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
@@ -112,15 +113,17 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     dtype = getattr(torch, arguments.dtype)
+    machine = platform.machine() if arguments.device == "cpu" else torch.cuda.get_device_name()
     print(
-        f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {arguments.dtype}, "
-        f"N = {arguments.bases}, {arguments.side}x{arguments.side}"
+        f"{machine}, {torch.get_num_threads()} threads, torch {torch.__version__}, {arguments.dtype}, "
+        f"N = {arguments.bases}, {arguments.batch} x {arguments.side}x{arguments.side}"
     )
     print(f"{'C':>4}  {'form':18}{'ms':>9}{'ratio':>8}{'ms both ways':>14}{'ratio':>8}{'MB':>8}{'error':>10}")
     for channels in arguments.channels:
         generator = torch.Generator().manual_seed(0)
-        x = torch.randn(1, channels, arguments.side, arguments.side, generator=generator)
-        mixing = torch.randn(1, arguments.bases, arguments.side, arguments.side, generator=generator)
+        size = arguments.side, arguments.side
+        x = torch.randn(arguments.batch, channels, *size, generator=generator)
+        mixing = torch.randn(arguments.batch, arguments.bases, *size, generator=generator)
         shape = (channels * arguments.bases, channels // arguments.bases, 3, 3)
         bases = torch.randn(shape, generator=generator) * (9 * channels) ** -0.5
         given = tuple(
@@ -134,7 +137,7 @@ def main() -> None:
                 for way, run in enumerate((forward, both_ways)):
                     spent = seconds(partial(run, form, given), arguments.device)
                     best[name][way] = min(best[name][way], spent)
-        small = tuple(t[..., :24, :24] if i < 2 else t for i, t in enumerate(given))
+        small = tuple(t[:1, :, :24, :24] if i < 2 else t for i, t in enumerate(given))
         expected = akgm_reference(*(t.double() for t in small))
         for name, form in forms.items():
             error = ""

@@ -62,9 +62,8 @@ def main() -> None:
     for _ in range(arguments.rounds):
         for name, form in forms.items():
             best[name] = min(best[name], seconds(lambda form=form: evaluate(*form), device))
-    print(
-        f"{platform.machine()}, {device}, {torch.get_num_threads()} threads, torch {torch.__version__}, {side}x{side}"
-    )
+    machine = platform.machine() if device == "cpu" else torch.cuda.get_device_name()
+    print(f"{machine}, {torch.get_num_threads()} threads, torch {torch.__version__}, {side}x{side}")
     print(f"{'':18}{'s a step':>10}{'ratio':>8}{'error':>10}")
     expected = results["straightforward"]
     for name, spent in best.items():

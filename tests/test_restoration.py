@@ -146,6 +146,18 @@ def test_a_gpu_that_is_not_there(model_folder):
         load(model_folder, "cuda")
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 2e-3), ("bf16", 5e-2)])
+def test_a_gpu_restores_what_the_cpu_does(model_folder, precision, bound):
+    image = torch.rand(1, 3, 150, 170, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    expected, found = (
+        load(model_folder, *where)(image, seed=3, patch_size=120, output_type="pt").images
+        for where in (("cpu", "fp32"), ("cuda", precision))
+    )
+    assert (found - expected).abs().mean() < bound / 10
+    assert (found - expected).abs().max() < bound
+
+
 # ------------------------------------------------------------------------------------------------ which task
 
 

@@ -19,11 +19,12 @@ import json, sys, torch
 from ucdir.model.akgm import akgm_reference
 from ucdir.model.kernels.fused import akgm_fused
 
-batch, channels, count, height, width, name = json.loads(sys.argv[1])
+batch, channels, count, height, width, name, device = json.loads(sys.argv[1])
 torch.manual_seed(0)
-dtype = getattr(torch, name)
-x, m, g = (torch.randn(batch, c, height, width, dtype=dtype) for c in (channels, count, channels))
-w = torch.randn(channels * count, channels // count, 3, 3, dtype=dtype) * 0.1
+kind = dict(dtype=getattr(torch, name), device=device)
+dtype = kind["dtype"]
+x, m, g = (torch.randn(batch, c, height, width, **kind) for c in (channels, count, channels))
+w = torch.randn(channels * count, channels // count, 3, 3, **kind) * 0.1
 results = []
 for form in (akgm_fused, akgm_reference):
     kind = dtype if form is akgm_fused else torch.float64
@@ -47,14 +48,33 @@ print(json.dumps([float((a - b).abs().max() / b.abs().max()) for a, b in zip(*re
     ],
 )
 def test_forward_and_gradients(case, bound):
+    assert max(errors_of((*case, "cpu"), TRITON_INTERPRET="1")) < bound
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+@pytest.mark.parametrize(
+    ("case", "bound"),
+    [
+        ((2, 32, 4, 33, 47, "float32"), 1e-5),
+        ((1, 12, 4, 20, 19, "float32"), 1e-5),
+        ((2, 64, 8, 24, 40, "bfloat16"), 2e-2),
+        ((1, 512, 8, 16, 16, "bfloat16"), 2e-2),
+    ],
+)
+def test_forward_and_gradients_on_a_gpu(case, bound):
+    assert max(errors_of((*case, "cuda"))) < bound
+
+
+def errors_of(case, **environment):
+    """Of the result and of all three gradients, relative to the largest value."""
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(case)], capture_output=True, text=True, check=False,
-        env={**os.environ, "TRITON_INTERPRET": "1"},
+        env={**os.environ, **environment},
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     errors = json.loads(result.stdout)
     assert len(errors) == 4
-    assert max(errors) < bound
+    return errors
 
 
 def test_the_kernel_is_chosen_when_a_network_is_built(monkeypatch):

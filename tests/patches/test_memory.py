@@ -67,6 +67,25 @@ def test_a_device_too_small_for_anything_is_told(random_pipeline, monkeypatch):
         run(pipeline, image_of(150, 170))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+def test_a_gpu_that_is_really_full_gets_smaller_patches(random_pipeline, caplog):
+    pipeline = random_pipeline().to("cuda")
+    image = image_of(1000, 1100)
+    whole = run(pipeline, image, seed=7)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    run(pipeline, image_of(400, 400))
+    room = torch.cuda.max_memory_allocated() * 1.3 / torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(room)
+    try:
+        result = run(pipeline, image, seed=7)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert "is full: going on with patches of" in caplog.text
+    assert (result - whole).abs().max() < 1e-2  # cuDNN takes other algorithms, and TF32, for other sizes
+
+
 def test_memory_is_handed_back_between_patches(random_pipeline, monkeypatch):
     calls = []
     monkeypatch.setattr("ucdir.patches.inter_step.hand_back", lambda: calls.append(1))

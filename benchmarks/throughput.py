@@ -1,0 +1,174 @@
+"""A GPU at work: images/s of the shipped network and of its training, and what share of the processor that is.
+
+    python benchmarks/throughput.py [--task jpeg_restoration] [--side 256] [--batches 1 16 64] [--precision bf16 fp32]
+
+An image is one evaluation of f_θ, which is one step. `eager` is as the pipeline runs it, with the AKGM of each kernel of
+`model.kernels`; `graph` is the same captured as a CUDA graph, so that launching costs nothing; `compiled` is
+torch.compile. A training image is a crop's share of forward, backward and optimizer of the objective `few_steps` with
+LPIPS, without the reading of pictures. All take turns in each round, and the smallest time counts. The share of the peak
+is in multiply-accumulates as `model.cost` counts them, against a product of two 8192x8192 bf16 matrices in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from akgm import seconds
+from torch import Tensor
+
+import ucdir
+from ucdir.devices import PRECISIONS
+from ucdir.model.cost import macs
+from ucdir.model.injection import Akgm
+from ucdir.model.kernels import KERNELS
+from ucdir.shipped import model_folder
+from ucdir.training.loop import new_model
+from ucdir.yaml_file import read_yaml
+
+
+def peak(rounds: int) -> float:
+    """Multiply-accumulates a second of a large matrix product in bf16, on numbers that are not all alike."""
+    a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    return 8192**3 / min(seconds(lambda: a @ b, "cuda") for _ in range(rounds + 2))
+
+
+def with_kernel(network: torch.nn.Module, name: str) -> torch.nn.Module:
+    """The same network; its AKGM runs in this kernel from now on."""
+    for block in network.modules():
+        if isinstance(block, Akgm):
+            block.kernel = KERNELS[name]()
+    return network
+
+
+def captured(run: Callable[[], Any]) -> Callable[[], Any]:
+    """The same as one CUDA graph."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # libraries choose and allocate in the first calls
+        for _ in range(3):
+            run()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay
+
+
+def best_of(forms: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Smallest seconds of each form, which take turns; `inf` for one that fails."""
+    best = dict.fromkeys(forms, float("inf"))
+    for _ in range(rounds):
+        for name, run in forms.items():
+            best[name] = min(best[name], seconds(run, "cuda"))
+    return best
+
+
+def evaluations(network: Any, batch: int, side: int, precision: str, *, compiled: bool) -> dict[str, Any]:
+    """By name, one evaluation of a batch."""
+    images = torch.rand(batch, 3, side, side, device="cuda") * 2 - 1
+    images = images.contiguous(memory_format=torch.channels_last)
+    level = torch.full((batch,), 0.5, device="cuda")
+
+    def form(kernel: str, function: Callable[..., Tensor]) -> Callable[[], Tensor]:
+        def run() -> Tensor:
+            with_kernel(network, kernel)
+            reduced = precision != "fp32"
+            with (
+                torch.no_grad(),
+                torch.autocast("cuda", PRECISIONS[precision], enabled=reduced, cache_enabled=False),
+            ):
+                return function(images, images, images, level, {})
+
+        return run
+
+    forms: dict[str, Any] = {}
+    for kernel in KERNELS:
+        run = form(kernel, network)
+        run()
+        forms[f"eager, {kernel}"] = run
+        forms[f"graph, {kernel}"] = captured(run)
+    if compiled:
+        whole = torch.compile(network, dynamic=False)
+        run = form("grouped", whole)
+        run()
+        forms["compiled, grouped"] = run
+        forms["compiled and graph, grouped"] = captured(run)
+    return forms
+
+
+def training_steps(task: str, batch: int, side: int) -> dict[str, Any]:
+    """By name, one training step of a batch in bf16."""
+    from ucdir.config import parse_config
+
+    values: Any = read_yaml(model_folder(task) / "training.yaml")
+    values["training"] |= {"initial": None, "objective": "few_steps"}
+    config = parse_config(values, task)
+    clean = torch.rand(batch, 3, side, side, device="cuda") * 2 - 1
+    batch_of = {
+        "clean": clean,
+        "degraded": clean,
+        "noise": torch.randn_like(clean),
+        "step": torch.zeros(batch),
+    }
+    forms = {}
+    for kernel in KERNELS:
+        model = new_model(config, torch.device("cuda"))
+        with_kernel(model, kernel)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
+
+        def run(model: Any = model, optimizer: Any = optimizer) -> None:
+            with torch.autocast("cuda", torch.bfloat16):
+                losses = model(batch_of)
+            torch.stack([*losses.values()]).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        run()
+        forms[f"training, {kernel}"] = run
+    return forms
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--task", default="jpeg_restoration")
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64])
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["bf16"])
+    parser.add_argument("--crop", type=int, default=128)
+    parser.add_argument("--crops", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--compiled", action="store_true", help="Also torch.compile, which takes a minute.")
+    arguments = parser.parse_args()
+    torch.backends.cudnn.benchmark = True  # one size at a time
+    most = peak(arguments.rounds)
+    print(
+        f"{torch.cuda.get_device_name()}, torch {torch.__version__}, peak {2 * most / 1e12:.0f} TFLOP/s in bf16"
+    )
+    network: Any = ucdir.load(arguments.task, "cuda", "fp32").diffusion_model
+    cost = macs(ucdir.load(arguments.task, "cpu", "fp32").diffusion_model.to("meta"), arguments.side)
+    print(f"{'':34}{'batch':>6}{'ms':>9}{'images/s':>10}{'share of the peak':>19}")
+    for precision in arguments.precision:
+        for batch in arguments.batches:
+            forms = evaluations(network, batch, arguments.side, precision, compiled=arguments.compiled)
+            for name, spent in best_of(forms, arguments.rounds).items():
+                print(
+                    f"{name + ', ' + precision:34}{batch:6}{spent * 1e3:9.2f}{batch / spent:10.0f}"
+                    f"{cost * batch / spent / most:19.1%}", flush=True,
+                )  # fmt: skip
+    for name, spent in best_of(
+        training_steps(arguments.task, arguments.crops, arguments.crop), arguments.rounds
+    ).items():
+        print(
+            f"{name + ', bf16':34}{arguments.crops:6}{spent * 1e3:9.2f}{arguments.crops / spent:10.0f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
