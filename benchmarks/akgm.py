@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from ucdir.model.akgm import akgm_reference
-from ucdir.model.kernels import akgm_grouped
+from ucdir.model.kernels import akgm_grouped, akgm_strips
 
 
 def straight(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
@@ -40,10 +40,10 @@ def dense(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
     return F.conv2d(x, weight, padding=1)
 
 
-def forms_of(device: str) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
+def forms_of(device: str, dtype: torch.dtype) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
     """The forms that run on a device."""
     if device == "cpu":
-        return FORMS
+        return FORMS if dtype == torch.float32 else {**FORMS, "strips": akgm_strips}
     from ucdir.model.kernels.fused import akgm_fused
 
     return {**FORMS, "fused": akgm_fused}
@@ -75,6 +75,8 @@ def forward(form: Callable[[Tensor, Tensor, Tensor], Tensor], arguments: tuple[T
 
 def both_ways(form: Callable[[Tensor, Tensor, Tensor], Tensor], arguments: tuple[Tensor, ...]) -> None:
     """Forward and backward, in all three arguments."""
+    if form is akgm_strips:  # has no gradient
+        return
     leaves = [a.detach().requires_grad_() for a in arguments]
     form(*leaves).sum().backward()
 
@@ -130,7 +132,7 @@ def main() -> None:
             t.to(arguments.device, dtype).contiguous(memory_format=torch.channels_last)
             for t in (x, mixing, bases)
         )
-        forms = forms_of(arguments.device)
+        forms = forms_of(arguments.device, dtype)
         best = {name: [float("inf"), float("inf")] for name in forms}
         for _ in range(arguments.rounds):
             for name, form in forms.items():
@@ -145,6 +147,8 @@ def main() -> None:
                 error = f"{float((form(*small).double() - expected).abs().max() / expected.abs().max()):.1e}"
             memory = peak_bytes(partial(forward, form, given), arguments.device) / 1e6
             (one, two), (one_dense, two_dense) = best[name], best["dense convolution"]
+            if form is akgm_strips:
+                two = float("nan")
             print(
                 f"{channels:4}  {name:18}{one * 1e3:9.2f}{one / one_dense:8.2f}{two * 1e3:14.2f}"
                 f"{two / two_dense:8.2f}{memory:8.1f}{error:>10}"

@@ -2,11 +2,12 @@
 
     python benchmarks/throughput.py [--task jpeg_restoration] [--side 256] [--batches 1 16 64] [--precision bf16 fp32]
 
-An image is one evaluation of f_θ, which is one step. `eager` is as the pipeline runs it, with the AKGM of each kernel of
-`model.kernels`; `graph` is the same captured as a CUDA graph, so that launching costs nothing; `compiled` is
+An image is one evaluation of f_θ, which is one step. `eager` is as the pipeline runs it, with the AKGM of each kernel
+of `model.kernels`; `graph` is the same captured as a CUDA graph, so that launching costs nothing; `compiled` is
 torch.compile. A training image is a crop's share of forward, backward and optimizer of the objective `few_steps` with
-LPIPS, without the reading of pictures. All take turns in each round, and the smallest time counts. The share of the peak
-is in multiply-accumulates as `model.cost` counts them, against a product of two 8192x8192 bf16 matrices in the same run.
+LPIPS, without the reading of pictures. All take turns in each round, and the smallest time counts. The share of the
+peak is in multiply-accumulates as `model.cost` counts them, against a product of two 8192x8192 bf16 matrices in the
+same run.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def evaluations(network: Any, batch: int, side: int, precision: str, *, compiled
         return run
 
     forms: dict[str, Any] = {}
-    for kernel in KERNELS:
+    for kernel in ("grouped", "fused"):
         run = form(kernel, network)
         run()
         forms[f"eager, {kernel}"] = run
@@ -114,7 +115,7 @@ def training_steps(task: str, batch: int, side: int) -> dict[str, Any]:
         "step": torch.zeros(batch),
     }
     forms = {}
-    for kernel in KERNELS:
+    for kernel in ("grouped", "fused"):
         model = new_model(config, torch.device("cuda"))
         with_kernel(model, kernel)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)

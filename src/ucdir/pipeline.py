@@ -135,15 +135,17 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
 
         patches = PatchSize(patch_size)
 
-        # Sec. 3.1: the initial guidance
-        guidance = self._in_patches(self.predictor, patches, self.predictor, degraded)
+        # within this, though it is off, the networks' weights stay in 16 bits from patch to patch and step to step
+        with torch.autocast(self._execution_device.type, enabled=False):
+            # Sec. 3.1: the initial guidance
+            guidance = self._in_patches(self.predictor, patches, self.predictor, degraded)
 
-        # Eq. 1 backwards: the residual of the guidance, from noise
-        if start > 0 and fidelity < 1:
-            residual = self._residual(
-                degraded, guidance, known, seeds, steps, start, eta, patches, callback_on_step_end
-            )
-            guidance += residual.mul_(1 - fidelity)
+            # Eq. 1 backwards: the residual of the guidance, from noise
+            if start > 0 and fidelity < 1:
+                residual = self._residual(
+                    degraded, guidance, known, seeds, steps, start, eta, patches, callback_on_step_end
+                )
+                guidance += residual.mul_(1 - fidelity)
         images = from_tensor(guidance.clamp_(-1, 1), output_type)
         return ImagePipelineOutput(images) if return_dict else (images,)
 

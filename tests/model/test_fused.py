@@ -9,11 +9,6 @@ import sys
 import pytest
 import torch
 
-from ucdir.errors import ConfigError
-from ucdir.model import kernels
-from ucdir.model.injection import Akgm
-from ucdir.model.kernels import akgm_grouped, chosen_kernel
-
 PROGRAM = """
 import json, sys, torch
 from ucdir.model.akgm import akgm_reference
@@ -75,30 +70,3 @@ def errors_of(case, **environment):
     errors = json.loads(result.stdout)
     assert len(errors) == 4
     return errors
-
-
-def test_the_kernel_is_chosen_when_a_network_is_built(monkeypatch):
-    monkeypatch.delenv("UCDIR_KERNEL", raising=False)
-    assert chosen_kernel() is akgm_grouped
-    monkeypatch.setenv("UCDIR_KERNEL", "magic")
-    with pytest.raises(ConfigError, match="UCDIR_KERNEL 'magic' is unknown; choose one of grouped, fused"):
-        Akgm(8, guidance_channels=3, kernel_bases=2, scalar_channels=4)
-
-
-def test_without_triton_the_grouped_form_is_taken_and_said(monkeypatch, caplog):
-    monkeypatch.setenv("UCDIR_KERNEL", "fused")
-    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: None)
-    assert chosen_kernel() is akgm_grouped
-    assert "triton is not installed" in caplog.text
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None, reason="triton is not installed (not needed on a CPU)"
-)
-def test_on_a_cpu_fused_means_grouped(monkeypatch):
-    monkeypatch.setenv("UCDIR_KERNEL", "fused")
-    module = Akgm(8, guidance_channels=3, kernel_bases=2, scalar_channels=4)
-    x, guidance, scalars = torch.randn(1, 8, 5, 5), torch.randn(1, 3, 5, 5), torch.randn(1, 4)
-    result = module(x, guidance, scalars)
-    module.kernel = akgm_grouped
-    assert torch.equal(result, module(x, guidance, scalars))

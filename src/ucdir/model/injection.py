@@ -57,7 +57,8 @@ class Akgm(nn.Module):
         """x [B,C,H,W], guidance of the same height and width [B,C',H,W], scalars [B,D] -> [B,C,H,W]."""
         m = self.scalars(scalars)[:, :, None, None]
         m = m.expand(-1, -1, *x.shape[2:]) if self.guidance is None else self.guidance(guidance) * m
-        return self.kernel(x, m, self.bases) + self.bias[:, None, None]
+        out = self.kernel(x, m, self.bases)
+        return out + self.bias[:, None, None].to(out.dtype)  # or under autocast the sum would be float32
 
 
 # ------------------------------------------------------------------------- alternatives (Sec. 4.7, Table 4)

@@ -12,7 +12,7 @@ so the N·C channels of A are never in memory. The backward pass has one kernel 
     ∂L/∂W[t,i,n,c] = Σ_p x[p+t,i] · G[p,c] M[p,n]
 
 Products are of the arguments' type, sums are in float32. Triton comes with PyTorch for GPUs; this file is imported only
-where it is asked for (`UCDIR_KERNEL=fused`).
+there.
 """
 # mypy: ignore-errors
 # ruff: noqa: N803
@@ -25,6 +25,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from ucdir.model.kernels.arithmetic import autocast_dtype
 
 BLOCK_P = 64
 """Pixels of a tile."""
@@ -175,9 +177,8 @@ def akgm_fused(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
 
     Differentiable once in all three arguments. Under autocast all is of its dtype.
     """
-    device = x.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
+    dtype = autocast_dtype(x.device.type)
+    if dtype is not None:
         x, mixing, bases = x.to(dtype), mixing.to(dtype), bases.to(dtype)
     return _Fused.apply(x, mixing, bases)
 

@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ucdir.model.kernels.arithmetic import autocast_dtype
+
 
 def akgm_grouped(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
     """Eq. 2 at every pixel; arguments and result as in `model.akgm.akgm_reference`.
@@ -29,15 +31,15 @@ def akgm_grouped(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
     Under autocast the convolutions of the forward pass run in its dtype; on the CPU the sum over bases, the
     result and the backward pass are in float32.
     """
-    device = x.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        dtype = torch.float32 if device == "cpu" else torch.get_autocast_dtype(device)
+    dtype = autocast_dtype(x.device.type)
+    if dtype is not None:
+        dtype = torch.float32 if x.device.type == "cpu" else dtype
         x, mixing, bases = x.to(dtype), mixing.to(dtype), bases.to(dtype)
     result: Tensor = _Grouped.apply(x, mixing, bases)  # type: ignore[no-untyped-call]
     return result
 
 
-def _weights_by_group(bases: Tensor, count: int) -> Tensor:
+def weights_by_group(bases: Tensor, count: int) -> Tensor:
     """[C·N, C/N, k, k] -> [N groups, N·C/N, C/N, k, k], in each group basis by basis, channels last."""
     width, k = bases.shape[1], bases.shape[-1]
     by_basis = bases.view(count, width, count, width, k, k).transpose(1, 2)
@@ -77,7 +79,7 @@ class _Grouped(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
         count, width = mixing.shape[1], bases.shape[1]
-        weights = _weights_by_group(bases, count)
+        weights = weights_by_group(bases, count)
         m = _repeated(mixing, width)
         result = torch.empty_like(x, memory_format=torch.channels_last).permute(0, 2, 3, 1)
         keep = any(ctx.needs_input_grad)
