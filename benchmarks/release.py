@@ -18,6 +18,7 @@ from akgm import seconds, straight
 from torch import Tensor
 
 from ucdir.devices import PRECISIONS
+from ucdir.model.kernels import weights_kept
 from ucdir.model.release import ReleaseDiffusionModel, ResBlock
 
 
@@ -58,12 +59,8 @@ def main() -> None:
 
     forms = {"straightforward": (plain, "fp32"), **{f"ours, {p}": (ours, p) for p in arguments.precision}}
     best = dict.fromkeys(forms, float("inf"))
-    with torch.autocast(
-        device, enabled=False
-    ):  # keeps weights in 16 bits from step to step, as the pipeline does
-        results = {
-            name: evaluate(*form).float() for name, form in forms.items()
-        }  # also the first, slower one
+    with weights_kept(device):  # from step to step, as in the pipeline
+        results = {name: evaluate(*form).float() for name, form in forms.items()}  # and the first, slower one
         for _ in range(arguments.rounds):
             for name, form in forms.items():
                 best[name] = min(best[name], seconds(lambda form=form: evaluate(*form), device))

@@ -2,12 +2,12 @@
 
     python benchmarks/throughput.py [--task jpeg_restoration] [--side 256] [--batches 1 16 64] [--precision bf16 fp32]
 
-An image is one evaluation of f_θ, which is one step. `eager` is as the pipeline runs it, with the AKGM of each kernel
-of `model.kernels`; `graph` is the same captured as a CUDA graph, so that launching costs nothing; `compiled` is
-torch.compile. A training image is a crop's share of forward, backward and optimizer of the objective `few_steps` with
-LPIPS, without the reading of pictures. All take turns in each round, and the smallest time counts. The share of the
-peak is in multiply-accumulates as `model.cost` counts them, against a product of two 8192x8192 bf16 matrices in the
-same run.
+An image is one evaluation of f_θ, which is one step. `eager` is as the pipeline runs it, but that weights are reduced
+to bf16 each time, with the AKGM of each kernel; `graph` is the same captured as a CUDA graph, so that launching costs
+nothing; `compiled` is torch.compile. A training image is a crop's share of forward, backward and optimizer of the
+objective `few_steps` with LPIPS, without the reading of pictures. All take turns in each round, and the smallest time
+counts. The share of the peak is in multiply-accumulates as `model.cost` counts them, against a product of two 8192x8192
+bf16 matrices in the same run.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def with_kernel(network: torch.nn.Module, name: str) -> torch.nn.Module:
     """The same network; its AKGM runs in this kernel from now on."""
     for block in network.modules():
         if isinstance(block, Akgm):
-            block.kernel = KERNELS[name]()
+            block.kernel = KERNELS[name]
     return network
 
 

@@ -1,6 +1,7 @@
 """The way of one image, and the conventions of diffusers."""
 
 import weakref
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from diffusers import (
     EulerDiscreteScheduler,
 )
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ucdir import pipeline as pipeline_module
 from ucdir.diffusion.noise import noise_by_place
@@ -101,6 +103,36 @@ def test_bf16_is_near_float32_and_only_in_the_products(random_pipeline):
     assert (split - reduced).abs().mean() < 0.5 * 2 / 255
     pipeline.precision = torch.float32
     assert torch.equal(run(pipeline, image, scalars=known), exact)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_weights_are_reduced_once_a_picture(random_pipeline, monkeypatch, kept):
+    pipeline, image = random_pipeline(), image_of(64, 72)
+    pipeline.precision = torch.bfloat16
+    if not kept:  # the control
+        monkeypatch.setattr(pipeline_module, "weights_kept", lambda _: nullcontext())
+    kernels = sum(p.ndim == 4 for p in pipeline.diffusion_model.parameters())
+    counts = []
+    for steps in (2, 6):
+        with CountCasts() as counter:
+            run(pipeline, image, num_inference_steps=steps)
+        counts.append(counter.casts)
+    assert counts[0] >= kernels
+    assert counts[1] - counts[0] == (0 if kept else 4 * kernels)
+
+
+class CountCasts(TorchDispatchMode):
+    """Counts the kernels of convolutions that are made bf16."""
+
+    def __init__(self):
+        super().__init__()
+        self.casts = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten._to_copy.default and result.dtype == torch.bfloat16:
+            self.casts += result.ndim == 4 and result.shape[-1] <= 3
+        return result
 
 
 def test_a_batch_is_its_images(pipeline):

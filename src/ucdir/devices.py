@@ -7,8 +7,7 @@ import torch
 from ucdir.errors import ConfigError, DeviceError
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
-"""By name: what convolutions and matrix products are calculated in. Images and norms stay in float32, and on the CPU
-the sums of the AKGM."""
+"""By name: what convolutions, matrix products and what passes between them are in. Images stay in float32."""
 
 
 def available() -> list[str]:

@@ -23,6 +23,7 @@ from ucdir.limits import MAX_SAMPLING_STEPS
 from ucdir.model.checkpoint import check_folder, check_loaded
 from ucdir.model.diffusion_model import DiffusionModel
 from ucdir.model.initial_predictor import InitialPredictor
+from ucdir.model.kernels import weights_kept
 from ucdir.model.release import ReleaseDiffusionModel, ReleasePredictor
 from ucdir.patches import PatchSize, apply_in_patches, smallest_patch
 
@@ -110,7 +111,7 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
             output_type: "pil", "np" ([B,H,W,3] in [0,1]) or "pt" ([B,3,H,W] in [-1,1], not rounded).
             return_dict: whether to return an `ImagePipelineOutput` or a tuple.
             callback_on_step_end: called as (pipeline, step, timestep, {"sample": …}) after each step; what it returns
-                under "sample" replaces the sample.
+                under "sample" replaces the sample. It must leave the networks' weights as they are.
 
         Returns:
             the restored images.
@@ -135,8 +136,7 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
 
         patches = PatchSize(patch_size)
 
-        # within this, though it is off, the networks' weights stay in 16 bits from patch to patch and step to step
-        with torch.autocast(self._execution_device.type, enabled=False):
+        with weights_kept(self._execution_device.type):
             # Sec. 3.1: the initial guidance
             guidance = self._in_patches(self.predictor, patches, self.predictor, degraded)
 

@@ -1,6 +1,8 @@
 """Which form of Eq. 2 a network takes."""
 
 import importlib.util
+import pickle
+import sys
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ import torch
 from ucdir.errors import ConfigError
 from ucdir.model import kernels
 from ucdir.model.injection import Akgm
-from ucdir.model.kernels import akgm_grouped, chosen_kernel
+from ucdir.model.kernels import akgm_auto, akgm_fused_where_it_fits, akgm_grouped, chosen_kernel
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def test_the_kernel_is_chosen_when_a_network_is_built(monkeypatch):
     monkeypatch.setenv("UCDIR_KERNEL", "grouped")
     assert chosen_kernel() is akgm_grouped
     monkeypatch.delenv("UCDIR_KERNEL")
-    assert chosen_kernel() is kernels.KERNELS["auto"]()
+    assert chosen_kernel() is akgm_auto
     monkeypatch.setenv("UCDIR_KERNEL", "magic")
     with pytest.raises(
         ConfigError, match="UCDIR_KERNEL 'magic' is unknown; choose one of auto, grouped, fused"
@@ -40,16 +42,16 @@ def test_the_kernel_is_chosen_when_a_network_is_built(monkeypatch):
 
 
 def test_auto_takes_strips_in_16_bits_without_gradients(taken):
-    auto = kernels.KERNELS["auto"]()
     with torch.no_grad():
-        auto(*arguments())
-        auto(*arguments(torch.bfloat16))
+        akgm_auto(*arguments())
+        akgm_auto(*arguments(torch.bfloat16))
+        akgm_auto(*arguments(torch.float16))
         with torch.autocast("cpu", torch.bfloat16):
-            auto(*arguments())
-    assert taken == ["akgm_grouped", "akgm_strips", "akgm_strips"]
+            akgm_auto(*arguments())
+    assert taken == ["akgm_grouped", "akgm_strips", "akgm_grouped", "akgm_strips"]
     taken.clear()
     with torch.autocast("cpu", torch.bfloat16):
-        auto(*arguments()).sum().backward()
+        akgm_auto(*arguments()).sum().backward()
     assert taken == ["akgm_grouped"]
 
 
@@ -64,13 +66,27 @@ def test_the_sum_with_the_bias_stays_in_16_bits():
     torch.testing.assert_close(result.float(), exact, rtol=0.05, atol=0.05)
 
 
-def test_without_triton_the_grouped_form_is_taken_and_said(monkeypatch, caplog):
-    monkeypatch.setenv("UCDIR_KERNEL", "fused")
-    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: None)
-    kernels._fused.cache_clear()
-    assert chosen_kernel() is akgm_grouped
-    assert "triton is not installed" in caplog.text
-    kernels._fused.cache_clear()
+class OfAGpu:
+    """Looks like a tensor on a GPU."""
+
+    is_cuda = True
+
+    def get_device(self):
+        return 0
+
+
+def test_where_triton_builds_nothing_the_grouped_form_is_taken_and_said_once(monkeypatch, caplog):
+    kernels._triton_works.cache_clear()
+    monkeypatch.setattr(kernels, "akgm_grouped", lambda *_: "grouped")
+    monkeypatch.setitem(sys.modules, "ucdir.model.kernels.fused", None)  # importing it fails
+    assert [akgm_fused_where_it_fits(OfAGpu(), None, None) for _ in range(2)] == ["grouped", "grouped"]
+    assert caplog.text.count("Triton builds no kernel here") == 1
+    kernels._triton_works.cache_clear()
+
+
+def test_networks_can_be_pickled():
+    module = Akgm(8, guidance_channels=3, kernel_bases=2, scalar_channels=4)
+    assert pickle.loads(pickle.dumps(module)).kernel is akgm_auto  # noqa: S301 (its own)
 
 
 @pytest.mark.skipif(

@@ -1,13 +1,11 @@
 """The form of Eq. 2 for processors with products of 16 bits equals the written-out one; it has no gradient."""
 
-import gc
-
 import pytest
 import torch
 from torch import nn
 
 from ucdir.model.akgm import akgm_reference
-from ucdir.model.kernels import akgm_strips, strips
+from ucdir.model.kernels import akgm_strips, strips, weights_kept
 
 CASES = [  # C, N, k, batch, height, width
     (4, 2, 3, 1, 5, 7),
@@ -29,9 +27,9 @@ def values(*sizes, dtype=torch.float64):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(("pixels", "rows"), [(16384, 16), (1, 1), (6, 2)])
-def test_strips_equal_the_reference(case, pixels, rows, monkeypatch):
-    monkeypatch.setattr(strips, "PIXELS", pixels)
+@pytest.mark.parametrize(("numbers", "rows"), [(2**22, 16), (1, 1), (160, 2)])
+def test_strips_equal_the_reference(case, numbers, rows, monkeypatch):
+    monkeypatch.setattr(strips, "NUMBERS", numbers)
     monkeypatch.setattr(strips, "ROWS", rows)
     inputs = values(*case)
     result = akgm_strips(*inputs)
@@ -65,27 +63,39 @@ def test_16_bits(autocast):
     assert 1e-4 < error < 2e-2, "control: rounding to 8 bits must show"
 
 
-def test_kernels_of_a_parameter_are_arranged_once(monkeypatch):
-    arranged = []
+@pytest.fixture
+def arranged(monkeypatch):
+    """One entry for each time that kernels are arranged."""
+    calls = []
     arrange = strips.weights_by_group
-    monkeypatch.setattr(strips, "weights_by_group", lambda *a: arranged.append(1) or arrange(*a))
+    monkeypatch.setattr(strips, "weights_by_group", lambda *a: calls.append(1) or arrange(*a))
+    return calls
+
+
+def test_kernels_are_arranged_once_while_weights_are_kept(arranged):
+    x, mixing, bases = values(8, 4, 3, 1, 6, 5)
+    parameter = nn.Parameter(bases)
+    expected = akgm_reference(x, mixing, bases)
+    with weights_kept("cpu"):
+        for _ in range(3):
+            torch.testing.assert_close(akgm_strips(x, mixing, parameter), expected)
+        assert len(arranged) == 1
+        with torch.autocast("cpu", torch.bfloat16):  # the same parameter, in other arithmetic
+            assert akgm_strips(x, mixing, parameter).dtype == torch.bfloat16
+        assert len(arranged) == 2
+        torch.testing.assert_close(akgm_strips(x, mixing, nn.Parameter(bases * 2)), 2 * expected)
+        torch.testing.assert_close(akgm_strips(x, mixing, bases * 3), 3 * expected)
+
+
+def test_control_otherwise_changed_weights_count_however_they_were_changed(arranged):
     x, mixing, bases = values(8, 4, 3, 1, 6, 5)
     parameter = nn.Parameter(bases.clone())
-    for _ in range(3):
-        first = akgm_strips(x, mixing, parameter)
-    assert len(arranged) == 1
-
-    with torch.no_grad():
-        parameter.mul_(2)
-    torch.testing.assert_close(akgm_strips(x, mixing, parameter), 2 * first)
-    parameter.data = bases * 3  # does not count as a change
-    torch.testing.assert_close(akgm_strips(x, mixing, parameter), 3 * first)
-    assert akgm_strips(x.float(), mixing.float(), parameter.float()).dtype == torch.float32
-    with torch.inference_mode():
-        made_here = nn.Parameter(bases.clone())
-        torch.testing.assert_close(akgm_strips(x, mixing, made_here), akgm_strips(x, mixing, bases.clone()))
-
-    kept = len(strips._kept)
-    del parameter, made_here
-    gc.collect()
-    assert len(strips._kept) == kept - 1
+    expected = akgm_reference(x, mixing, bases)
+    for _ in range(2):
+        with weights_kept("cpu"):
+            akgm_strips(x, mixing, parameter)
+    assert len(arranged) == 2
+    parameter.data.mul_(3)  # which PyTorch does not count as a change
+    torch.testing.assert_close(akgm_strips(x, mixing, parameter), 3 * expected)
+    with weights_kept("cpu"):
+        torch.testing.assert_close(akgm_strips(x, mixing, parameter), 3 * expected)

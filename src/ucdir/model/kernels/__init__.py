@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 from collections.abc import Callable
@@ -13,60 +12,69 @@ import torch
 from torch import Tensor
 
 from ucdir.errors import ConfigError
-from ucdir.model.kernels.arithmetic import autocast_dtype
+from ucdir.model.kernels.arithmetic import autocast_dtype, weights_kept
 from ucdir.model.kernels.grouped import akgm_grouped
 from ucdir.model.kernels.strips import akgm_strips
 
-__all__ = ["KERNELS", "akgm_grouped", "akgm_strips", "chosen_kernel"]
+__all__ = ["KERNELS", "akgm_grouped", "akgm_strips", "chosen_kernel", "weights_kept"]
 
 logger = logging.getLogger(__name__)
 
 Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
-SHORT: Final = (torch.bfloat16, torch.float16)
-"""Types of 16 bits."""
+WIDEST: Final = 32
+"""Channels a group up to which the Triton kernel was the fastest on an H200 with its backward pass."""
 KERNEL_VARIABLE: Final = "UCDIR_KERNEL"
 """Environment variable that names the kernel of networks that are built from now on."""
 
 
-def _grouped() -> Kernel:
-    return akgm_grouped
+def akgm_auto(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
+    """Eq. 2 in the form that is fastest here.
+
+    On GPUs in 16 bits the Triton kernel, in training for up to `WIDEST` channels a group; on CPUs in bf16, without
+    gradients, `strips`; in all other cases `grouped`.
+    """
+    dtype = autocast_dtype(x.device.type) or x.dtype
+    form: Kernel = akgm_grouped
+    if not torch.compiler.is_compiling():
+        if x.is_cuda and dtype in (torch.bfloat16, torch.float16):
+            if not torch.is_grad_enabled() or bases.shape[1] <= WIDEST:
+                form = akgm_fused_where_it_fits
+        elif x.device.type == "cpu" and dtype == torch.bfloat16 and not torch.is_grad_enabled():
+            form = akgm_strips
+    return form(x, mixing, bases)
 
 
-@cache  # so that one network warns once
-def _fused() -> Kernel:
-    """The Triton kernel on GPUs; `grouped` on other devices, for N that it does not take, and without Triton."""
-    if importlib.util.find_spec("triton") is None:
-        logger.warning("%s=fused: triton is not installed; the grouped form is taken", KERNEL_VARIABLE)
-        return akgm_grouped
+def akgm_fused_where_it_fits(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
+    """Eq. 2 by the Triton kernel on GPUs; `grouped` on other devices, for N that it does not take, without Triton."""
+    if not x.is_cuda or not _triton_works(x.get_device()):
+        return akgm_grouped(x, mixing, bases)
     from ucdir.model.kernels.fused import akgm_fused, fits
 
-    def fused_where_it_fits(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
-        form = akgm_fused if x.is_cuda and fits(mixing, bases) else akgm_grouped
-        return form(x, mixing, bases)
-
-    return fused_where_it_fits
+    return (akgm_fused if fits(mixing, bases) else akgm_grouped)(x, mixing, bases)
 
 
-@cache
-def _auto() -> Kernel:
-    """In 16 bits the Triton kernel on GPUs and, without gradients, `strips` on CPUs; `grouped` in all other cases."""
-    with_triton = importlib.util.find_spec("triton") is not None
+@cache  # so that it is tried and said once for each GPU
+def _triton_works(device: int) -> bool:
+    """Whether Triton is there and can build a kernel for a GPU, which takes a C compiler."""
+    try:
+        from ucdir.model.kernels.fused import akgm_fused
 
-    def fastest(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
-        dtype = autocast_dtype(x.device.type) or x.dtype
-        form: Kernel = akgm_grouped
-        if dtype in SHORT and not torch.compiler.is_compiling():
-            if x.is_cuda and with_triton:
-                form = _fused()
-            elif x.device.type == "cpu" and not torch.is_grad_enabled():
-                form = akgm_strips
-        return form(x, mixing, bases)
+        x, mixing, bases = (
+            torch.zeros(shape, dtype=torch.bfloat16, device=torch.device("cuda", device))
+            for shape in ((1, 4, 1, 1), (1, 2, 1, 1), (8, 2, 3, 3))
+        )
+        akgm_fused(x, mixing, bases)
+    except Exception as error:  # noqa: BLE001 (whatever it is, there is a form that runs)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        logger.warning("Triton builds no kernel here (%.200s); the slower, grouped form is taken", reason)
+        return False
+    return True
 
-    return fastest
 
-
-KERNELS: dict[str, Callable[[], Kernel]] = {"auto": _auto, "grouped": _grouped, "fused": _fused}
-"""By name; what makes them is called when a network is built."""
+KERNELS: dict[str, Kernel] = {
+    "auto": akgm_auto, "grouped": akgm_grouped, "fused": akgm_fused_where_it_fits
+}  # fmt: skip
+"""By name; functions of this module, so that networks can be pickled."""
 
 
 def chosen_kernel() -> Kernel:
@@ -78,4 +86,4 @@ def chosen_kernel() -> Kernel:
     name = os.environ.get(KERNEL_VARIABLE) or "auto"
     if name not in KERNELS:
         raise ConfigError(f"{KERNEL_VARIABLE} {name!r} is unknown; choose one of {', '.join(KERNELS)}.")
-    return KERNELS[name]()
+    return KERNELS[name]

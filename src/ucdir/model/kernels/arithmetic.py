@@ -1,8 +1,16 @@
-"""What a kernel calculates in, which under autocast is for it to decide."""
+"""What a kernel calculates in, and the weights that it needs for that: made once, and not for every patch and step."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final
+
 import torch
+from torch import Tensor, nn
+
+_kept: Final[ContextVar[dict[Hashable, tuple[Tensor, Tensor]] | None]] = ContextVar("kept", default=None)
 
 
 def autocast_dtype(device: str) -> torch.dtype | None:
@@ -10,3 +18,30 @@ def autocast_dtype(device: str) -> torch.dtype | None:
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
     return None
+
+
+@contextmanager
+def weights_kept(device: str) -> Iterator[None]:
+    """While this is open, autocast makes its copies of weights once, and so does `once`; the weights must not change.
+
+    Args:
+        device: the kind of device that the networks are on.
+    """
+    token = _kept.set({})
+    try:
+        # autocast throws its copies away when the outermost of its contexts ends, be it one that is off
+        with torch.autocast(device, enabled=False):
+            yield
+    finally:
+        _kept.reset(token)
+
+
+def once(weights: Tensor, what: Hashable, make: Callable[[], Tensor]) -> Tensor:
+    """What `make` makes of a parameter; the same as before where `weights_kept` is open and it was made already."""
+    kept = _kept.get()
+    if kept is None or not isinstance(weights, nn.Parameter):
+        return make()
+    key = id(weights), what
+    if key not in kept:
+        kept[key] = weights, make()  # with the parameter, or another could get its id
+    return kept[key][1]

@@ -28,14 +28,17 @@ from torch import Tensor
 
 from ucdir.model.kernels.arithmetic import autocast_dtype
 
-BLOCK_P = 64
-"""Pixels of a tile."""
 COLUMNS = 128
 """Most columns N·c of a tile."""
 SMALLEST = 16
 """Smallest side of a matrix product in Triton."""
 SPLITS = 64
 """Programs that share the pixels of ∂L/∂W."""
+
+
+def tile_pixels(count: int) -> int:
+    """Pixels of a tile for N bases: of 64 and 128 what was faster on an H200 for most of C = 32 to 512."""
+    return 128 if count >= 8 else 64
 
 
 @triton.jit
@@ -180,7 +183,8 @@ def akgm_fused(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
     dtype = autocast_dtype(x.device.type)
     if dtype is not None:
         x, mixing, bases = x.to(dtype), mixing.to(dtype), bases.to(dtype)
-    return _Fused.apply(x, mixing, bases)
+    with torch.cuda.device_of(x):  # Triton launches on the current device; nothing happens on a CPU
+        return _Fused.apply(x, mixing, bases)
 
 
 def _power(number: int) -> int:
@@ -191,7 +195,7 @@ def _sizes(count: int, width: int) -> dict[str, int]:
     """Constants of the kernels for N bases and groups of so many channels."""
     columns = max(SMALLEST // count, min(_power(width), COLUMNS // count), 1)
     inner = max(SMALLEST, min(_power(width), 32))
-    return {"N": count, "CG": width, "BP": BLOCK_P, "BC": columns, "BK": inner}
+    return {"N": count, "CG": width, "BP": tile_pixels(count), "BC": columns, "BK": inner}
 
 
 def _packed(bases: Tensor, count: int) -> Tensor:
@@ -225,27 +229,32 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        pixels, m, weights = ctx.saved_tensors
-        batch, height, width, channels = pixels.shape
-        count, total = m.shape[3], batch * height * width
-        sizes = _sizes(count, channels // count)
-        shape = (height, width, channels, total)
-        g = grad.to(pixels.dtype).permute(0, 2, 3, 1).contiguous()
-        tiles = triton.cdiv(total, sizes["BP"])
-        inner, outer = triton.cdiv(sizes["CG"], sizes["BK"]), triton.cdiv(sizes["CG"], sizes["BC"])
-        grad_x = grad_m = grad_bases = None
-        if ctx.needs_input_grad[0]:
-            grad_x = torch.empty_like(pixels)
-            _grad_input[tiles, count * inner](g, m, weights, grad_x, *shape, **sizes)
-            grad_x = grad_x.permute(0, 3, 1, 2)
-        if ctx.needs_input_grad[1]:
-            grad_m = torch.empty_like(m)
-            _grad_mixing[(tiles,)](pixels, weights, g, grad_m, *shape, **sizes)
-            grad_m = grad_m.permute(0, 3, 1, 2)
-        if ctx.needs_input_grad[2]:
-            grad_w = torch.zeros_like(weights, dtype=torch.float32)
-            share = triton.cdiv(triton.cdiv(total, min(SPLITS, tiles)), sizes["BP"]) * sizes["BP"]
-            grid = (triton.cdiv(total, share), count * inner * outer, 9)
-            _grad_weights[grid](pixels, g, m, grad_w, share, *shape, **sizes)
-            grad_bases = _unpacked(grad_w).to(weights.dtype)
-        return grad_x, grad_m, grad_bases
+        with torch.cuda.device_of(grad):
+            return _gradients(ctx, grad)
+
+
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    pixels, m, weights = ctx.saved_tensors
+    batch, height, width, channels = pixels.shape
+    count, total = m.shape[3], batch * height * width
+    sizes = _sizes(count, channels // count)
+    shape = (height, width, channels, total)
+    g = grad.to(pixels.dtype).permute(0, 2, 3, 1).contiguous()
+    tiles = triton.cdiv(total, sizes["BP"])
+    inner, outer = triton.cdiv(sizes["CG"], sizes["BK"]), triton.cdiv(sizes["CG"], sizes["BC"])
+    grad_x = grad_m = grad_bases = None
+    if ctx.needs_input_grad[0]:
+        grad_x = torch.empty_like(pixels)
+        _grad_input[tiles, count * inner](g, m, weights, grad_x, *shape, **sizes)
+        grad_x = grad_x.permute(0, 3, 1, 2)
+    if ctx.needs_input_grad[1]:
+        grad_m = torch.empty_like(m)
+        _grad_mixing[(tiles,)](pixels, weights, g, grad_m, *shape, **sizes)
+        grad_m = grad_m.permute(0, 3, 1, 2)
+    if ctx.needs_input_grad[2]:
+        grad_w = torch.zeros_like(weights, dtype=torch.float32)
+        share = triton.cdiv(triton.cdiv(total, min(SPLITS, tiles)), sizes["BP"]) * sizes["BP"]
+        grid = (triton.cdiv(total, share), count * inner * outer, 9)
+        _grad_weights[grid](pixels, g, m, grad_w, share, *shape, **sizes)
+        grad_bases = _unpacked(grad_w).to(weights.dtype)
+    return grad_x, grad_m, grad_bases

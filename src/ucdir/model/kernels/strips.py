@@ -16,37 +16,15 @@ from typing import Final
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.utils.weak import WeakIdKeyDictionary
+from torch import Tensor
 
-from ucdir.model.kernels.arithmetic import autocast_dtype
+from ucdir.model.kernels.arithmetic import autocast_dtype, once
 from ucdir.model.kernels.grouped import weights_by_group
 
-PIXELS: Final = 16384
-"""Of a strip, about."""
+NUMBERS: Final = 2**22
+"""Of A in a strip, at the most: more is slower, as the system clears the memory of larger arrays each time."""
 ROWS: Final = 16
 """Least rows of a strip: two more are convolved than are kept."""
-
-
-_kept: Final = WeakIdKeyDictionary()  # parameter -> (what it was, its kernels)
-
-
-def _prepared(bases: Tensor, count: int, dtype: torch.dtype) -> Tensor:
-    """Bases as one convolution in N groups takes them, group by group and in it basis by basis: [C·N, C/N, k, k].
-
-    Those of a parameter are kept as long as it stays as it is: arranging them takes longer than a small convolution.
-    """
-    if not isinstance(bases, nn.Parameter) or bases.is_inference():
-        return _arranged(bases, count, dtype)
-    state = bases._version, bases.data_ptr(), count, dtype
-    if bases not in _kept or _kept[bases][0] != state:
-        _kept[bases] = state, _arranged(bases, count, dtype)
-    kernels: Tensor = _kept[bases][1]
-    return kernels
-
-
-def _arranged(bases: Tensor, count: int, dtype: torch.dtype) -> Tensor:
-    return weights_by_group(bases.detach(), count).flatten(0, 1).to(dtype, memory_format=torch.channels_last)
 
 
 def akgm_strips(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
@@ -57,13 +35,13 @@ def akgm_strips(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
     dtype = autocast_dtype(x.device.type) or x.dtype
     x = x.to(dtype).contiguous(memory_format=torch.channels_last)
     count, width = mixing.shape[1], bases.shape[1]
-    kernels = _prepared(bases, count, dtype)
+    kernels = once(bases, ("strips", count, dtype), lambda: _kernels(bases, count, dtype))
     m = mixing.to(dtype).permute(0, 2, 3, 1)
     adding = torch.eye(width, dtype=dtype, device=x.device).repeat(count, 1)
     batch, channels, height, _ = x.shape
     result = x.new_empty(batch, height, x.shape[3], channels)
     border = bases.shape[-1] // 2
-    step = max(ROWS, PIXELS // x.shape[3])
+    step = max(ROWS, NUMBERS // (count * channels * x.shape[3]))
     for image, its_m, into in zip(x, m, result, strict=True):
         for top in range(0, height, step):
             bottom = min(top + step, height)
@@ -75,3 +53,8 @@ def akgm_strips(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
             made *= weights.unsqueeze(2)
             torch.matmul(made.flatten(0, 2), adding, out=into[top:bottom].view(-1, width))
     return result.permute(0, 3, 1, 2)
+
+
+def _kernels(bases: Tensor, count: int, dtype: torch.dtype) -> Tensor:
+    """Bases as one convolution in N groups takes them, group by group and in it basis by basis: [C·N, C/N, k, k]."""
+    return weights_by_group(bases.detach(), count).flatten(0, 1).to(dtype, memory_format=torch.channels_last)
