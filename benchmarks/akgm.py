@@ -14,8 +14,9 @@ from __future__ import annotations
 import argparse
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +50,7 @@ def forms_of(device: str, dtype: torch.dtype) -> dict[str, Callable[[Tensor, Ten
     return {**FORMS, "fused": akgm_fused}
 
 
-def seconds(run: Callable[[], None], device: str) -> float:
+def seconds(run: Callable[[], object], device: str) -> float:
     """Of one run, the device's work included."""
     if device != "cpu":
         torch.cuda.synchronize()
@@ -58,6 +59,23 @@ def seconds(run: Callable[[], None], device: str) -> float:
     if device != "cpu":
         torch.cuda.synchronize()
     return time.perf_counter() - began
+
+
+Form = TypeVar("Form", bound=Hashable)
+
+
+def best_of(runs: Mapping[Form, Callable[[], object]], rounds: int, device: str) -> dict[Form, float]:
+    """Smallest seconds of each, which take turns in each round."""
+    best = dict.fromkeys(runs, float("inf"))
+    for _ in range(rounds):
+        for name, run in runs.items():
+            best[name] = min(best[name], seconds(run, device))
+    return best
+
+
+def machine(device: str) -> str:
+    """Its name, for the head of a table."""
+    return platform.machine() if device == "cpu" else torch.cuda.get_device_name()
 
 
 FORMS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
@@ -75,8 +93,6 @@ def forward(form: Callable[[Tensor, Tensor, Tensor], Tensor], arguments: tuple[T
 
 def both_ways(form: Callable[[Tensor, Tensor, Tensor], Tensor], arguments: tuple[Tensor, ...]) -> None:
     """Forward and backward, in all three arguments."""
-    if form is akgm_strips:  # has no gradient
-        return
     leaves = [a.detach().requires_grad_() for a in arguments]
     form(*leaves).sum().backward()
 
@@ -115,10 +131,9 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     dtype = getattr(torch, arguments.dtype)
-    machine = platform.machine() if arguments.device == "cpu" else torch.cuda.get_device_name()
     print(
-        f"{machine}, {torch.get_num_threads()} threads, torch {torch.__version__}, {arguments.dtype}, "
-        f"N = {arguments.bases}, {arguments.batch} x {arguments.side}x{arguments.side}"
+        f"{machine(arguments.device)}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"{arguments.dtype}, N = {arguments.bases}, {arguments.batch} x {arguments.side}x{arguments.side}"
     )
     print(f"{'C':>4}  {'form':18}{'ms':>9}{'ratio':>8}{'ms both ways':>14}{'ratio':>8}{'MB':>8}{'error':>10}")
     for channels in arguments.channels:
@@ -134,13 +149,14 @@ def main() -> None:
         )
         given = (*given[:2], torch.nn.Parameter(given[2], requires_grad=False))
         forms = forms_of(arguments.device, dtype)
-        best = {name: [float("inf"), float("inf")] for name in forms}
+        runs = {
+            (name, way): partial(way, form, given)
+            for name, form in forms.items()
+            for way in (forward, both_ways)
+        }
+        runs.pop(("strips", both_ways), None)  # has no gradient
         with weights_kept(arguments.device):  # as while a photograph is restored
-            for _ in range(arguments.rounds):
-                for name, form in forms.items():
-                    for way, run in enumerate((forward, both_ways)):
-                        spent = seconds(partial(run, form, given), arguments.device)
-                        best[name][way] = min(best[name][way], spent)
+            best = best_of(runs, arguments.rounds, arguments.device)
         small = tuple(t[:1, :, :24, :24] if i < 2 else t for i, t in enumerate(given))
         expected = akgm_reference(*(t.double() for t in small))
         for name, form in forms.items():
@@ -148,9 +164,8 @@ def main() -> None:
             if name != "dense convolution":
                 error = f"{float((form(*small).double() - expected).abs().max() / expected.abs().max()):.1e}"
             memory = peak_bytes(partial(forward, form, given), arguments.device) / 1e6
-            (one, two), (one_dense, two_dense) = best[name], best["dense convolution"]
-            if form is akgm_strips:
-                two = float("nan")
+            one, two = (best.get((name, way), float("nan")) for way in (forward, both_ways))
+            one_dense, two_dense = (best["dense convolution", way] for way in (forward, both_ways))
             print(
                 f"{channels:4}  {name:18}{one * 1e3:9.2f}{one / one_dense:8.2f}{two * 1e3:14.2f}"
                 f"{two / two_dense:8.2f}{memory:8.1f}{error:>10}"

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from akgm import seconds
+from akgm import best_of, seconds
 from torch import Tensor
 
 import ucdir
@@ -47,10 +47,7 @@ def compare(name: str, eager: Callable[[], Tensor], compiled: Callable[[], Tenso
     first = seconds(lambda: results.append(compiled()), "cpu")
     expected = eager()
     error = float((results[0] - expected).abs().max() / expected.abs().max())
-    best = [float("inf"), float("inf")]
-    for _ in range(rounds):
-        for way, run in enumerate((eager, compiled)):
-            best[way] = min(best[way], seconds(run, "cpu"))
+    best = [*best_of({"eager": eager, "compiled": compiled}, rounds, "cpu").values()]
     print(
         f"{name:28}{best[0]:9.3f}{best[1]:10.3f}{best[1] / best[0]:8.2f}{first:9.1f}{error:10.1e}", flush=True
     )

@@ -11,10 +11,10 @@ largest value.
 from __future__ import annotations
 
 import argparse
-import platform
+from functools import partial
 
 import torch
-from akgm import seconds, straight
+from akgm import best_of, machine, straight
 from torch import Tensor
 
 from ucdir.devices import PRECISIONS
@@ -58,14 +58,11 @@ def main() -> None:
             return network(*images, level, {})
 
     forms = {"straightforward": (plain, "fp32"), **{f"ours, {p}": (ours, p) for p in arguments.precision}}
-    best = dict.fromkeys(forms, float("inf"))
     with weights_kept(device):  # from step to step, as in the pipeline
         results = {name: evaluate(*form).float() for name, form in forms.items()}  # and the first, slower one
-        for _ in range(arguments.rounds):
-            for name, form in forms.items():
-                best[name] = min(best[name], seconds(lambda form=form: evaluate(*form), device))
-    machine = platform.machine() if device == "cpu" else torch.cuda.get_device_name()
-    print(f"{machine}, {torch.get_num_threads()} threads, torch {torch.__version__}, {side}x{side}")
+        runs = {name: partial(evaluate, *form) for name, form in forms.items()}
+        best = best_of(runs, arguments.rounds, device)
+    print(f"{machine(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}, {side}x{side}")
     print(f"{'':18}{'s a step':>10}{'ratio':>8}{'error':>10}")
     expected = results["straightforward"]
     for name, spent in best.items():

@@ -13,11 +13,12 @@ bf16 matrices in the same run.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from akgm import seconds
+from akgm import best_of, machine, seconds
 from torch import Tensor
 
 import ucdir
@@ -36,8 +37,9 @@ def peak(rounds: int) -> float:
     return 8192**3 / min(seconds(lambda: a @ b, "cuda") for _ in range(rounds + 2))
 
 
-def with_kernel(network: torch.nn.Module, name: str) -> torch.nn.Module:
-    """The same network; its AKGM runs in this kernel from now on."""
+def with_kernel(network: Any, name: str) -> Any:
+    """A copy of a network whose AKGM runs in this kernel."""
+    network = copy.deepcopy(network)
     for block in network.modules():
         if isinstance(block, Akgm):
             block.kernel = KERNELS[name]
@@ -58,43 +60,32 @@ def captured(run: Callable[[], Any]) -> Callable[[], Any]:
     return graph.replay
 
 
-def best_of(forms: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Smallest seconds of each form, which take turns; `inf` for one that fails."""
-    best = dict.fromkeys(forms, float("inf"))
-    for _ in range(rounds):
-        for name, run in forms.items():
-            best[name] = min(best[name], seconds(run, "cuda"))
-    return best
-
-
 def evaluations(network: Any, batch: int, side: int, precision: str, *, compiled: bool) -> dict[str, Any]:
     """By name, one evaluation of a batch."""
     images = torch.rand(batch, 3, side, side, device="cuda") * 2 - 1
     images = images.contiguous(memory_format=torch.channels_last)
     level = torch.full((batch,), 0.5, device="cuda")
 
-    def form(kernel: str, function: Callable[..., Tensor]) -> Callable[[], Tensor]:
+    def form(function: Callable[..., Tensor]) -> Callable[[], Tensor]:
+        reduced = precision != "fp32"
+
         def run() -> Tensor:
-            with_kernel(network, kernel)
-            reduced = precision != "fp32"
             with (
                 torch.no_grad(),
                 torch.autocast("cuda", PRECISIONS[precision], enabled=reduced, cache_enabled=False),
             ):
                 return function(images, images, images, level, {})
 
+        run()  # the first, slower one
         return run
 
     forms: dict[str, Any] = {}
     for kernel in ("grouped", "fused"):
-        run = form(kernel, network)
-        run()
+        run = form(with_kernel(network, kernel))
         forms[f"eager, {kernel}"] = run
         forms[f"graph, {kernel}"] = captured(run)
     if compiled:
-        whole = torch.compile(network, dynamic=False)
-        run = form("grouped", whole)
-        run()
+        run = form(torch.compile(with_kernel(network, "grouped"), dynamic=False))
         forms["compiled, grouped"] = run
         forms["compiled and graph, grouped"] = captured(run)
     return forms
@@ -116,8 +107,7 @@ def training_steps(task: str, batch: int, side: int) -> dict[str, Any]:
     }
     forms = {}
     for kernel in ("grouped", "fused"):
-        model = new_model(config, torch.device("cuda"))
-        with_kernel(model, kernel)
+        model = with_kernel(new_model(config, torch.device("cuda")), kernel)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
 
         def run(model: Any = model, optimizer: Any = optimizer) -> None:
@@ -148,23 +138,20 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.backends.cudnn.benchmark = True  # one size at a time
     most = peak(arguments.rounds)
-    print(
-        f"{torch.cuda.get_device_name()}, torch {torch.__version__}, peak {2 * most / 1e12:.0f} TFLOP/s in bf16"
-    )
+    print(f"{machine('cuda')}, torch {torch.__version__}, peak {2 * most / 1e12:.0f} TFLOP/s in bf16")
     network: Any = ucdir.load(arguments.task, "cuda", "fp32").diffusion_model
     cost = macs(ucdir.load(arguments.task, "cpu", "fp32").diffusion_model.to("meta"), arguments.side)
     print(f"{'':34}{'batch':>6}{'ms':>9}{'images/s':>10}{'share of the peak':>19}")
     for precision in arguments.precision:
         for batch in arguments.batches:
             forms = evaluations(network, batch, arguments.side, precision, compiled=arguments.compiled)
-            for name, spent in best_of(forms, arguments.rounds).items():
+            for name, spent in best_of(forms, arguments.rounds, "cuda").items():
                 print(
                     f"{name + ', ' + precision:34}{batch:6}{spent * 1e3:9.2f}{batch / spent:10.0f}"
                     f"{cost * batch / spent / most:19.1%}", flush=True,
                 )  # fmt: skip
-    for name, spent in best_of(
-        training_steps(arguments.task, arguments.crops, arguments.crop), arguments.rounds
-    ).items():
+    steps = training_steps(arguments.task, arguments.crops, arguments.crop)
+    for name, spent in best_of(steps, arguments.rounds, "cuda").items():
         print(
             f"{name + ', bf16':34}{arguments.crops:6}{spent * 1e3:9.2f}{arguments.crops / spent:10.0f}",
             flush=True,

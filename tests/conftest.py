@@ -36,6 +36,17 @@ def _offline(monkeypatch, real_download):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: "/nonexistent/hub")
 
 
+@pytest.fixture
+def one_thread():
+    """Small networks are fastest on one thread, on a busy machine many times over; and sums round the same."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def shared():
     """A function `shared(path)`: a file of the data folder beside the repository; skips where it is absent."""

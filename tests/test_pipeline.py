@@ -19,14 +19,7 @@ from ucdir.errors import ConfigError
 from ucdir.inputs import to_tensor
 from ucdir.pipeline import Pipeline
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Small networks are fastest on one thread; on a busy machine many times over."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ucdir import pipeline as pipeline_module
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Small networks are fastest on one thread; on a busy machine many times over."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def image_of(height, width):

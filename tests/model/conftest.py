@@ -8,13 +8,8 @@ from ucdir.config import DiffusionModelConfig, ModelConfig, PredictorConfig
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
-    """Small networks are fastest on one thread, and sums round the same everywhere."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _one_thread_and_seed(one_thread):
     torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

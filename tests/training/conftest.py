@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from ucdir.config import Config, parse_config
@@ -47,9 +46,5 @@ def tiny(photos):
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
-    """Small networks are fastest on one thread, and sums round the same everywhere."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _one_thread(one_thread):
+    """For every test of this folder."""
