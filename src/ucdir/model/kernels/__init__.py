@@ -21,8 +21,6 @@ __all__ = ["KERNELS", "akgm_grouped", "akgm_strips", "chosen_kernel", "weights_k
 logger = logging.getLogger(__name__)
 
 Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
-WIDEST: Final = 32
-"""Channels a group up to which the Triton kernel was the fastest on an H200 with its backward pass."""
 KERNEL_VARIABLE: Final = "UCDIR_KERNEL"
 """Environment variable that names the kernel of networks that are built from now on."""
 
@@ -30,15 +28,13 @@ KERNEL_VARIABLE: Final = "UCDIR_KERNEL"
 def akgm_auto(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
     """Eq. 2 in the form that is fastest here.
 
-    On GPUs in 16 bits the Triton kernel, in training for up to `WIDEST` channels a group; on CPUs in bf16, without
-    gradients, `strips`; in all other cases `grouped`.
+    On GPUs in 16 bits the Triton kernel; on CPUs in bf16, without gradients, `strips`; in all other cases `grouped`.
     """
     dtype = autocast_dtype(x.device.type) or x.dtype
     form: Kernel = akgm_grouped
     if not torch.compiler.is_compiling():
         if x.is_cuda and dtype in (torch.bfloat16, torch.float16):
-            if not torch.is_grad_enabled() or bases.shape[1] <= WIDEST:
-                form = akgm_fused_where_it_fits
+            form = akgm_fused_where_it_fits
         elif x.device.type == "cpu" and dtype == torch.bfloat16 and not torch.is_grad_enabled():
             form = akgm_strips
     return form(x, mixing, bases)
@@ -50,7 +46,7 @@ def akgm_fused_where_it_fits(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor
         return akgm_grouped(x, mixing, bases)
     from ucdir.model.kernels.fused import akgm_fused, fits
 
-    return (akgm_fused if fits(mixing, bases) else akgm_grouped)(x, mixing, bases)
+    return (akgm_fused if fits(x, mixing, bases) else akgm_grouped)(x, mixing, bases)
 
 
 @cache  # so that it is tried and said once for each GPU

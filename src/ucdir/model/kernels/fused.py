@@ -26,49 +26,65 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ucdir.model.kernels.arithmetic import autocast_dtype
+from ucdir.model.kernels.arithmetic import autocast_dtype, once
 
-COLUMNS = 128
-"""Most columns N·c of a tile."""
 SMALLEST = 16
 """Smallest side of a matrix product in Triton."""
 SPLITS = 64
 """Programs that share the pixels of ∂L/∂W."""
+LARGEST = 2**31
+"""Numbers of an argument that 32 bits count."""
+TILES = {
+    "forward": {4: (128, 256, 32, 4), 8: (128, 256, 16, 4)},
+    "mixing": {4: (128, 256, 32, 3), 8: (128, 256, 32, 4)},
+    "input": {4: (128, 128, 64, 3), 8: (128, 256, 64, 2)},
+    "weights": {4: (64, 128, 128, 3), 8: (32, 128, 64, 3)},
+}
+"""Pixels, most columns N·c, columns (t,i) or input channels, and stages of loading ahead, for N up to 4 and from 8 on.
 
-
-def tile_pixels(count: int) -> int:
-    """Pixels of a tile for N bases: of 64 and 128 what was faster on an H200 for most of C = 32 to 512."""
-    return 128 if count >= 8 else 64
+Of some 20 for each kernel what was fastest on an H200, in the mean of C/N = 8 to 64.
+"""
 
 
 @triton.jit
-def _neighbours(base, p, dy, dx, channel, limit, H, W, C, P):
-    """x[p + (dy,dx), channel] for a tile, 0 beyond the border: [pixels, channels]."""
-    row, col = (p // W) % H + dy, p % W + dx
-    inside = (p < P) & (row >= 0) & (row < H) & (col >= 0) & (col < W)
-    place = (p + dy * W + dx)[:, None] * C + channel[None, :]
-    return tl.load(base + place, mask=inside[:, None] & limit[None, :], other=0.0)
+def _inside(p, row, col, H, W, P):
+    """Bit t of a pixel: whether its neighbour t lies in the image."""
+    rows = tl.where(row > 0, 0b000000111, 0) | 0b000111000 | tl.where(row < H - 1, 0b111000000, 0)
+    cols = tl.where(col > 0, 0b001001001, 0) | 0b010010010 | tl.where(col < W - 1, 0b100100100, 0)
+    return tl.where(p < P, rows & cols, 0)
 
 
 @triton.jit
-def _weights(w, group, tap, i, n, c, N: tl.constexpr, CG: tl.constexpr):
-    """W[tap, i, n, c] of a group: [input channels, columns]."""
-    place = ((group * 9 + tap) * CG + i)[:, None] * (N * CG) + (n * CG + c)[None, :]
-    return tl.load(w + place, mask=(i < CG)[:, None] & (c < CG)[None, :], other=0.0)
+def _columns(x, p, inside, group, step, W, C, CG: tl.constexpr, BK: tl.constexpr):
+    """x[p+t, i] for the columns k = (t,i) of a group from step·BK on, 0 beyond the border: [pixels, BK]."""
+    k = step * BK + tl.arange(0, BK)
+    t = k // CG
+    place = ((t // 3 - 1) * W + t % 3 - 1) * C + group * CG + k % CG
+    seen = (inside[:, None] >> t[None, :]) & 1 != 0
+    return tl.load(x + (p * C)[:, None] + place[None, :], mask=seen, other=0.0)
+
+
+@triton.jit
+def _bases(w, group, k, first, N: tl.constexpr, CG: tl.constexpr, BC: tl.constexpr):
+    """W[t,i,n,c] of a group for its columns k = (t,i): [columns, N·c]."""
+    j = tl.arange(0, N * BC)
+    c = first + j % BC
+    place = (group * 9 * CG + k)[:, None] * (N * CG) + (j // BC * CG + c)[None, :]
+    return tl.load(w + place, mask=(k < 9 * CG)[:, None] & (c < CG)[None, :], other=0.0)
 
 
 @triton.jit
 def _of_bases(
-    x, w, p, group, n, c, H, W, C, P, N: tl.constexpr, CG: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
+    x, w, p, group, first, H, W, C, P, N: tl.constexpr, CG: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
     BK: tl.constexpr,
 ):  # fmt: skip
     """A of a tile: [pixels, N·c], float32."""
+    inside = _inside(p, (p // W) % H, p % W, H, W, P)
     total = tl.zeros((BP, N * BC), dtype=tl.float32)
-    for tap in range(9):
-        for start in range(0, CG, BK):
-            i = start + tl.arange(0, BK)
-            seen = _neighbours(x, p, tap // 3 - 1, tap % 3 - 1, group * CG + i, i < CG, H, W, C, P)
-            total = tl.dot(seen, _weights(w, group, tap, i, n, c, N, CG), total, input_precision="ieee")
+    for step in range((9 * CG + BK - 1) // BK):  # one loop over (t,i), which Triton loads ahead in
+        seen = _columns(x, p, inside, group, step, W, C, CG, BK)
+        weights = _bases(w, group, step * BK + tl.arange(0, BK), first, N, CG, BC)
+        total = tl.dot(seen, weights, total, input_precision="ieee")
     return total
 
 
@@ -77,12 +93,13 @@ def _forward(
     x, m, w, out, H, W, C, P, N: tl.constexpr, CG: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
     BK: tl.constexpr,
 ):  # fmt: skip
-    tiles = tl.cdiv(CG, BC)
-    group, first = tl.program_id(1) // tiles, (tl.program_id(1) % tiles) * BC
-    p = tl.program_id(0) * BP + tl.arange(0, BP)
-    j = tl.arange(0, N * BC)
-    total = _of_bases(x, w, p, group, j // BC, first + j % BC, H, W, C, P, N, CG, BP, BC, BK)
+    parts: tl.constexpr = (CG + BC - 1) // BC
+    # programs of the same pixels run together, and find them in the cache
+    number = tl.program_id(0) % (N * parts)
+    group, first = number // parts, number % parts * BC
+    p = tl.program_id(0) // (N * parts) * BP + tl.arange(0, BP)
     mixing = tl.load(m + p[:, None] * N + tl.arange(0, N)[None, :], mask=(p < P)[:, None], other=0.0)
+    total = _of_bases(x, w, p, group, first, H, W, C, P, N, CG, BP, BC, BK)
     mixed = tl.sum(tl.reshape(total, (BP, N, BC)) * mixing[:, :, None].to(tl.float32), axis=1)
     c = first + tl.arange(0, BC)
     place = p[:, None] * C + (group * CG + c)[None, :]
@@ -94,31 +111,30 @@ def _grad_mixing(
     x, w, grad, grad_m, H, W, C, P, N: tl.constexpr, CG: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
     BK: tl.constexpr,
 ):  # fmt: skip
+    parts: tl.constexpr = (CG + BC - 1) // BC
     p = tl.program_id(0) * BP + tl.arange(0, BP)
-    j = tl.arange(0, N * BC)
     found = tl.zeros((BP, N), dtype=tl.float32)
-    for group in range(N):
-        for first in range(0, CG, BC):
-            total = _of_bases(x, w, p, group, j // BC, first + j % BC, H, W, C, P, N, CG, BP, BC, BK)
-            c = first + tl.arange(0, BC)
-            g = _neighbours(grad, p, 0, 0, group * CG + c, c < CG, H, W, C, P).to(tl.float32)
-            found += tl.sum(tl.reshape(total, (BP, N, BC)) * g[:, None, :], axis=2)
+    for number in range(N * parts):
+        group, first = number // parts, number % parts * BC
+        total = _of_bases(x, w, p, group, first, H, W, C, P, N, CG, BP, BC, BK)
+        c = first + tl.arange(0, BC)
+        place = p[:, None] * C + (group * CG + c)[None, :]
+        g = tl.load(grad + place, mask=(p < P)[:, None] & (c < CG)[None, :], other=0.0).to(tl.float32)
+        found += tl.sum(tl.reshape(total, (BP, N, BC)) * g[:, None, :], axis=2)
     place = p[:, None] * N + tl.arange(0, N)[None, :]
     tl.store(grad_m + place, found.to(grad_m.dtype.element_ty), mask=(p < P)[:, None])
 
 
 @triton.jit
 def _mixed_gradient(
-    grad, m, p, dy, dx, group, first, H, W, C, P, N: tl.constexpr, CG: tl.constexpr, BP: tl.constexpr,
-    BC: tl.constexpr,
-):  # fmt: skip
-    """G[p+t,c]·M[p+t,n] of a tile: [pixels, N·c] of the arguments' type."""
+    grad, m, p, inside, group, first, C, N: tl.constexpr, CG: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr
+):
+    """G[p,c]·M[p,n] of a tile: [pixels, N·c] of the arguments' type."""
     c = first + tl.arange(0, BC)
-    n = tl.arange(0, N)
-    g = _neighbours(grad, p, dy, dx, group * CG + c, c < CG, H, W, C, P)
-    mixing = _neighbours(m, p, dy, dx, n, n < N, H, W, N, P)
-    product = mixing[:, :, None].to(tl.float32) * g[:, None, :].to(tl.float32)
-    return tl.reshape(product, (BP, N * BC)).to(grad.dtype.element_ty)
+    place = p[:, None] * C + (group * CG + c)[None, :]
+    g = tl.load(grad + place, mask=inside[:, None] & (c < CG)[None, :], other=0.0)
+    mixing = tl.load(m + p[:, None] * N + tl.arange(0, N)[None, :], mask=inside[:, None], other=0.0)
+    return tl.reshape(mixing[:, :, None] * g[:, None, :], (BP, N * BC))
 
 
 @triton.jit
@@ -126,53 +142,125 @@ def _grad_input(
     grad, m, w, grad_x, H, W, C, P, N: tl.constexpr, CG: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
     BK: tl.constexpr,
 ):  # fmt: skip
-    tiles = tl.cdiv(CG, BK)
-    group, start = tl.program_id(1) // tiles, (tl.program_id(1) % tiles) * BK
-    p = tl.program_id(0) * BP + tl.arange(0, BP)
-    i = start + tl.arange(0, BK)
-    j = tl.arange(0, N * BC)
+    parts: tl.constexpr = (CG + BC - 1) // BC
+    inner: tl.constexpr = (CG + BK - 1) // BK
+    number = tl.program_id(0) % (N * inner)
+    group, i = number // inner, number % inner * BK + tl.arange(0, BK)
+    p = tl.program_id(0) // (N * inner) * BP + tl.arange(0, BP)
+    inside = _inside(p, (p // W) % H, p % W, H, W, P)
     total = tl.zeros((BP, BK), dtype=tl.float32)
-    for tap in range(9):
-        for first in range(0, CG, BC):
-            dy, dx = 1 - tap // 3, 1 - tap % 3  # from the pixel that was read back to the one that read it
-            product = _mixed_gradient(grad, m, p, dy, dx, group, first, H, W, C, P, N, CG, BP, BC)
-            weights = _weights(w, group, tap, i, j // BC, first + j % BC, N, CG)
-            total = tl.dot(product, tl.trans(weights), total, input_precision="ieee")
+    for step in range(9 * parts):
+        # who reads this pixel as its neighbour t is this pixel's neighbour 8 - t
+        t, first = step // parts, step % parts * BC
+        reader = p + (1 - t // 3) * W + 1 - t % 3
+        product = _mixed_gradient(grad, m, reader, (inside >> 8 - t) & 1 != 0, group, first, C, N, CG, BP, BC)
+        weights = _bases(w, group, t * CG + i, first, N, CG, BC)
+        total = tl.dot(product, tl.trans(weights), total, input_precision="ieee")
     place = p[:, None] * C + (group * CG + i)[None, :]
     tl.store(grad_x + place, total.to(grad_x.dtype.element_ty), mask=(p < P)[:, None] & (i < CG)[None, :])
 
 
 @triton.jit
 def _grad_weights(
-    x, grad, m, grad_w, share, H, W, C, P, N: tl.constexpr, CG: tl.constexpr, BP: tl.constexpr,
-    BC: tl.constexpr, BK: tl.constexpr,
+    x, grad, m, grad_w, share, H, W, C, P, N: tl.constexpr, CG: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
+    BK: tl.constexpr,
 ):  # fmt: skip
-    tiles_i, tiles_c = tl.cdiv(CG, BK), tl.cdiv(CG, BC)
-    number, tap = tl.program_id(1), tl.program_id(2)
-    group = number // (tiles_i * tiles_c)
-    start = (number // tiles_c) % tiles_i * BK
-    first = number % tiles_c * BC
-    i = start + tl.arange(0, BK)
-    j = tl.arange(0, N * BC)
-    total = tl.zeros((BK, N * BC), dtype=tl.float32)
-    begin = tl.program_id(0) * share
-    for offset in range(0, share, BP):
-        p = begin + offset + tl.arange(0, BP)
-        seen = _neighbours(x, p, tap // 3 - 1, tap % 3 - 1, group * CG + i, i < CG, H, W, C, P)
-        product = _mixed_gradient(grad, m, p, 0, 0, group, first, H, W, C, P, N, CG, BP, BC)
-        total = tl.dot(tl.trans(seen), product, total, input_precision="ieee")
-    n, c = j // BC, first + j % BC
-    place = ((group * 9 + tap) * CG + i)[:, None] * (N * CG) + (n * CG + c)[None, :]
-    tl.atomic_add(grad_w + place, total, mask=(i < CG)[:, None] & (c < CG)[None, :])
+    parts: tl.constexpr = (CG + BC - 1) // BC
+    rows: tl.constexpr = (9 * CG + BK - 1) // BK
+    number = tl.program_id(0) % (N * parts * rows)
+    group, first, step = number // (parts * rows), number // rows % parts * BC, number % rows
+    p = tl.program_id(0) // (N * parts * rows) * share + tl.arange(0, BP)
+    row, col = (p // W) % H, p % W
+    total = tl.zeros((N * BC, BK), dtype=tl.float32)
+    for _ in range(0, share, BP):
+        seen = _columns(x, p, _inside(p, row, col, H, W, P), group, step, W, C, CG, BK)
+        product = _mixed_gradient(grad, m, p, p < P, group, first, C, N, CG, BP, BC)
+        total = tl.dot(tl.trans(product), seen, total, input_precision="ieee")
+        # counted on, as dividing every pixel's number would cost more than the product
+        p += BP
+        col += BP % W
+        row += BP // W % H + (col >= W).to(tl.int32)
+        col, row = tl.where(col >= W, col - W, col), tl.where(row >= H, row - H, row)
+    k, j = step * BK + tl.arange(0, BK), tl.arange(0, N * BC)
+    c = first + j % BC
+    place = (group * 9 * CG + k)[None, :] * (N * CG) + (j // BC * CG + c)[:, None]
+    tl.atomic_add(grad_w + place, total, mask=(k < 9 * CG)[None, :] & (c < CG)[:, None])
+
+
+# ---------------------------------------------------------------------------------------------------- launching
+
+
+def tiles(kernel: str, count: int, width: int, dtype: torch.dtype) -> dict[str, int]:
+    """Constants of a kernel for N bases and groups of so many channels."""
+    pixels, columns, inner, stages = TILES[kernel][8 if count >= 8 else 4]
+    if dtype == torch.float32:  # which takes twice the memory
+        pixels, columns, inner, stages = 64, 128, 32, 2
+    of_basis = max(SMALLEST // count, min(_power(width), columns // count), 1)
+    columns = count * of_basis
+    if kernel == "input":
+        inner = max(SMALLEST, min(_power(width), inner))
+    sums = {"input": pixels * inner, "weights": columns * inner}.get(kernel, pixels * columns)
+    warps = 4 if sums <= 128 * 128 else 8  # whose registers hold the sums
+    return {
+        "N": count, "CG": width, "BP": pixels, "BC": of_basis, "BK": inner, "num_warps": warps, "num_stages": stages
+    }  # fmt: skip
+
+
+def _power(number: int) -> int:
+    return 1 << (number - 1).bit_length()
+
+
+def _sizes(kernel: str, x: Tensor, m: Tensor) -> tuple[tuple[int, int, int, int], dict[str, int]]:
+    """(H, W, C, pixels) and constants for images [B,H,W,C] and [B,H,W,N]."""
+    batch, height, width, channels = x.shape
+    count = m.shape[3]
+    return (height, width, channels, batch * height * width), tiles(kernel, count, channels // count, x.dtype)
+
+
+def _parts(whole: int, part: int) -> int:
+    return -(-whole // part)
+
+
+def _evaluated(x: Tensor, m: Tensor, w: Tensor) -> Tensor:
+    shape, its = _sizes("forward", x, m)
+    out = torch.empty_like(x)
+    programs = _parts(shape[3], its["BP"]) * its["N"] * _parts(its["CG"], its["BC"])
+    _forward[(programs,)](x, m, w, out, *shape, **its)
+    return out
+
+
+def _gradient_of_input(m: Tensor, w: Tensor, grad: Tensor) -> Tensor:
+    shape, its = _sizes("input", grad, m)
+    grad_x = torch.empty_like(grad)
+    programs = _parts(shape[3], its["BP"]) * its["N"] * _parts(its["CG"], its["BK"])
+    _grad_input[(programs,)](grad, m, w, grad_x, *shape, **its)
+    return grad_x
+
+
+def _gradient_of_mixing(x: Tensor, m: Tensor, w: Tensor, grad: Tensor) -> Tensor:
+    shape, its = _sizes("mixing", x, m)
+    grad_m = torch.empty_like(m)
+    _grad_mixing[(_parts(shape[3], its["BP"]),)](x, w, grad, grad_m, *shape, **its)
+    return grad_m
+
+
+def _gradient_of_weights(x: Tensor, m: Tensor, w: Tensor, grad: Tensor) -> Tensor:
+    """float32, whatever the arguments are."""
+    shape, its = _sizes("weights", x, m)
+    grad_w = torch.zeros_like(w, dtype=torch.float32)
+    share = _parts(_parts(shape[3], its["BP"]), SPLITS) * its["BP"]
+    products = its["N"] * _parts(its["CG"], its["BC"]) * _parts(9 * its["CG"], its["BK"])
+    _grad_weights[(_parts(shape[3], share) * products,)](x, grad, m, grad_w, share, *shape, **its)
+    return grad_w
 
 
 # ---------------------------------------------------------------------------------------------------- autograd
 
 
-def fits(mixing: Tensor, bases: Tensor) -> bool:
-    """Whether the kernel takes these: N a power of two, kernels of 3x3."""
+def fits(x: Tensor, mixing: Tensor, bases: Tensor) -> bool:
+    """Whether the kernel takes these: N a power of two, kernels of 3x3, no more numbers than it can count."""
     count = mixing.shape[1]
-    return count & (count - 1) == 0 and bases.shape[-1] == 3
+    return count & (count - 1) == 0 and bases.shape[-1] == 3 and x.numel() < LARGEST
 
 
 def akgm_fused(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
@@ -180,28 +268,24 @@ def akgm_fused(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
 
     Differentiable once in all three arguments. Under autocast all is of its dtype.
     """
-    dtype = autocast_dtype(x.device.type)
-    if dtype is not None:
-        x, mixing, bases = x.to(dtype), mixing.to(dtype), bases.to(dtype)
+    dtype = autocast_dtype(x.device.type) or x.dtype
+    count = mixing.shape[1]
     with torch.cuda.device_of(x):  # Triton launches on the current device; nothing happens on a CPU
-        return _Fused.apply(x, mixing, bases)
+        if torch.is_grad_enabled() and (x.requires_grad or mixing.requires_grad or bases.requires_grad):
+            return _Fused.apply(x.to(dtype), mixing.to(dtype), bases.to(dtype))
+        packed = once(bases, ("fused", count, dtype), lambda: _packed(bases.to(dtype), count))
+        return _evaluated(_pixels(x.to(dtype)), _pixels(mixing.to(dtype)), packed).permute(0, 3, 1, 2)
 
 
-def _power(number: int) -> int:
-    return 1 << (number - 1).bit_length()
-
-
-def _sizes(count: int, width: int) -> dict[str, int]:
-    """Constants of the kernels for N bases and groups of so many channels."""
-    columns = max(SMALLEST // count, min(_power(width), COLUMNS // count), 1)
-    inner = max(SMALLEST, min(_power(width), 32))
-    return {"N": count, "CG": width, "BP": tile_pixels(count), "BC": columns, "BK": inner}
+def _pixels(image: Tensor) -> Tensor:
+    """[B,C,H,W] -> [B,H,W,C], contiguous."""
+    return image.permute(0, 2, 3, 1).contiguous()
 
 
 def _packed(bases: Tensor, count: int) -> Tensor:
-    """[C·N, C/N, 3, 3] -> [group, tap, input channel, n, c], contiguous."""
+    """[C·N, C/N, 3, 3] -> [group, t, i, n, c], contiguous."""
     width = bases.shape[1]
-    by_group = bases.view(count, width, count, width, 9)  # group, c, n, i, tap
+    by_group = bases.detach().view(count, width, count, width, 9)  # group, c, n, i, t
     return by_group.permute(0, 4, 3, 2, 1).contiguous()
 
 
@@ -214,47 +298,19 @@ def _unpacked(weights: Tensor) -> Tensor:
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
-        batch, channels, height, width = x.shape
-        count = mixing.shape[1]
-        pixels = x.permute(0, 2, 3, 1).contiguous()
-        m = mixing.permute(0, 2, 3, 1).contiguous()
-        weights = _packed(bases, count)
-        out = torch.empty_like(pixels)
-        sizes, total = _sizes(count, channels // count), batch * height * width
-        grid = (triton.cdiv(total, sizes["BP"]), count * triton.cdiv(sizes["CG"], sizes["BC"]))
-        _forward[grid](pixels, m, weights, out, height, width, channels, total, **sizes)
+        pixels, m, weights = _pixels(x), _pixels(mixing), _packed(bases, mixing.shape[1])
         ctx.save_for_backward(pixels, m, weights)
-        return out.permute(0, 3, 1, 2)
+        return _evaluated(pixels, m, weights).permute(0, 3, 1, 2)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        with torch.cuda.device_of(grad):
-            return _gradients(ctx, grad)
-
-
-def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    pixels, m, weights = ctx.saved_tensors
-    batch, height, width, channels = pixels.shape
-    count, total = m.shape[3], batch * height * width
-    sizes = _sizes(count, channels // count)
-    shape = (height, width, channels, total)
-    g = grad.to(pixels.dtype).permute(0, 2, 3, 1).contiguous()
-    tiles = triton.cdiv(total, sizes["BP"])
-    inner, outer = triton.cdiv(sizes["CG"], sizes["BK"]), triton.cdiv(sizes["CG"], sizes["BC"])
-    grad_x = grad_m = grad_bases = None
-    if ctx.needs_input_grad[0]:
-        grad_x = torch.empty_like(pixels)
-        _grad_input[tiles, count * inner](g, m, weights, grad_x, *shape, **sizes)
-        grad_x = grad_x.permute(0, 3, 1, 2)
-    if ctx.needs_input_grad[1]:
-        grad_m = torch.empty_like(m)
-        _grad_mixing[(tiles,)](pixels, weights, g, grad_m, *shape, **sizes)
-        grad_m = grad_m.permute(0, 3, 1, 2)
-    if ctx.needs_input_grad[2]:
-        grad_w = torch.zeros_like(weights, dtype=torch.float32)
-        share = triton.cdiv(triton.cdiv(total, min(SPLITS, tiles)), sizes["BP"]) * sizes["BP"]
-        grid = (triton.cdiv(total, share), count * inner * outer, 9)
-        _grad_weights[grid](pixels, g, m, grad_w, share, *shape, **sizes)
-        grad_bases = _unpacked(grad_w).to(weights.dtype)
-    return grad_x, grad_m, grad_bases
+        x, m, weights = ctx.saved_tensors
+        of_x, of_m, of_bases = ctx.needs_input_grad
+        g = _pixels(grad.to(x.dtype))
+        with torch.cuda.device_of(g):
+            return (
+                _gradient_of_input(m, weights, g).permute(0, 3, 1, 2) if of_x else None,
+                _gradient_of_mixing(x, m, weights, g).permute(0, 3, 1, 2) if of_m else None,
+                _unpacked(_gradient_of_weights(x, m, weights, g)).to(x.dtype) if of_bases else None,
+            )
