@@ -105,7 +105,8 @@ def test_what_is_restored_stays_in_range_at_every_step(pipeline):
     inside = []
 
     def check(noisy, level):
-        noise = pipeline._predicted_noise(noisy, image, guidance, level=level, scalars={})
+        network = pipeline.diffusion_model
+        noise = pipeline._predicted_noise(network, noisy, image, guidance, level=level, scalars={})
         restored = guidance + (noisy - (1 - level**2) ** 0.5 * noise) / level / 5.0
         inside.append(bool((restored.abs() <= 1 + 1e-4).all()))
         return noise

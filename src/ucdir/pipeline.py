@@ -21,6 +21,7 @@ from ucdir.errors import ConfigError, WeightsError
 from ucdir.inputs import OUTPUT_TYPES, from_tensor, is_whole, sample_seeds, to_tensor
 from ucdir.limits import MAX_SAMPLING_STEPS
 from ucdir.model.checkpoint import check_folder, check_loaded
+from ucdir.model.cuda_graphs import Recorded, worth_recording
 from ucdir.model.diffusion_model import DiffusionModel
 from ucdir.model.initial_predictor import InitialPredictor
 from ucdir.model.kernels import weights_kept
@@ -42,6 +43,8 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
     model_cpu_offload_seq = "predictor->diffusion_model"
     precision: torch.dtype = torch.float32
     """What convolutions and matrix products of networks in float32 are calculated in: float32 or bfloat16."""
+    cuda_graphs: bool = True
+    """Whether a GPU repeats steps as CUDA graphs where there are enough of them (`model.cuda_graphs`)."""
 
     def __init__(
         self,
@@ -170,10 +173,13 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
             )
         scheduler.set_timesteps(steps)
         levels = samplers.noise_levels(scheduler)
+        network: Any = self.diffusion_model
+        if self.cuda_graphs and worth_recording(network, self._execution_device, steps):
+            network = Recorded(network)
         draw = partial(_noise, seeds, degraded.shape[-1])
         sample = samplers.start_sample(scheduler, draw(0, 0, degraded.shape[-2]).mul_(self.config.noise))
         for i, timestep in enumerate(self.progress_bar(list(scheduler.timesteps))):
-            evaluate = partial(self._predicted_noise, level=levels[i], scalars=scalars)
+            evaluate = partial(self._predicted_noise, network, level=levels[i], scalars=scalars)
             scaled = scheduler.scale_model_input(sample, timestep)
             # Sec. 3.3: every step is split into patches
             noise = self._in_patches(self.diffusion_model, patch_size, evaluate, scaled, degraded, guidance)
@@ -189,6 +195,7 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
 
     def _predicted_noise(
         self,
+        network: Callable[..., Tensor],
         noisy: Tensor,
         degraded: Tensor,
         guidance: Tensor,
@@ -198,7 +205,7 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
     ) -> Tensor:
         """f_θ on one patch, its noise corrected so that the restored image stays within [-1,1]."""
         root_gamma = torch.full((len(noisy),), level, device=noisy.device)
-        noise: Tensor = self.diffusion_model(noisy, degraded, guidance, root_gamma, scalars).float()
+        noise = network(noisy, degraded, guidance, root_gamma, scalars).float()
         scale = float(self.config.residual_scale)
         _, corrected = predicted_residual(
             noisy.float(), noise, guidance.float(), level, scale, str(self.config.residual_range)

@@ -1,0 +1,111 @@
+"""Evaluations of a network as CUDA graphs: what a GPU has done once it repeats without being told each kernel anew.
+
+A network is hundreds of kernels, and for one small image launching them takes several times as long as running them.
+Drawing a residual evaluates the same network in the same shapes step after step, so from the third evaluation of a
+shape on the launches are recorded, and repeated as one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from ucdir.errors import DeviceError
+
+USUAL: Final = 2
+"""Evaluations of each shape that run as usual, in which libraries choose their kernels and weights are reduced."""
+WORTH: Final = 8
+"""Evaluations from which on recording wins back what it takes."""
+
+
+class Recorded:
+    """A diffusion model whose evaluations are repeated from a recording where their shapes have been seen before.
+
+    Its weights must not change while this lives. The same kernels run, and give the same.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self.seen: Counter[Hashable] = Counter()
+        self.recordings: dict[Hashable, Recording] = {}
+
+    def __call__(
+        self,
+        noisy: Tensor,
+        degraded: Tensor,
+        guidance: Tensor,
+        noise_level: Tensor,
+        scalars: Mapping[str, Tensor],
+    ) -> Tensor:
+        """See `DiffusionModel.forward`.
+
+        Raises:
+            DeviceError: the network does something that cannot be recorded.
+            torch.OutOfMemoryError: as the network does; what the recordings held is free then.
+        """
+        names = tuple(sorted(scalars))
+        tensors = noisy, degraded, guidance, noise_level, *(scalars[name] for name in names)
+        shape = names, *((t.shape, t.dtype) for t in tensors)
+        self.seen[shape] += 1
+        try:
+            if shape not in self.recordings and self.seen[shape] > USUAL:
+                self._record(shape, names, tensors)
+            if shape in self.recordings:
+                return self.recordings[shape](tensors)
+            return self.network(noisy, degraded, guidance, noise_level, scalars)  # type: ignore[no-any-return]
+        except torch.OutOfMemoryError:
+            self.recordings.clear()
+            raise
+
+    def _record(self, shape: Hashable, names: tuple[str, ...], tensors: tuple[Tensor, ...]) -> None:
+        def run(*given: Tensor) -> Tensor:
+            scalars = dict(zip(names, given[4:], strict=True))
+            return self.network(*given[:4], scalars)  # type: ignore[no-any-return]
+
+        shared = next(iter(self.recordings.values())).graph.pool() if self.recordings else None
+        try:
+            self.recordings[shape] = Recording(run, tensors, shared)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # it waits for the GPU, or does something else that cannot be recorded
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise DeviceError(
+                f"{type(self.network).__name__}: it cannot be recorded as a CUDA graph ({reason:.200}); set the "
+                "pipeline's cuda_graphs to False."
+            ) from error
+
+
+class Recording:
+    """A CUDA graph of a function of tensors that has run before, and does the same whatever their values are."""
+
+    def __init__(self, run: Callable[..., Tensor], tensors: Sequence[Tensor], pool: Any = None) -> None:
+        """Record it for tensors like these; `pool` is the memory of others that never run at the same time."""
+        self.inputs = [t.clone() for t in tensors]
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.device(self.inputs[0].device), torch.cuda.graph(self.graph, pool=pool):
+            self.output = run(*self.inputs)
+
+    def __call__(self, tensors: Sequence[Tensor]) -> Tensor:
+        """The function of other tensors of the same shapes: a new tensor."""
+        for kept, given in zip(self.inputs, tensors, strict=True):
+            kept.copy_(given)
+        self.graph.replay()
+        return self.output.clone()
+
+
+def worth_recording(network: Any, device: torch.device, evaluations: int) -> bool:
+    """Whether so many evaluations of each shape win by recordings, and nothing is lost that a recording leaves out.
+
+    That is what hooks do, and moving to a device, and what torch.compile checks at each call.
+    """
+    if device.type != "cuda" or evaluations < WORTH:
+        return False
+    return not any(
+        m._forward_hooks or m._forward_pre_hooks or hasattr(m, "_hf_hook")  # of accelerate, which moves
+        or hasattr(m, "_orig_mod") or m._compiled_call_impl is not None
+        for m in network.modules()
+    )  # fmt: skip

@@ -1,0 +1,162 @@
+"""Recorded evaluations: what is recorded and when, and on a GPU the same pictures as without."""
+
+import pytest
+import torch
+from torch import nn
+
+from ucdir.errors import DeviceError
+from ucdir.model import cuda_graphs
+from ucdir.model.cuda_graphs import USUAL, WORTH, Recorded, worth_recording
+
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+CUDA = torch.device("cuda")
+
+
+class Network(nn.Module):
+    """Evaluations are counted; scalars are added up."""
+
+    def __init__(self):
+        super().__init__()
+        self.evaluations = 0
+
+    def forward(self, noisy, degraded, guidance, noise_level, scalars):
+        self.evaluations += 1
+        return (noisy + noise_level[:, None, None, None]) * degraded + guidance + sum(scalars.values(), 0)
+
+
+def arguments(side=4, scalar=1.0, device="cpu"):
+    images = [torch.randn(1, 3, side, side, device=device) for _ in range(3)]
+    return *images, torch.rand(1, device=device), {"quality": torch.tensor([scalar], device=device)}
+
+
+class Fake:
+    """A recording without a GPU: evaluates what was recorded, and counts."""
+
+    graph = torch.Generator  # has no pool
+    made = 0
+
+    def __init__(self, run, tensors, pool=None):
+        Fake.made += 1
+        self.run, self.graph = run, self
+        assert all(torch.is_tensor(t) for t in tensors)
+
+    def pool(self):
+        return 0, 0
+
+    def __call__(self, tensors):
+        return self.run(*tensors)
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    monkeypatch.setattr(cuda_graphs, "Recording", Fake)
+    monkeypatch.setattr(Fake, "made", 0)
+    return Fake
+
+
+def test_each_shape_runs_as_usual_first_and_is_then_recorded_once(fake):
+    network = Recorded(Network())
+    for _ in range(USUAL):
+        network(*arguments())
+    assert fake.made == 0
+    for scalar in (1.0, 2.0, 3.0):
+        given = arguments(scalar=scalar)
+        assert torch.equal(network(*given), Network()(*given))
+    assert fake.made == 1
+    for _ in range(USUAL + 2):
+        network(*arguments(side=6))
+    assert fake.made == 2
+    for _ in range(USUAL + 2):
+        network(*arguments()[:4], {})
+    assert fake.made == 3, "what is known of the damage is part of the shape"
+
+
+def test_what_cannot_be_recorded_is_told(fake, monkeypatch):
+    def refuses(self, *_):
+        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+    monkeypatch.setattr(Fake, "__init__", refuses)
+    network = Recorded(Network())
+    for _ in range(USUAL):
+        network(*arguments())
+    with pytest.raises(
+        DeviceError, match=r"Network: .* \(operation not .* capturing\); set .* cuda_graphs to False"
+    ):
+        network(*arguments())
+
+
+def test_where_memory_is_full_the_recordings_are_given_up(fake, monkeypatch):
+    network = Recorded(Network())
+    for _ in range(USUAL + 1):
+        network(*arguments())
+    assert len(network.recordings) == 1
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(network.network, "forward", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        network(*arguments(side=6))
+    assert not network.recordings
+
+
+def test_what_is_worth_a_recording():
+    network = nn.Sequential(Network())
+    assert worth_recording(network, CUDA, WORTH)
+    assert not worth_recording(network, CUDA, WORTH - 1)
+    assert not worth_recording(network, torch.device("cpu"), WORTH)
+    handle = network[0].register_forward_hook(lambda *_: None)
+    assert not worth_recording(network, CUDA, WORTH), "who watches a layer wants to see each evaluation"
+    handle.remove()
+    assert worth_recording(network, CUDA, WORTH)
+    network[0].compile(backend="eager")
+    assert not worth_recording(network, CUDA, WORTH)
+    assert not worth_recording(torch.compile(Network(), backend="eager"), CUDA, WORTH)
+
+
+@GPU
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_gpu_draws_the_same_with_recordings_and_without(random_pipeline, precision, monkeypatch):
+    pipeline = random_pipeline().to("cuda")
+    pipeline.precision = precision
+    image = torch.rand(2, 3, 100, 130, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    made = []
+    init = cuda_graphs.Recording.__init__
+
+    def counted(self, *given):
+        made.append(1)
+        init(self, *given)
+
+    monkeypatch.setattr(cuda_graphs.Recording, "__init__", counted)
+    results = []
+    for graphs in (False, True):
+        pipeline.cuda_graphs = graphs
+        for options in ({}, {"patch_size": 80}):
+            results.append(
+                pipeline(
+                    image, 10, seed=3, scalars={"jpeg_quality": [10, 30]}, output_type="pt", **options
+                ).images
+            )
+        assert bool(made) == graphs
+    assert torch.allclose(results[0], results[2], atol=1e-5)
+    assert torch.allclose(results[1], results[3], atol=1e-5)
+
+
+@GPU
+def test_a_gpu_that_is_full_while_recording_gets_smaller_patches(random_pipeline):
+    pipeline = random_pipeline().to("cuda")
+    image = torch.rand(1, 3, 1000, 1100, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    pipeline.cuda_graphs = False
+    whole = pipeline(image, 8, seed=7, output_type="pt").images
+    pipeline.cuda_graphs = True
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    pipeline(image, 1, seed=7)
+    room = torch.cuda.max_memory_allocated() * 1.05 / torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(room)
+    try:
+        result = pipeline(image, 8, seed=7, output_type="pt").images
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert (result - whole).abs().max() < 1e-2
