@@ -159,3 +159,14 @@ def test_a_folder_of_absurd_size_is_refused_before_it_is_built(checkpoint, tmp_p
     config.write_text(config.read_text().replace('"channels": 16', '"channels": 1000000'))
     with pytest.raises(WeightsError, match="channels 1000000 is no whole multiple of 8"):
         Pipeline.from_pretrained(folder)
+
+
+def test_the_norm_for_gpus_is_group_norm():
+    from ucdir.model.release import WholeNorm, whole_norm
+
+    norm = WholeNorm(6)
+    x = torch.randn(2, 6, 9, 7) * torch.tensor([1.0, 20.0])[:, None, None, None] + 3
+    with torch.no_grad():
+        norm.weight.copy_(torch.randn(6))
+        norm.bias.copy_(torch.randn(6))
+        assert torch.allclose(whole_norm(x, norm.weight, norm.bias, norm.eps), norm(x), atol=1e-5)

@@ -58,6 +58,28 @@ class LevelCode(nn.Module):
         return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
+class WholeNorm(nn.GroupNorm):
+    """All of a picture to mean 0 and variance 1, then each channel to its own scale and shift."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(1, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B,C,H,W] -> [B,C,H,W]."""
+        return whole_norm(x, self.weight, self.bias, self.eps) if x.is_cuda else super().forward(x)
+
+
+def whole_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """GroupNorm of one group for GPUs, whose own sums up each picture on one multiprocessor, with the others idle.
+
+    [B,C,H,W] -> [B,C,H,W] of the same type, calculated in float32.
+    """
+    variance, mean = torch.var_mean(x.float(), dim=(1, 2, 3), correction=0, keepdim=True)
+    scale = (variance + eps).rsqrt() * weight[:, None, None]
+    shift = torch.addcmul(bias[:, None, None], mean, scale, value=-1)
+    return torch.addcmul(shift, x, scale).to(x.dtype)
+
+
 class ResBlock(nn.Module):
     """shortcut(x) + Swish(AKGM(norm(Swish(conv(norm(x))))))."""
 
@@ -65,9 +87,9 @@ class ResBlock(nn.Module):
         super().__init__()
         self.noise_func = nn.Sequential(nn.Linear(code, BASES), nn.SiLU(), nn.Linear(BASES, BASES))
         self.kernel = chosen_kernel()
-        self.norm1 = nn.GroupNorm(1, in_channels)
+        self.norm1 = WholeNorm(in_channels)
         self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1)
-        self.norm2 = nn.GroupNorm(1, channels)
+        self.norm2 = WholeNorm(channels)
         self.conv2 = guidance_branch(3, BASES, 3)
         self.spdyconv = nn.Conv2d(channels, channels * BASES, 3, padding=1, groups=BASES)
         self.res_conv = nn.Conv2d(in_channels, channels, 1) if in_channels != channels else nn.Identity()
@@ -91,7 +113,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(1, channels)
+        self.norm = WholeNorm(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1, bias=False)
         self.out = nn.Conv2d(channels, channels, 1)
 
@@ -179,7 +201,7 @@ class ReleaseDiffusionModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 ups.append(Up(width))
         self.ups = nn.ModuleList(ups)
         self.final_conv = nn.Sequential(
-            nn.GroupNorm(1, width), nn.SiLU(), nn.Identity(), nn.Conv2d(width, 3, 3, padding=1)
+            WholeNorm(width), nn.SiLU(), nn.Identity(), nn.Conv2d(width, 3, 3, padding=1)
         )
 
     def forward(

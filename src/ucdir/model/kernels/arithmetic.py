@@ -29,8 +29,9 @@ def weights_kept(device: str) -> Iterator[None]:
     """
     token = _kept.set({})
     try:
-        # autocast throws its copies away when the outermost of its contexts ends, be it one that is off
-        with torch.autocast(device, enabled=False):
+        # autocast throws its copies away when the outermost of its contexts ends, be it one that changes nothing
+        dtype = autocast_dtype(device)
+        with torch.autocast(device, dtype, enabled=dtype is not None):
             yield
     finally:
         _kept.reset(token)
