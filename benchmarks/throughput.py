@@ -2,8 +2,8 @@
 
     python benchmarks/throughput.py [--task jpeg_restoration] [--side 256] [--batches 1 16 64] [--precision bf16 fp32]
 
-An image is one evaluation of f_θ, which is one step. `eager` is as the pipeline runs it, but that weights are reduced
-to bf16 each time, with the AKGM of each kernel; `graph` is the same captured as a CUDA graph, so that launching costs
+An image is one evaluation of f_θ, which is one step. `eager` is as the pipeline runs a single one, with the AKGM of
+each kernel; `graph` is the same recorded as the pipeline records many (`model.cuda_graphs`), so that launching costs
 nothing; `compiled` is torch.compile. A training image is a crop's share of forward, backward and optimizer of the
 objective `few_steps` with LPIPS, without the reading of pictures. All take turns in each round, and the smallest time
 counts. The share of the peak is in multiply-accumulates as `model.cost` counts them, against a product of two 8192x8192
@@ -24,8 +24,9 @@ from torch import Tensor
 import ucdir
 from ucdir.devices import PRECISIONS
 from ucdir.model.cost import macs
+from ucdir.model.cuda_graphs import USUAL, Recorded
 from ucdir.model.injection import Akgm
-from ucdir.model.kernels import KERNELS
+from ucdir.model.kernels import KERNELS, weights_kept
 from ucdir.shipped import model_folder
 from ucdir.training.loop import new_model
 from ucdir.yaml_file import read_yaml
@@ -46,48 +47,30 @@ def with_kernel(network: Any, name: str) -> Any:
     return network
 
 
-def captured(run: Callable[[], Any]) -> Callable[[], Any]:
-    """The same as one CUDA graph."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # libraries choose and allocate in the first calls
-        for _ in range(3):
-            run()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        run()
-    return graph.replay
-
-
 def evaluations(network: Any, batch: int, side: int, precision: str, *, compiled: bool) -> dict[str, Any]:
     """By name, one evaluation of a batch."""
-    images = torch.rand(batch, 3, side, side, device="cuda") * 2 - 1
-    images = images.contiguous(memory_format=torch.channels_last)
+    image = torch.rand(batch, 3, side, side, device="cuda") * 2 - 1
+    images = [image.contiguous(memory_format=torch.channels_last)] * 3
     level = torch.full((batch,), 0.5, device="cuda")
 
     def form(function: Callable[..., Tensor]) -> Callable[[], Tensor]:
         reduced = precision != "fp32"
 
         def run() -> Tensor:
-            with (
-                torch.no_grad(),
-                torch.autocast("cuda", PRECISIONS[precision], enabled=reduced, cache_enabled=False),
-            ):
-                return function(images, images, images, level, {})
+            with torch.no_grad(), torch.autocast("cuda", PRECISIONS[precision], enabled=reduced):
+                return function(*images, level, {})
 
-        run()  # the first, slower one
+        for _ in range(USUAL + 1):  # slower ones, and the recording
+            run()
         return run
 
     forms: dict[str, Any] = {}
     for kernel in ("grouped", "fused"):
-        run = form(with_kernel(network, kernel))
-        forms[f"eager, {kernel}"] = run
-        forms[f"graph, {kernel}"] = captured(run)
+        copied = with_kernel(network, kernel)
+        forms[f"eager, {kernel}"] = form(copied)
+        forms[f"graph, {kernel}"] = form(Recorded(copied))
     if compiled:
-        run = form(torch.compile(with_kernel(network, "grouped"), dynamic=False))
-        forms["compiled, grouped"] = run
-        forms["compiled and graph, grouped"] = captured(run)
+        forms["compiled, grouped"] = form(torch.compile(with_kernel(network, "grouped"), dynamic=False))
     return forms
 
 
@@ -144,8 +127,10 @@ def main() -> None:
     print(f"{'':34}{'batch':>6}{'ms':>9}{'images/s':>10}{'share of the peak':>19}")
     for precision in arguments.precision:
         for batch in arguments.batches:
-            forms = evaluations(network, batch, arguments.side, precision, compiled=arguments.compiled)
-            for name, spent in best_of(forms, arguments.rounds, "cuda").items():
+            with weights_kept("cuda"):
+                forms = evaluations(network, batch, arguments.side, precision, compiled=arguments.compiled)
+                best = best_of(forms, arguments.rounds, "cuda")
+            for name, spent in best.items():
                 print(
                     f"{name + ', ' + precision:34}{batch:6}{spent * 1e3:9.2f}{batch / spent:10.0f}"
                     f"{cost * batch / spent / most:19.1%}", flush=True,
