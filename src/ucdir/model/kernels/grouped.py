@@ -26,14 +26,11 @@ from ucdir.model.kernels.arithmetic import autocast_dtype
 def akgm_grouped(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
     """Eq. 2 at every pixel; arguments and result as in `model.akgm.akgm_reference`.
 
-    The result is in the channels-last memory format. Differentiable once in all three arguments.
-
-    Under autocast the convolutions of the forward pass run in its dtype; on the CPU the sum over bases, the
-    result and the backward pass are in float32.
+    The result is in the channels-last memory format. Differentiable once in all three arguments. Under autocast
+    all is of its dtype.
     """
     dtype = autocast_dtype(x.device.type)
     if dtype is not None:
-        dtype = torch.float32 if x.device.type == "cpu" else dtype
         x, mixing, bases = x.to(dtype), mixing.to(dtype), bases.to(dtype)
     result: Tensor = _Grouped.apply(x, mixing, bases)  # type: ignore[no-untyped-call]
     return result
@@ -90,8 +87,8 @@ class _Grouped(torch.autograd.Function):
             if space is not None:
                 outputs.append(out)
                 products = torch.mul(out, m, out=space)
-            else:  # in place, unless autocast has made it of another type
-                products = out.mul_(m) if out.dtype == m.dtype else out * m
+            else:
+                products = out.mul_(m)
             _add_bases(products, result[..., group * width : (group + 1) * width])
             del out, products  # the next group takes their memory, which the caches still hold
         if keep:
