@@ -30,7 +30,7 @@ from ucdir.patches import PatchSize, apply_in_patches, smallest_patch
 
 WHOLE_PIXELS = 1_400_000
 """Images of up to so many pixels are not split, unless a patch size is given."""
-PATCH_SIZE = 640
+PATCH_SIZE = 896
 """Side in pixels of the patches of larger images; smaller for a batch, whose images are evaluated together."""
 
 
