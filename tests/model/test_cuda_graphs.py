@@ -32,10 +32,9 @@ def arguments(side=4, scalar=1.0, device="cpu"):
 class Fake:
     """A recording without a GPU: evaluates what was recorded, and counts."""
 
-    graph = torch.Generator  # has no pool
     made = 0
 
-    def __init__(self, run, tensors, pool=None):
+    def __init__(self, run, tensors, stream, pool=None):
         Fake.made += 1
         self.run, self.graph = run, self
         assert all(torch.is_tensor(t) for t in tensors)
@@ -50,6 +49,7 @@ class Fake:
 @pytest.fixture
 def fake(monkeypatch):
     monkeypatch.setattr(cuda_graphs, "Recording", Fake)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: device)
     monkeypatch.setattr(Fake, "made", 0)
     return Fake
 
@@ -69,6 +69,9 @@ def test_each_shape_runs_as_usual_first_and_is_then_recorded_once(fake):
     for _ in range(USUAL + 2):
         network(*arguments()[:4], {})
     assert fake.made == 3, "what is known of the damage is part of the shape"
+    with torch.autocast("cpu", torch.bfloat16):
+        network(*arguments())
+    assert fake.made == 3, "in another type nothing was seen yet"
 
 
 def test_what_cannot_be_recorded_is_told(fake, monkeypatch):
@@ -109,6 +112,9 @@ def test_what_is_worth_a_recording():
     assert not worth_recording(network, CUDA, WORTH), "who watches a layer wants to see each evaluation"
     handle.remove()
     assert worth_recording(network, CUDA, WORTH)
+    network[0]._diffusers_hook = object()
+    assert not worth_recording(network, CUDA, WORTH), "diffusers casts and moves weights at each call"
+    del network[0]._diffusers_hook
     network[0].compile(backend="eager")
     assert not worth_recording(network, CUDA, WORTH)
     assert not worth_recording(torch.compile(Network(), backend="eager"), CUDA, WORTH)
@@ -143,20 +149,19 @@ def test_a_gpu_draws_the_same_with_recordings_and_without(random_pipeline, preci
 
 
 @GPU
-def test_a_gpu_that_is_full_while_recording_gets_smaller_patches(random_pipeline):
+def test_a_gpu_that_is_full_while_recording_gets_smaller_patches(random_pipeline, monkeypatch, caplog):
     pipeline = random_pipeline().to("cuda")
-    image = torch.rand(1, 3, 1000, 1100, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    image = torch.rand(1, 3, 700, 600, generator=torch.Generator().manual_seed(1)) * 2 - 1
     pipeline.cuda_graphs = False
     whole = pipeline(image, 8, seed=7, output_type="pt").images
     pipeline.cuda_graphs = True
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    pipeline(image, 1, seed=7)
-    room = torch.cuda.max_memory_allocated() * 1.05 / torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(room)
-    try:
-        result = pipeline(image, 8, seed=7, output_type="pt").images
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
-    assert (result - whole).abs().max() < 1e-2
+
+    def greedy(*patches, forward=pipeline.diffusion_model.forward):
+        if torch.cuda.is_current_stream_capturing() and max(patches[0].shape[2:]) > 500:
+            torch.empty(2**50, device="cuda")
+        return forward(*patches)
+
+    monkeypatch.setattr(pipeline.diffusion_model, "forward", greedy)
+    result = pipeline(image, 8, seed=7, output_type="pt").images
+    assert "is full: going on with patches of" in caplog.text
+    assert (result - whole).abs().max() < 1e-2  # cuDNN takes other algorithms, and TF32, for other sizes

@@ -12,8 +12,10 @@ import torch
 PROGRAM = """
 import json, sys, torch
 from ucdir.model.akgm import akgm_reference
+from ucdir.model.kernels import fused
 from ucdir.model.kernels.fused import akgm_fused
 
+fused.SPLITS = 2  # so that a program goes on from pixels to others, over the ends of rows and images
 batch, channels, count, height, width, name, device = json.loads(sys.argv[1])
 torch.manual_seed(0)
 kind = dict(dtype=getattr(torch, name), device=device)
@@ -38,6 +40,8 @@ print(json.dumps([float((a - b).abs().max() / b.abs().max()) for a, b in zip(*re
     ("case", "bound"),
     [
         ((2, 8, 2, 5, 7, "float32"), 1e-5),
+        ((3, 4, 2, 9, 13, "float32"), 1e-5),  # groups of 2 channels, six tiles of pixels
+        ((3, 8, 4, 3, 50, "float16"), 5e-3),
         ((1, 12, 4, 4, 3, "float32"), 1e-5),  # groups of 3 channels: no power of two
         ((1, 16, 8, 13, 11, "float16"), 5e-3),  # the interpreter has no arithmetic of bfloat16
         (

@@ -169,4 +169,8 @@ def test_the_norm_for_gpus_is_group_norm():
     with torch.no_grad():
         norm.weight.copy_(torch.randn(6))
         norm.bias.copy_(torch.randn(6))
-        assert torch.allclose(whole_norm(x, norm.weight, norm.bias, norm.eps), norm(x), atol=1e-5)
+        expected = norm(x)
+        assert torch.allclose(whole_norm(x, norm.weight, norm.bias, norm.eps), expected, atol=1e-5)
+        half = whole_norm(x.bfloat16(), norm.weight.bfloat16(), norm.bias.bfloat16(), norm.eps)
+    assert half.dtype == torch.bfloat16
+    assert (half - expected).norm() < 0.01 * expected.norm()

@@ -15,21 +15,28 @@ import torch
 from torch import Tensor, nn
 
 from ucdir.errors import DeviceError
+from ucdir.model.kernels.arithmetic import autocast_dtype
 
 USUAL: Final = 2
 """Evaluations of each shape that run as usual, in which libraries choose their kernels and weights are reduced."""
 WORTH: Final = 8
 """Evaluations from which on recording wins back what it takes."""
 
+WRAPPED: Final = ("_hf_hook", "_diffusers_hook", "_orig_mod")
+"""What modules have that accelerate, diffusers or torch.compile have wrapped."""
+
 
 class Recorded:
     """A diffusion model whose evaluations are repeated from a recording where their shapes have been seen before.
 
-    Its weights must not change while this lives. The same kernels run, and give the same.
+    The same kernels run, and give the same. Its weights must not change while this lives, and of those that
+    `kernels.weights_kept` makes it has only the addresses: it must not outlive that context, nor be used beyond
+    `torch.no_grad`.
     """
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
+        self.stream: torch.cuda.Stream | None = None  # that recordings are made on, of the network's device
         self.seen: Counter[Hashable] = Counter()
         self.recordings: dict[Hashable, Recording] = {}
 
@@ -49,7 +56,7 @@ class Recorded:
         """
         names = tuple(sorted(scalars))
         tensors = noisy, degraded, guidance, noise_level, *(scalars[name] for name in names)
-        shape = names, *((t.shape, t.dtype) for t in tensors)
+        shape = names, autocast_dtype(noisy.device.type), *((t.shape, t.dtype) for t in tensors)
         self.seen[shape] += 1
         try:
             if shape not in self.recordings and self.seen[shape] > USUAL:
@@ -68,7 +75,9 @@ class Recorded:
 
         shared = next(iter(self.recordings.values())).graph.pool() if self.recordings else None
         try:
-            self.recordings[shape] = Recording(run, tensors, shared)
+            if self.stream is None:  # PyTorch's own for this is of the GPU that was recorded on first
+                self.stream = torch.cuda.Stream(tensors[0].device)  # type: ignore[no-untyped-call]
+            self.recordings[shape] = Recording(run, tensors, self.stream, shared)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:  # it waits for the GPU, or does something else that cannot be recorded
@@ -82,11 +91,18 @@ class Recorded:
 class Recording:
     """A CUDA graph of a function of tensors that has run before, and does the same whatever their values are."""
 
-    def __init__(self, run: Callable[..., Tensor], tensors: Sequence[Tensor], pool: Any = None) -> None:
+    def __init__(
+        self,
+        run: Callable[..., Tensor],
+        tensors: Sequence[Tensor],
+        stream: torch.cuda.Stream,
+        pool: Any = None,
+    ) -> None:
         """Record it for tensors like these; `pool` is the memory of others that never run at the same time."""
         self.inputs = [t.clone() for t in tensors]
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(self.inputs[0].device), torch.cuda.graph(self.graph, pool=pool):
+        # other threads may go on using the GPU
+        with torch.cuda.graph(self.graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
             self.output = run(*self.inputs)
 
     def __call__(self, tensors: Sequence[Tensor]) -> Tensor:
@@ -100,12 +116,14 @@ class Recording:
 def worth_recording(network: Any, device: torch.device, evaluations: int) -> bool:
     """Whether so many evaluations of each shape win by recordings, and nothing is lost that a recording leaves out.
 
-    That is what hooks do, and moving to a device, and what torch.compile checks at each call.
+    That is what hooks do, and moving to a device or type, and what torch.compile checks at each call.
     """
     if device.type != "cuda" or evaluations < WORTH:
         return False
     return not any(
-        m._forward_hooks or m._forward_pre_hooks or hasattr(m, "_hf_hook")  # of accelerate, which moves
-        or hasattr(m, "_orig_mod") or m._compiled_call_impl is not None
+        m._forward_hooks
+        or m._forward_pre_hooks
+        or m._compiled_call_impl is not None
+        or any(hasattr(m, name) for name in WRAPPED)
         for m in network.modules()
-    )  # fmt: skip
+    )

@@ -39,7 +39,7 @@ def weights_kept(device: str) -> Iterator[None]:
 
 def once(weights: Tensor, what: Hashable, make: Callable[[], Tensor]) -> Tensor:
     """What `make` makes of a parameter; the same as before where `weights_kept` is open and it was made already."""
-    kept = _kept.get()
+    kept = None if torch.compiler.is_compiling() else _kept.get()
     if kept is None or not isinstance(weights, nn.Parameter):
         return make()
     key = id(weights), what

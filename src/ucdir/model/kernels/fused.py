@@ -58,7 +58,7 @@ def _inside(p, row, col, H, W, P):
 def _columns(x, p, inside, group, step, W, C, CG: tl.constexpr, BK: tl.constexpr):
     """x[p+t, i] for the columns k = (t,i) of a group from step·BK on, 0 beyond the border: [pixels, BK]."""
     k = step * BK + tl.arange(0, BK)
-    t = k // CG
+    t = tl.minimum(k // CG, 9)  # the columns beyond the last are none's neighbours
     place = ((t // 3 - 1) * W + t % 3 - 1) * C + group * CG + k % CG
     seen = (inside[:, None] >> t[None, :]) & 1 != 0
     return tl.load(x + (p * C)[:, None] + place[None, :], mask=seen, other=0.0)

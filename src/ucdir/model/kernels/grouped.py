@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ucdir.model.kernels.arithmetic import autocast_dtype
+from ucdir.model.kernels.arithmetic import autocast_dtype, once
 
 
 def akgm_grouped(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
@@ -29,11 +29,14 @@ def akgm_grouped(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
     The result is in the channels-last memory format. Differentiable once in all three arguments. Under autocast
     all is of its dtype.
     """
-    dtype = autocast_dtype(x.device.type)
-    if dtype is not None:
-        x, mixing, bases = x.to(dtype), mixing.to(dtype), bases.to(dtype)
-    result: Tensor = _Grouped.apply(x, mixing, bases)  # type: ignore[no-untyped-call]
-    return result
+    dtype = autocast_dtype(x.device.type) or x.dtype
+    count = mixing.shape[1]
+    if torch.is_grad_enabled() and (x.requires_grad or mixing.requires_grad or bases.requires_grad):
+        return _Grouped.apply(x.to(dtype), mixing.to(dtype), bases.to(dtype))  # type: ignore[no-any-return, no-untyped-call]
+    weights = once(
+        bases, ("grouped", count, dtype), lambda: weights_by_group(bases.detach().to(dtype), count)
+    )
+    return _evaluated(x.to(dtype), _repeated(mixing.to(dtype), bases.shape[1]), weights, None)
 
 
 def weights_by_group(bases: Tensor, count: int) -> Tensor:
@@ -70,31 +73,32 @@ def _add_bases(products: Tensor, into: Tensor) -> None:
         into.copy_(products[..., :width])
 
 
+def _evaluated(x: Tensor, m: Tensor, weights: Tensor, outputs: list[Tensor] | None) -> Tensor:
+    """Eq. 2 from M as `_repeated` and kernels as `weights_by_group` give them; keeps each group's outputs in a list."""
+    width = weights.shape[2]
+    result = torch.empty_like(x, memory_format=torch.channels_last).permute(0, 2, 3, 1)
+    space = None if outputs is None else torch.empty_like(m)
+    for group, channels in enumerate(torch.split(x, width, dim=1)):
+        out = _one_group(channels, weights[group])
+        if outputs is not None:
+            outputs.append(out)
+        products = out.mul_(m) if space is None else torch.mul(out, m, out=space)
+        _add_bases(products, result[..., group * width : (group + 1) * width])
+        del out, products  # the next group takes their memory, which the caches still hold
+    return result.permute(0, 3, 1, 2)
+
+
 class _Grouped(torch.autograd.Function):
     """The sum over bases and its gradient, written out: autograd would copy N·C channels several times."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
-        count, width = mixing.shape[1], bases.shape[1]
-        weights = weights_by_group(bases, count)
-        m = _repeated(mixing, width)
-        result = torch.empty_like(x, memory_format=torch.channels_last).permute(0, 2, 3, 1)
-        keep = any(ctx.needs_input_grad)
-        space = torch.empty_like(m) if keep else None
-        outputs = []
-        for group, channels in enumerate(torch.split(x, width, dim=1)):
-            out = _one_group(channels, weights[group])
-            if space is not None:
-                outputs.append(out)
-                products = torch.mul(out, m, out=space)
-            else:
-                products = out.mul_(m)
-            _add_bases(products, result[..., group * width : (group + 1) * width])
-            del out, products  # the next group takes their memory, which the caches still hold
-        if keep:
-            ctx.count = count
-            ctx.save_for_backward(x, m, weights, *outputs)
-        return result.permute(0, 3, 1, 2)
+        weights, m = weights_by_group(bases, mixing.shape[1]), _repeated(mixing, bases.shape[1])
+        outputs: list[Tensor] = []
+        result = _evaluated(x, m, weights, outputs)
+        ctx.count = mixing.shape[1]
+        ctx.save_for_backward(x, m, weights, *outputs)
+        return result
 
     @staticmethod
     @torch.autograd.function.once_differentiable
