@@ -266,7 +266,8 @@ def fits(x: Tensor, mixing: Tensor, bases: Tensor) -> bool:
 def akgm_fused(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
     """Eq. 2 at every pixel; arguments and result as in `model.akgm.akgm_reference`, N a power of two.
 
-    Differentiable once in all three arguments. Under autocast all is of its dtype.
+    Differentiable once in all three arguments; the gradient of the bases is summed up in no fixed order, so that its
+    last bits differ from run to run. Under autocast all is of its dtype.
     """
     dtype = autocast_dtype(x.device.type) or x.dtype
     count = mixing.shape[1]
