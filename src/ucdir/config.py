@@ -215,6 +215,8 @@ class TrainingConfig(Section):
     is the baseline without diffusion."""
     perceptual_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of LPIPS in the objective `few_steps`; 0 is without."""
+    grid_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight there of errors that repeat from each of the network's coarsest pixels to the next; 0 is without."""
     freeze_predictor: bool = False
     """Whether the initial predictor stays as it is, and only the diffusion model learns."""
     steps: Positive = 500_000

@@ -14,7 +14,7 @@ from ucdir.pipeline import build_pipeline
 from ucdir.training import few_steps, loop, progress
 from ucdir.training.checks import check_settings
 from ucdir.training.export import export
-from ucdir.training.few_steps import FewStepsObjective, look
+from ucdir.training.few_steps import FewStepsObjective, look, repeated
 from ucdir.training.objectives import NoiseObjective
 
 CPU = torch.device("cpu")
@@ -139,6 +139,35 @@ def test_the_perceptual_distance_is_lpips(tiny, shared, monkeypatch):
         expected = 0.5 * float(Lpips()(restored, batch["clean"]).mean())
     assert float(unshifted["perceptual"]) == pytest.approx(expected, rel=1e-2)
     assert float(found["perceptual"]) != float(unshifted["perceptual"])
+
+
+def test_what_repeats_is_found_and_nothing_else():
+    generator = torch.Generator().manual_seed(0)
+    pattern = torch.randn(2, 3, 8, 8, generator=generator)
+    tiled = pattern.repeat(1, 1, 7, 9)
+    found = repeated(0.5 + tiled[..., :-3, :-5], 8)
+    torch.testing.assert_close(found, pattern - pattern.mean((2, 3), keepdim=True))
+    noise = torch.randn(2, 3, 64, 64, generator=generator)
+    assert repeated(noise, 8).square().mean() < noise.square().mean() / 30
+    assert repeated(pattern.repeat(1, 1, 8, 8), 7).square().mean() < 0.05, "control: of another period"
+
+
+def test_the_grid_of_few_steps_is_what_repeats_at_the_networks_stride(tiny):
+    plain = tiny(objective="few_steps", perceptual_weight=0, data={"crop": 48})
+    config = tiny(objective="few_steps", perceptual_weight=0, grid_weight=3.0, data={"crop": 48})
+    networks = random_networks(config)
+    batch = batch_of(config, step=2, side=48)
+    assert "grid" not in FewStepsObjective(plain, CPU)(*networks, batch)
+    objective = FewStepsObjective(config, CPU)
+    loss = objective(*networks, batch)["grid"]
+    loss.backward()
+    assert all(p.grad is not None for p in networks[1].unet.parameters())
+    stride = networks[1].multiple_of
+    found = {}
+    for period in (stride, stride + 1):  # a line in each of so many columns
+        striped = batch["clean"] + 2.0 * (torch.arange(48) % period == 1)
+        found[period] = float(objective(*networks, {**batch, "clean": striped})["grid"].detach())
+    assert found[stride] > 2 * found[stride + 1] > 0, "control: of another period it averages out"
 
 
 def test_without_the_weights_of_the_distance_it_says_so(tiny, monkeypatch):
