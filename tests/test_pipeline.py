@@ -12,6 +12,7 @@ from diffusers import (
     EulerDiscreteScheduler,
 )
 from PIL import Image
+from random_images import image_of, run
 
 from ucdir import pipeline as pipeline_module
 from ucdir.diffusion.noise import noise_by_place
@@ -25,14 +26,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def pipeline(random_pipeline):
     return random_pipeline()
-
-
-def image_of(height, width, seed=1, batch=1):
-    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-
-
-def run(pipeline, image, **options):
-    return pipeline(image, output_type="pt", **options).images
 
 
 # ------------------------------------------------------------------------------------------------ the way itself

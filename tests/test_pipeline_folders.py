@@ -5,6 +5,7 @@ import torch
 from diffusers import (
     DiffusionPipeline,
 )
+from random_images import image_of, run
 
 from ucdir.errors import WeightsError
 from ucdir.pipeline import Pipeline
@@ -15,14 +16,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def pipeline(random_pipeline):
     return random_pipeline()
-
-
-def image_of(height, width, seed=1, batch=1):
-    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-
-
-def run(pipeline, image, **options):
-    return pipeline(image, output_type="pt", **options).images
 
 
 def test_the_same_bits_after_saving_and_loading(pipeline, tmp_path):

@@ -4,19 +4,12 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from random_images import image_of, run
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ucdir import pipeline as pipeline_module
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def image_of(height, width):
-    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1)) * 2 - 1
-
-
-def run(pipeline, image, **options):
-    return pipeline(image, output_type="pt", **options).images
 
 
 def test_bf16_is_near_float32_and_only_in_the_products(random_pipeline):

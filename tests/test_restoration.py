@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from random_images import image_of
 
 from ucdir import shipped
 from ucdir.degradations import JpegCompression
@@ -149,7 +150,7 @@ def test_a_gpu_that_is_not_there(model_folder):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 2e-3), ("bf16", 5e-2)])
 def test_a_gpu_restores_what_the_cpu_does(model_folder, precision, bound):
-    image = torch.rand(1, 3, 150, 170, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    image = image_of(150, 170)
     expected, found = (
         load(model_folder, *where)(image, seed=3, patch_size=120, output_type="pt").images
         for where in (("cpu", "fp32"), ("cuda", precision))

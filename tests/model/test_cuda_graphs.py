@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from random_images import image_of, run
 from torch import nn
 
 from ucdir.errors import DeviceError
@@ -125,7 +126,7 @@ def test_what_is_worth_a_recording():
 def test_a_gpu_draws_the_same_with_recordings_and_without(random_pipeline, precision, monkeypatch):
     pipeline = random_pipeline().to("cuda")
     pipeline.precision = precision
-    image = torch.rand(2, 3, 100, 130, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    image = image_of(100, 130, batch=2)
     made = []
     init = cuda_graphs.Recording.__init__
 
@@ -138,11 +139,7 @@ def test_a_gpu_draws_the_same_with_recordings_and_without(random_pipeline, preci
     for graphs in (False, True):
         pipeline.cuda_graphs = graphs
         for options in ({}, {"patch_size": 80}):
-            results.append(
-                pipeline(
-                    image, 10, seed=3, scalars={"jpeg_quality": [10, 30]}, output_type="pt", **options
-                ).images
-            )
+            results.append(run(pipeline, image, 10, seed=3, scalars={"jpeg_quality": [10, 30]}, **options))
         assert bool(made) == graphs
     assert torch.allclose(results[0], results[2], atol=1e-5)
     assert torch.allclose(results[1], results[3], atol=1e-5)
@@ -151,9 +148,9 @@ def test_a_gpu_draws_the_same_with_recordings_and_without(random_pipeline, preci
 @GPU
 def test_a_gpu_that_is_full_while_recording_gets_smaller_patches(random_pipeline, monkeypatch, caplog):
     pipeline = random_pipeline().to("cuda")
-    image = torch.rand(1, 3, 700, 600, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    image = image_of(700, 600)
     pipeline.cuda_graphs = False
-    whole = pipeline(image, 8, seed=7, output_type="pt").images
+    whole = run(pipeline, image, 8, seed=7)
     pipeline.cuda_graphs = True
 
     def greedy(*patches, forward=pipeline.diffusion_model.forward):
@@ -162,6 +159,6 @@ def test_a_gpu_that_is_full_while_recording_gets_smaller_patches(random_pipeline
         return forward(*patches)
 
     monkeypatch.setattr(pipeline.diffusion_model, "forward", greedy)
-    result = pipeline(image, 8, seed=7, output_type="pt").images
+    result = run(pipeline, image, 8, seed=7)
     assert "is full: going on with patches of" in caplog.text
     assert (result - whole).abs().max() < 1e-2  # cuDNN takes other algorithms, and TF32, for other sizes

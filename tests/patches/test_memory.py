@@ -6,18 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from random_images import image_of, run
 
 from ucdir.errors import DeviceError
 from ucdir.patches import memory
 from ucdir.patches.memory import hand_back
-
-
-def image_of(height, width, seed=1, batch=1):
-    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-
-
-def run(pipeline, image, **options):
-    return pipeline(image, output_type="pt", **options).images
 
 
 def test_a_full_device_is_told_in_one_sentence(random_pipeline, monkeypatch):
