@@ -9,7 +9,7 @@ An error's message is one sentence for the person who made the request: what is 
     ├── ConfigError     a setting is unknown, missing or out of range
     ├── WeightsError    a model folder or checkpoint cannot be loaded
     ├── DataError       training or evaluation data is missing or does not fit together
-    └── DeviceError     the device asked for is not there, or its memory is too small
+    └── DeviceError     the device asked for is not there, its memory is too small, or it cannot do what is set
 """
 
 
@@ -38,4 +38,9 @@ class DataError(UcdirError):
 
 
 class DeviceError(UcdirError):
-    """The device asked for is not available, or cannot hold even the smallest patch."""
+    """The device asked for is not available, cannot hold even the smallest patch, or cannot do what is set."""
+
+
+def reason(error: Exception) -> str:
+    """The first line of a library's error, for a sentence of our own; its kind where it says nothing."""
+    return f"{(str(error).strip() or type(error).__name__).splitlines()[0]:.200}"

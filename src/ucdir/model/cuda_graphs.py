@@ -14,7 +14,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from ucdir.errors import DeviceError
+from ucdir.errors import DeviceError, reason
 from ucdir.model.kernels.arithmetic import autocast_dtype
 
 USUAL: Final = 2
@@ -81,9 +81,8 @@ class Recorded:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:  # it waits for the GPU, or does something else that cannot be recorded
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise DeviceError(
-                f"{type(self.network).__name__}: it cannot be recorded as a CUDA graph ({reason:.200}); set the "
+                f"{type(self.network).__name__}: it cannot be recorded as a CUDA graph ({reason(error)}); set the "
                 "pipeline's cuda_graphs to False."
             ) from error
 

@@ -11,8 +11,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from ucdir.errors import ConfigError
-from ucdir.model.kernels.arithmetic import autocast_dtype, weights_kept
+from ucdir.errors import ConfigError, reason
+from ucdir.model.kernels.arithmetic import dtype_of, weights_kept
 from ucdir.model.kernels.grouped import akgm_grouped
 from ucdir.model.kernels.strips import akgm_strips
 
@@ -30,7 +30,7 @@ def akgm_auto(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
 
     On GPUs in 16 bits the Triton kernel; on CPUs in bf16, without gradients, `strips`; in all other cases `grouped`.
     """
-    dtype = autocast_dtype(x.device.type) or x.dtype
+    dtype = dtype_of(x)
     form: Kernel = akgm_grouped
     if not torch.compiler.is_compiling():
         if x.is_cuda and dtype in (torch.bfloat16, torch.float16):
@@ -61,8 +61,7 @@ def _triton_works(device: int) -> bool:
         )
         akgm_fused(x, mixing, bases)
     except Exception as error:  # noqa: BLE001 (whatever it is, there is a form that runs)
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        logger.warning("Triton builds no kernel here (%.200s); the slower, grouped form is taken", reason)
+        logger.warning("Triton builds no kernel here (%s); the slower, grouped form is taken", reason(error))
         return False
     return True
 

@@ -20,6 +20,16 @@ def autocast_dtype(device: str) -> torch.dtype | None:
     return None
 
 
+def dtype_of(x: Tensor) -> torch.dtype:
+    """What a kernel calculates in for an input: the dtype of autocast where it is on, else the input's own."""
+    return autocast_dtype(x.device.type) or x.dtype
+
+
+def needs_gradients(*arguments: Tensor) -> bool:
+    """Whether a result of these will be asked for gradients."""
+    return torch.is_grad_enabled() and any(argument.requires_grad for argument in arguments)
+
+
 @contextmanager
 def weights_kept(device: str) -> Iterator[None]:
     """While this is open, autocast makes its copies of weights once, and so does `once`; the weights must not change.

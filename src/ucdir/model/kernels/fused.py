@@ -26,7 +26,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ucdir.model.kernels.arithmetic import autocast_dtype, once
+from ucdir.model.kernels.arithmetic import dtype_of, needs_gradients, once
 
 SMALLEST = 16
 """Smallest side of a matrix product in Triton."""
@@ -52,6 +52,19 @@ def _inside(p, row, col, H, W, P):
     rows = tl.where(row > 0, 0b000000111, 0) | 0b000111000 | tl.where(row < H - 1, 0b111000000, 0)
     cols = tl.where(col > 0, 0b001001001, 0) | 0b010010010 | tl.where(col < W - 1, 0b100100100, 0)
     return tl.where(p < P, rows & cols, 0)
+
+
+@triton.jit
+def _of_pixels(base, p, inside, group, c, C, CG: tl.constexpr):
+    """Channels c of a group at pixels of an image, 0 outside: [pixels, channels]."""
+    place = p[:, None] * C + (group * CG + c)[None, :]
+    return tl.load(base + place, mask=inside[:, None] & (c < CG)[None, :], other=0.0)
+
+
+@triton.jit
+def _mixing(m, p, inside, N: tl.constexpr):
+    """M of pixels, 0 outside: [pixels, N]."""
+    return tl.load(m + p[:, None] * N + tl.arange(0, N)[None, :], mask=inside[:, None], other=0.0)
 
 
 @triton.jit
@@ -98,7 +111,7 @@ def _forward(
     number = tl.program_id(0) % (N * parts)
     group, first = number // parts, number % parts * BC
     p = tl.program_id(0) // (N * parts) * BP + tl.arange(0, BP)
-    mixing = tl.load(m + p[:, None] * N + tl.arange(0, N)[None, :], mask=(p < P)[:, None], other=0.0)
+    mixing = _mixing(m, p, p < P, N)
     total = _of_bases(x, w, p, group, first, H, W, C, P, N, CG, BP, BC, BK)
     mixed = tl.sum(tl.reshape(total, (BP, N, BC)) * mixing[:, :, None].to(tl.float32), axis=1)
     c = first + tl.arange(0, BC)
@@ -117,9 +130,7 @@ def _grad_mixing(
     for number in range(N * parts):
         group, first = number // parts, number % parts * BC
         total = _of_bases(x, w, p, group, first, H, W, C, P, N, CG, BP, BC, BK)
-        c = first + tl.arange(0, BC)
-        place = p[:, None] * C + (group * CG + c)[None, :]
-        g = tl.load(grad + place, mask=(p < P)[:, None] & (c < CG)[None, :], other=0.0).to(tl.float32)
+        g = _of_pixels(grad, p, p < P, group, first + tl.arange(0, BC), C, CG).to(tl.float32)
         found += tl.sum(tl.reshape(total, (BP, N, BC)) * g[:, None, :], axis=2)
     place = p[:, None] * N + tl.arange(0, N)[None, :]
     tl.store(grad_m + place, found.to(grad_m.dtype.element_ty), mask=(p < P)[:, None])
@@ -130,10 +141,8 @@ def _mixed_gradient(
     grad, m, p, inside, group, first, C, N: tl.constexpr, CG: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr
 ):
     """G[p,c]·M[p,n] of a tile: [pixels, N·c] of the arguments' type."""
-    c = first + tl.arange(0, BC)
-    place = p[:, None] * C + (group * CG + c)[None, :]
-    g = tl.load(grad + place, mask=inside[:, None] & (c < CG)[None, :], other=0.0)
-    mixing = tl.load(m + p[:, None] * N + tl.arange(0, N)[None, :], mask=inside[:, None], other=0.0)
+    g = _of_pixels(grad, p, inside, group, first + tl.arange(0, BC), C, CG)
+    mixing = _mixing(m, p, inside, N)
     return tl.reshape(mixing[:, :, None] * g[:, None, :], (BP, N * BC))
 
 
@@ -195,19 +204,15 @@ def tiles(kernel: str, count: int, width: int, dtype: torch.dtype) -> dict[str, 
     pixels, columns, inner, stages = TILES[kernel][8 if count >= 8 else 4]
     if dtype == torch.float32:  # which takes twice the memory
         pixels, columns, inner, stages = 64, 128, 32, 2
-    of_basis = max(SMALLEST // count, min(_power(width), columns // count), 1)
+    of_basis = max(SMALLEST // count, min(triton.next_power_of_2(width), columns // count), 1)
     columns = count * of_basis
     if kernel == "input":
-        inner = max(SMALLEST, min(_power(width), inner))
+        inner = max(SMALLEST, min(triton.next_power_of_2(width), inner))
     sums = {"input": pixels * inner, "weights": columns * inner}.get(kernel, pixels * columns)
     warps = 4 if sums <= 128 * 128 else 8  # whose registers hold the sums
     return {
         "N": count, "CG": width, "BP": pixels, "BC": of_basis, "BK": inner, "num_warps": warps, "num_stages": stages
     }  # fmt: skip
-
-
-def _power(number: int) -> int:
-    return 1 << (number - 1).bit_length()
 
 
 def _sizes(kernel: str, x: Tensor, m: Tensor) -> tuple[tuple[int, int, int, int], dict[str, int]]:
@@ -217,30 +222,27 @@ def _sizes(kernel: str, x: Tensor, m: Tensor) -> tuple[tuple[int, int, int, int]
     return (height, width, channels, batch * height * width), tiles(kernel, count, channels // count, x.dtype)
 
 
-def _parts(whole: int, part: int) -> int:
-    return -(-whole // part)
-
-
-def _evaluated(x: Tensor, m: Tensor, w: Tensor) -> Tensor:
-    shape, its = _sizes("forward", x, m)
-    out = torch.empty_like(x)
-    programs = _parts(shape[3], its["BP"]) * its["N"] * _parts(its["CG"], its["BC"])
-    _forward[(programs,)](x, m, w, out, *shape, **its)
+def _image(kernel: Any, name: str, part: str, image: Tensor, m: Tensor, w: Tensor) -> Tensor:
+    """What a kernel makes of an image, of the same size: a program for some pixels and `part` channels of a group."""
+    shape, its = _sizes(name, image, m)
+    out = torch.empty_like(image)
+    programs = triton.cdiv(shape[3], its["BP"]) * its["N"] * triton.cdiv(its["CG"], its[part])
+    kernel[(programs,)](image, m, w, out, *shape, **its)
     return out
 
 
+def _evaluated(x: Tensor, m: Tensor, w: Tensor) -> Tensor:
+    return _image(_forward, "forward", "BC", x, m, w)
+
+
 def _gradient_of_input(m: Tensor, w: Tensor, grad: Tensor) -> Tensor:
-    shape, its = _sizes("input", grad, m)
-    grad_x = torch.empty_like(grad)
-    programs = _parts(shape[3], its["BP"]) * its["N"] * _parts(its["CG"], its["BK"])
-    _grad_input[(programs,)](grad, m, w, grad_x, *shape, **its)
-    return grad_x
+    return _image(_grad_input, "input", "BK", grad, m, w)
 
 
 def _gradient_of_mixing(x: Tensor, m: Tensor, w: Tensor, grad: Tensor) -> Tensor:
     shape, its = _sizes("mixing", x, m)
     grad_m = torch.empty_like(m)
-    _grad_mixing[(_parts(shape[3], its["BP"]),)](x, w, grad, grad_m, *shape, **its)
+    _grad_mixing[(triton.cdiv(shape[3], its["BP"]),)](x, w, grad, grad_m, *shape, **its)
     return grad_m
 
 
@@ -248,9 +250,9 @@ def _gradient_of_weights(x: Tensor, m: Tensor, w: Tensor, grad: Tensor) -> Tenso
     """float32, whatever the arguments are."""
     shape, its = _sizes("weights", x, m)
     grad_w = torch.zeros_like(w, dtype=torch.float32)
-    share = _parts(_parts(shape[3], its["BP"]), SPLITS) * its["BP"]
-    products = its["N"] * _parts(its["CG"], its["BC"]) * _parts(9 * its["CG"], its["BK"])
-    _grad_weights[(_parts(shape[3], share) * products,)](x, grad, m, grad_w, share, *shape, **its)
+    share = triton.cdiv(triton.cdiv(shape[3], its["BP"]), SPLITS) * its["BP"]
+    products = its["N"] * triton.cdiv(its["CG"], its["BC"]) * triton.cdiv(9 * its["CG"], its["BK"])
+    _grad_weights[(triton.cdiv(shape[3], share) * products,)](x, grad, m, grad_w, share, *shape, **its)
     return grad_w
 
 
@@ -269,10 +271,10 @@ def akgm_fused(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
     Differentiable once in all three arguments; the gradient of the bases is summed up in no fixed order, so that its
     last bits differ from run to run. Under autocast all is of its dtype.
     """
-    dtype = autocast_dtype(x.device.type) or x.dtype
+    dtype = dtype_of(x)
     count = mixing.shape[1]
     with torch.cuda.device_of(x):  # Triton launches on the current device; nothing happens on a CPU
-        if torch.is_grad_enabled() and (x.requires_grad or mixing.requires_grad or bases.requires_grad):
+        if needs_gradients(x, mixing, bases):
             return _Fused.apply(x.to(dtype), mixing.to(dtype), bases.to(dtype))
         packed = once(bases, ("fused", count, dtype), lambda: _packed(bases.to(dtype), count))
         return _evaluated(_pixels(x.to(dtype)), _pixels(mixing.to(dtype)), packed).permute(0, 3, 1, 2)

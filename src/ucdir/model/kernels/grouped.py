@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ucdir.model.kernels.arithmetic import autocast_dtype, once
+from ucdir.model.kernels.arithmetic import dtype_of, needs_gradients, once
 
 
 def akgm_grouped(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
@@ -29,9 +29,9 @@ def akgm_grouped(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
     The result is in the channels-last memory format. Differentiable once in all three arguments. Under autocast
     all is of its dtype.
     """
-    dtype = autocast_dtype(x.device.type) or x.dtype
+    dtype = dtype_of(x)
     count = mixing.shape[1]
-    if torch.is_grad_enabled() and (x.requires_grad or mixing.requires_grad or bases.requires_grad):
+    if needs_gradients(x, mixing, bases):
         return _Grouped.apply(x.to(dtype), mixing.to(dtype), bases.to(dtype))  # type: ignore[no-any-return, no-untyped-call]
     weights = once(
         bases, ("grouped", count, dtype), lambda: weights_by_group(bases.detach().to(dtype), count)

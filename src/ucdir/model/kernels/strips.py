@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ucdir.model.kernels.arithmetic import autocast_dtype, once
+from ucdir.model.kernels.arithmetic import dtype_of, once
 from ucdir.model.kernels.grouped import weights_by_group
 
 NUMBERS: Final = 2**22
@@ -32,7 +32,7 @@ def akgm_strips(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
 
     Under autocast all is of its dtype. The result is in the channels-last memory format, and has no gradient.
     """
-    dtype = autocast_dtype(x.device.type) or x.dtype
+    dtype = dtype_of(x)
     x = x.to(dtype).contiguous(memory_format=torch.channels_last)
     count, width = mixing.shape[1], bases.shape[1]
     kernels = once(bases, ("strips", count, dtype), lambda: _kernels(bases, count, dtype))
