@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from machine import NEEDS_GPU
 from random_images import image_of
 
 from ucdir import shipped
@@ -147,7 +148,7 @@ def test_a_gpu_that_is_not_there(model_folder):
         load(model_folder, "cuda")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+@NEEDS_GPU
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 2e-3), ("bf16", 5e-2)])
 def test_a_gpu_restores_what_the_cpu_does(model_folder, precision, bound):
     image = image_of(150, 170)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from machine import NEEDS_GPU
 from random_images import image_of, run
 from torch import nn
 
@@ -9,7 +10,6 @@ from ucdir.errors import DeviceError
 from ucdir.model import cuda_graphs
 from ucdir.model.cuda_graphs import USUAL, WORTH, Recorded, worth_recording
 
-GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
 CUDA = torch.device("cuda")
 
 
@@ -121,7 +121,7 @@ def test_what_is_worth_a_recording():
     assert not worth_recording(torch.compile(Network(), backend="eager"), CUDA, WORTH)
 
 
-@GPU
+@NEEDS_GPU
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_a_gpu_draws_the_same_with_recordings_and_without(random_pipeline, precision, monkeypatch):
     pipeline = random_pipeline().to("cuda")
@@ -145,7 +145,7 @@ def test_a_gpu_draws_the_same_with_recordings_and_without(random_pipeline, preci
     assert torch.allclose(results[1], results[3], atol=1e-5)
 
 
-@GPU
+@NEEDS_GPU
 def test_a_gpu_that_is_full_while_recording_gets_smaller_patches(random_pipeline, monkeypatch, caplog):
     pipeline = random_pipeline().to("cuda")
     image = image_of(700, 600)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-import torch
+from machine import NEEDS_GPU
 
 PROGRAM = """
 import json, sys, torch
@@ -44,17 +44,15 @@ print(json.dumps([float((a - b).abs().max() / b.abs().max()) for a, b in zip(*re
         ((3, 8, 4, 3, 50, "float16"), 5e-3),
         ((1, 12, 4, 4, 3, "float32"), 1e-5),  # groups of 3 channels: no power of two
         ((1, 16, 8, 13, 11, "float16"), 5e-3),  # the interpreter has no arithmetic of bfloat16
-        (
-            (1, 320, 4, 3, 5, "float16"),
-            5e-3,
-        ),  # groups of 80 channels: more than one tile, and the last not full
+        # groups of 80 channels: more than one tile, and the last not full
+        ((1, 320, 4, 3, 5, "float16"), 5e-3),
     ],
 )
 def test_forward_and_gradients(case, bound):
     assert max(errors_of((*case, "cpu"), TRITON_INTERPRET="1")) < bound
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+@NEEDS_GPU
 @pytest.mark.parametrize(
     ("case", "bound"),
     [

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from machine import NEEDS_GPU
 from random_images import image_of, run
 
 from ucdir.errors import DeviceError
@@ -60,7 +61,7 @@ def test_a_device_too_small_for_anything_is_told(random_pipeline, monkeypatch):
         run(pipeline, image_of(150, 170))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+@NEEDS_GPU
 def test_a_gpu_that_is_really_full_gets_smaller_patches(random_pipeline, caplog):
     pipeline = random_pipeline().to("cuda")
     image = image_of(1000, 1100)
