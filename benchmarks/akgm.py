@@ -25,19 +25,19 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from ucdir.model.akgm import akgm_reference
-from ucdir.model.kernels import akgm_grouped, akgm_strips, weights_kept
-from ucdir.model.kernels.arithmetic import once
+from ucdir.model.akgm.cached_cast import once
+from ucdir.model.akgm.dispatch import akgm_grouped, akgm_strips, cached_casts
+from ucdir.model.akgm.reference import akgm_reference
 
 
-def straight(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
+def straight(x: Tensor, fusion_weights: Tensor, bases: Tensor) -> Tensor:
     """conv2d in N groups, then Σ_b M[b]·out[b]."""
-    count = mixing.shape[1]
+    count = fusion_weights.shape[1]
     out = F.conv2d(x, bases, padding=1, groups=count)
-    return (out.unflatten(1, (-1, count)) * mixing[:, None]).sum(2)
+    return (out.unflatten(1, (-1, count)) * fusion_weights[:, None]).sum(2)
 
 
-def dense(x: Tensor, mixing: Tensor, bases: Tensor) -> Tensor:
+def dense(x: Tensor, fusion_weights: Tensor, bases: Tensor) -> Tensor:
     """One ordinary convolution with as many multiply-accumulates."""
     shape = (x.shape[1], x.shape[1], 3, 3)
     weight = once(bases, "dense", lambda: bases.reshape(shape).contiguous(memory_format=torch.channels_last))
@@ -48,7 +48,7 @@ def forms_of(device: str, dtype: torch.dtype) -> dict[str, Callable[[Tensor, Ten
     """The forms that run on a device."""
     if device == "cpu":
         return FORMS if dtype == torch.float32 else {**FORMS, "strips": akgm_strips}
-    from ucdir.model.kernels.fused import akgm_fused
+    from ucdir.model.akgm.triton import akgm_fused
 
     return {**FORMS, "fused": akgm_fused}
 
@@ -162,12 +162,12 @@ def main() -> None:
         generator = torch.Generator().manual_seed(0)
         size = arguments.side, arguments.side
         x = torch.randn(arguments.batch, channels, *size, generator=generator)
-        mixing = torch.randn(arguments.batch, arguments.bases, *size, generator=generator)
+        fusion_weights = torch.randn(arguments.batch, arguments.bases, *size, generator=generator)
         shape = (channels * arguments.bases, channels // arguments.bases, 3, 3)
         bases = torch.randn(shape, generator=generator) * (9 * channels) ** -0.5
         given = tuple(
             t.to(arguments.device, dtype).contiguous(memory_format=torch.channels_last)
-            for t in (x, mixing, bases)
+            for t in (x, fusion_weights, bases)
         )
         given = (*given[:2], torch.nn.Parameter(given[2], requires_grad=False))
         forms = forms_of(arguments.device, dtype)
@@ -177,7 +177,7 @@ def main() -> None:
             for way in (forward, both_ways)
         }
         runs.pop(("strips", both_ways), None)  # has no gradient
-        with weights_kept(arguments.device):  # as while a photograph is restored
+        with cached_casts(arguments.device):  # as while a photograph is restored
             if arguments.device == "cpu":
                 best = best_of(runs, arguments.rounds, "cpu")
             else:

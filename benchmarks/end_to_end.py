@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ucdir.converting import release_pipeline
 from ucdir.degradations import JpegCompression
 from ucdir.images import read
-from ucdir.model.checkpoint import save_whole
 from ucdir.model.release import ReleaseDiffusionModel, ReleasePredictor
+from ucdir.model.weights import save_whole
+from ucdir.workflows.convert import release_pipeline
 
 RELEASED_STEPS = 50
 

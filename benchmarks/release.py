@@ -19,9 +19,9 @@ from akgm import best_of, machine, straight
 from torch import Tensor
 from torch.nn import GroupNorm
 
-from ucdir.devices import PRECISIONS
-from ucdir.model.cuda_graphs import USUAL, Recorded
-from ucdir.model.kernels import weights_kept
+from ucdir.engines.cuda_graphs import USUAL, CudaGraphRunner
+from ucdir.engines.devices import PRECISIONS
+from ucdir.model.akgm.dispatch import cached_casts
 from ucdir.model.release import ReleaseDiffusionModel, ResBlock, WholeNorm
 
 
@@ -65,9 +65,9 @@ def main() -> None:
     forms = {"straightforward": (plain, "fp32"), **{f"ours, {p}": (ours, p) for p in arguments.precision}}
     first = 1  # evaluations, which are slower
     if device != "cpu":
-        forms |= {f"{name}, recorded": (Recorded(network), p) for name, (network, p) in forms.items()}
+        forms |= {f"{name}, recorded": (CudaGraphRunner(network), p) for name, (network, p) in forms.items()}
         first = USUAL + 1
-    with weights_kept(device):  # from step to step, as in the pipeline
+    with cached_casts(device):  # from step to step, as in the pipeline
         runs = {name: partial(evaluate, *form) for name, form in forms.items()}
         results = {name: [run() for _ in range(first)][-1].float() for name, run in runs.items()}
         best = best_of(runs, arguments.rounds, device)

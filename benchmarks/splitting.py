@@ -23,7 +23,7 @@ from ucdir.evaluation.cases import Case, Cases
 from ucdir.images import Photo, write
 from ucdir.inputs import to_tensor
 from ucdir.patches import restore_per_image
-from ucdir.patches.inter_step import round_up, split
+from ucdir.patches.split import round_up, split
 from ucdir.pipeline import Pipeline
 from ucdir.tasks import TASKS
 

@@ -18,14 +18,14 @@ from matplotlib.figure import Figure
 
 import ucdir
 from ucdir.config import SamplingConfig
-from ucdir.diffusion.noise_schedule import NoiseSchedule
 from ucdir.diffusion.samplers import make_scheduler
+from ucdir.diffusion.schedule import NoiseSchedule
 from ucdir.evaluation import Settings, evaluate
 from ucdir.evaluation.cases import Cases
 from ucdir.evaluation.methods import Method, Restorer
 from ucdir.evaluation.table import Row, as_markdown, as_text
+from ucdir.model.pretrained import model_folder
 from ucdir.pipeline import Pipeline
-from ucdir.shipped import model_folder
 from ucdir.tasks import TASKS
 
 METRICS = ("lpips", "psnr", "niqe")

@@ -5,7 +5,7 @@
 An image is one evaluation of f_θ, which is one step. `eager` is as the pipeline runs a single one, with the AKGM of
 each kernel; `graph` is the same recorded as the pipeline records many (`model.cuda_graphs`), so that launching costs
 nothing; `compiled` is torch.compile. A training image is a crop's share of forward, backward and optimizer of the
-objective `few_steps` with LPIPS, without the reading of pictures. All take turns in each round, and the smallest time
+objective `sampler_aware` with LPIPS, without the reading of pictures. All take turns in each round, and the least time
 counts. The share of the peak is in multiply-accumulates as `model.cost` counts them, against a product of two 8192x8192
 bf16 matrices in the same run.
 """
@@ -22,14 +22,14 @@ from akgm import best_of, machine, seconds
 from torch import Tensor
 
 import ucdir
-from ucdir.devices import PRECISIONS
+from ucdir.config.yaml_file import read_yaml
+from ucdir.engines.cuda_graphs import USUAL, CudaGraphRunner
+from ucdir.engines.devices import PRECISIONS
+from ucdir.model.akgm.dispatch import KERNELS, cached_casts
+from ucdir.model.cim import Akgm
 from ucdir.model.cost import macs
-from ucdir.model.cuda_graphs import USUAL, Recorded
-from ucdir.model.injection import Akgm
-from ucdir.model.kernels import KERNELS, weights_kept
-from ucdir.shipped import model_folder
+from ucdir.model.pretrained import model_folder
 from ucdir.training.loop import new_model
-from ucdir.yaml_file import read_yaml
 
 
 def peak(rounds: int) -> float:
@@ -68,7 +68,7 @@ def evaluations(network: Any, batch: int, side: int, precision: str, *, compiled
     for kernel in ("grouped", "fused"):
         copied = with_kernel(network, kernel)
         forms[f"eager, {kernel}"] = form(copied)
-        forms[f"graph, {kernel}"] = form(Recorded(copied))
+        forms[f"graph, {kernel}"] = form(CudaGraphRunner(copied))
     if compiled:
         forms["compiled, grouped"] = form(torch.compile(with_kernel(network, "grouped"), dynamic=False))
     return forms
@@ -79,7 +79,7 @@ def training_steps(task: str, batch: int, side: int) -> dict[str, Any]:
     from ucdir.config import parse_config
 
     values: Any = read_yaml(model_folder(task) / "training.yaml")
-    values["training"] |= {"initial": None, "objective": "few_steps"}
+    values["training"] |= {"initial": None, "objective": "sampler_aware"}
     config = parse_config(values, task)
     clean = torch.rand(batch, 3, side, side, device="cuda") * 2 - 1
     batch_of = {
@@ -127,7 +127,7 @@ def main() -> None:
     print(f"{'':34}{'batch':>6}{'ms':>9}{'images/s':>10}{'share of the peak':>19}")
     for precision in arguments.precision:
         for batch in arguments.batches:
-            with weights_kept("cuda"):
+            with cached_casts("cuda"):
                 forms = evaluations(network, batch, arguments.side, precision, compiled=arguments.compiled)
                 best = best_of(forms, arguments.rounds, "cuda")
             for name, spent in best.items():

@@ -80,8 +80,8 @@ HEAVY = ("torch", "numpy", "diffusers", "accelerate", "pyvips", "PIL")
         ("ucdir.config", HEAVY),
         ("ucdir.degradations", ("torch", "diffusers", "accelerate")),
         ("ucdir.images", ("torch", "diffusers", "accelerate")),
-        ("ucdir.diffusion.noise_schedule", ("torch", "diffusers", "accelerate")),
-        ("ucdir.model.checkpoint", HEAVY),
+        ("ucdir.diffusion.schedule", ("torch", "diffusers", "accelerate")),
+        ("ucdir.model.weights", HEAVY),
     ],
 )
 def test_importing_is_light(root, module, absent):

@@ -11,11 +11,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ucdir.config import PRESETS, Config, DiffusionConfig, DiffusionModelConfig, ModelConfig, PredictorConfig
-from ucdir.diffusion.noise_schedule import NoiseSchedule
-from ucdir.diffusion.residual_loss import residual_loss
+from ucdir.diffusion.loss import residual_loss
+from ucdir.diffusion.schedule import NoiseSchedule
 from ucdir.model.block import BasicModule
+from ucdir.model.cim import Akgm
 from ucdir.model.framework import build
-from ucdir.model.injection import Akgm
 from ucdir.model.layers import LayerNorm
 
 

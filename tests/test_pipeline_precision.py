@@ -39,7 +39,7 @@ def test_weights_are_reduced_once_a_picture(random_pipeline, monkeypatch, kept):
     pipeline, image = random_pipeline(), image_of(64, 72)
     pipeline.precision = torch.bfloat16
     if not kept:  # the control
-        monkeypatch.setattr(pipeline_module, "weights_kept", lambda _: nullcontext())
+        monkeypatch.setattr(pipeline_module, "cached_casts", lambda _: nullcontext())
     kernels = sum(p.ndim == 4 for p in pipeline.diffusion_model.parameters())
     counts = []
     for steps in (2, 6):

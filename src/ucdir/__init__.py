@@ -13,10 +13,14 @@ __all__ = ["Pipeline", "load", "restore"]
 
 if TYPE_CHECKING:
     from ucdir.pipeline import Pipeline
-    from ucdir.restoration import load, restore
+    from ucdir.workflows.restore import load, restore
 
 
-_PLACES = {"Pipeline": "ucdir.pipeline", "load": "ucdir.restoration", "restore": "ucdir.restoration"}
+_PLACES = {
+    "Pipeline": "ucdir.pipeline",
+    "load": "ucdir.workflows.restore",
+    "restore": "ucdir.workflows.restore",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,18 +14,18 @@ from torch import Tensor
 
 from ucdir.config import Config
 from ucdir.diffusion import samplers
+from ucdir.diffusion.loss import RESIDUAL_RANGES, predicted_residual
 from ucdir.diffusion.noise import generator_by_step, noise_by_place
-from ucdir.diffusion.noise_schedule import NoiseSchedule
-from ucdir.diffusion.residual_loss import RESIDUAL_RANGES, predicted_residual
+from ucdir.diffusion.schedule import NoiseSchedule
+from ucdir.engines.cuda_graphs import CudaGraphRunner, should_capture
 from ucdir.errors import ConfigError, WeightsError
 from ucdir.inputs import OUTPUT_TYPES, from_tensor, is_whole, sample_seeds, to_tensor
 from ucdir.limits import MAX_SAMPLING_STEPS
-from ucdir.model.checkpoint import check_folder, check_loaded
-from ucdir.model.cuda_graphs import Recorded, worth_recording
+from ucdir.model.akgm.dispatch import cached_casts
 from ucdir.model.diffusion_model import DiffusionModel
-from ucdir.model.initial_predictor import InitialPredictor
-from ucdir.model.kernels import weights_kept
+from ucdir.model.predictor import InitialPredictor
 from ucdir.model.release import ReleaseDiffusionModel, ReleasePredictor
+from ucdir.model.weights import check_folder, check_loaded
 from ucdir.patches import PatchSize, apply_in_patches, smallest_patch
 
 WHOLE_PIXELS = 1_400_000
@@ -56,7 +56,7 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
         default_steps: int = 50,  # evaluations of the diffusion model
         eta: float = 1.0,  # share of the ancestral noise (DDIM)
         noise: float = 1.0,  # share of the noise that sampling starts from
-        residual_range: str = "image",  # a name in diffusion.residual_loss.RESIDUAL_RANGES
+        residual_range: str = "image",  # a name in diffusion.loss.RESIDUAL_RANGES
         task: str = "jpeg_restoration",  # a name in tasks.TASKS
     ) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
 
         patches = PatchSize(patch_size)
 
-        with weights_kept(self._execution_device.type):
+        with cached_casts(self._execution_device.type):
             # Sec. 3.1: the initial guidance
             guidance = self._in_patches(self.predictor, patches, self.predictor, degraded)
 
@@ -174,8 +174,8 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
         scheduler.set_timesteps(steps)
         levels = samplers.noise_levels(scheduler)
         network: Any = self.diffusion_model
-        if self.cuda_graphs and worth_recording(network, self._execution_device, steps):
-            network = Recorded(network)
+        if self.cuda_graphs and should_capture(network, self._execution_device, steps):
+            network = CudaGraphRunner(network)
         draw = partial(_noise, seeds, degraded.shape[-1])
         sample = samplers.start_sample(scheduler, draw(0, 0, degraded.shape[-2]).mul_(self.config.noise))
         for i, timestep in enumerate(self.progress_bar(list(scheduler.timesteps))):

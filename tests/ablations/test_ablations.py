@@ -15,8 +15,8 @@ from ucdir.config import PRESETS, parse_config
 from ucdir.errors import ConfigError
 from ucdir.model.cost import denoiser_cost, parameters
 from ucdir.model.framework import build
+from ucdir.model.pretrained import model_folder
 from ucdir.pipeline import Pipeline
-from ucdir.shipped import model_folder
 from ucdir.tasks import TASKS
 from ucdir.training.checks import check_settings
 
@@ -148,7 +148,7 @@ def test_rows_are_compared_picture_by_picture():
 
 def test_steps_are_timed_by_the_experiments_own_objective(config, shared, monkeypatch):
     monkeypatch.setenv("UCDIR_WEIGHTS", str(shared("weights")))
-    few = {"objective": "few_steps", "freeze_predictor": True, "perceptual_weight": 1.0}
+    few = {"objective": "sampler_aware", "freeze_predictor": True, "perceptual_weight": 1.0}
     data = config.data.model_copy(update={"crop": 40})
     longer = config.model_copy(update={"training": config.training.model_copy(update=few), "data": data})
     called = []

@@ -8,7 +8,7 @@ from ucdir.config import DiffusionConfig
 from ucdir.data.crops import Batches, Crops, to_unit
 from ucdir.data.photos import PhotoStore
 from ucdir.data.sources import DegradedPhotos, Example
-from ucdir.diffusion.noise_schedule import NoiseSchedule
+from ucdir.diffusion.schedule import NoiseSchedule
 
 SIDE = 8
 

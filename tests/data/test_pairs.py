@@ -137,7 +137,7 @@ def test_the_lists_of_sid(shared):
 
 
 def test_real_pairs(shared):
-    assert len(find_pairs(shared("data/gopro/train"))) == 53
+    assert len(find_pairs(shared("data/gopro/train"))) == 64
     assert len(find_pairs(shared("data/gopro/eval"))) == 6
 
 

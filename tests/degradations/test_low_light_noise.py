@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 
-from ucdir.camera import srgb_to_linear
 from ucdir.degradations import LowLightGenerator, LowLightNoise
 from ucdir.degradations.low_light_noise import (
     COLOUR_BIASES,
@@ -17,6 +16,7 @@ from ucdir.degradations.low_light_noise import (
     tukey_lambda_variance,
 )  # fmt: skip
 from ucdir.errors import ConfigError, DataError
+from ucdir.images.camera import srgb_to_linear
 
 QUIET = {"read_scale": 0.0, "row_deviation": 0.0, "white_balance": (1.0, 1.0, 1.0)}
 

@@ -5,9 +5,9 @@ import copy
 import numpy as np
 import pytest
 
-from ucdir.camera import srgb_to_linear
 from ucdir.degradations import BlurGenerator, CameraEffects, DefocusBlur, MotionBlur
 from ucdir.errors import ConfigError, DataError
+from ucdir.images.camera import srgb_to_linear
 
 
 def point(side=65, value=255):

@@ -11,7 +11,7 @@ from diffusers import (
 )
 
 from ucdir.diffusion import samplers
-from ucdir.diffusion.noise_schedule import NoiseSchedule
+from ucdir.diffusion.schedule import NoiseSchedule
 from ucdir.errors import ConfigError
 
 SCHEDULE = NoiseSchedule(2000, 1e-6, 1e-2)

@@ -7,9 +7,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from ucdir.camera import camera_to_srgb, linear_to_srgb, srgb_to_linear
 from ucdir.errors import ImageError
 from ucdir.images import read, write
+from ucdir.images.camera import camera_to_srgb, linear_to_srgb, srgb_to_linear
 
 XYZ_TO_CAMERA = ((0.6629, -0.1900, -0.0483), (-0.4618, 1.2349, 0.2550), (-0.0622, 0.1381, 0.6514))
 BLACK, WHITE = 512, 16383

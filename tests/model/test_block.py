@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ucdir.model.akgm import akgm_reference
+from ucdir.model.akgm.reference import akgm_reference
 from ucdir.model.block import BLOCKS
-from ucdir.model.injection import INJECTIONS, Akgm
+from ucdir.model.cim import INJECTIONS, Akgm
 from ucdir.model.layers import ACTIVATIONS, NORMS
 
 
@@ -73,9 +73,11 @@ def test_g_comes_from_the_guidance_alone_and_s_from_the_scalars_alone(filled):
 
 def test_fresh_weights_start_as_an_ordinary_convolution():
     module = Akgm(16, guidance_channels=3, kernel_bases=4, scalar_channels=8)
-    mixing = module.guidance(torch.zeros(1, 3, 4, 4)) * module.scalars(torch.zeros(1, 8))[:, :, None, None]
-    assert (mixing - 1).abs().max() < 0.75
-    assert mixing.mean().item() == pytest.approx(1, abs=0.4)
+    fusion_weights = (
+        module.guidance(torch.zeros(1, 3, 4, 4)) * module.scalars(torch.zeros(1, 8))[:, :, None, None]
+    )
+    assert (fusion_weights - 1).abs().max() < 0.75
+    assert fusion_weights.mean().item() == pytest.approx(1, abs=0.4)
 
 
 def block_by_hand(block, x, guidance, scalars):

@@ -9,12 +9,12 @@ from torch import nn
 from ucdir.config import PRESETS, DiffusionModelConfig, ModelConfig, PredictorConfig, parse_config
 from ucdir.errors import ConfigError
 from ucdir.model.block import BLOCKS
+from ucdir.model.cim import INJECTIONS, Akgm
 from ucdir.model.cost import macs, parameters
 from ucdir.model.diffusion_model import DiffusionModel
 from ucdir.model.framework import build
-from ucdir.model.initial_predictor import InitialPredictor
-from ucdir.model.injection import INJECTIONS, Akgm
 from ucdir.model.layers import ACTIVATIONS, NORMS, GroupNorm, LayerNorm
+from ucdir.model.predictor import InitialPredictor
 from ucdir.model.scalars import SCALARS
 from ucdir.model.spatial_guidance import SPATIAL_GUIDANCE
 
@@ -221,7 +221,7 @@ def test_torch_compile_follows_both_networks_without_a_break():
     tiny = {"channels": 4, "multipliers": (1, 2), "blocks": (1, 1)}
     torch.manual_seed(0)
     predictor = InitialPredictor(**tiny)
-    model = DiffusionModel(**tiny, kernel_bases=2, scalar_channels=8, residual_deviation=0.3)
+    model = DiffusionModel(**tiny, kernel_bases=2, scalar_channels=8, sigma_data=0.3)
     for weight in (*predictor.parameters(), *model.parameters()):  # the last layers start at zero
         weight.data.add_(torch.randn_like(weight) * 0.1)
     image, level = torch.randn(2, 3, 16, 16), torch.tensor([0.5, 0.9])

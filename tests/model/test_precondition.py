@@ -49,7 +49,7 @@ def test_deviation_0_is_the_plain_network():
 
 def test_the_model_uses_it():
     model = DiffusionModel(
-        channels=8, multipliers=(1,), blocks=(1,), kernel_bases=2, scalar_channels=8, residual_deviation=S
+        channels=8, multipliers=(1,), blocks=(1,), kernel_bases=2, scalar_channels=8, sigma_data=S
     )
     image = torch.randn(4, 3, 8, 8)
     with torch.no_grad():  # the head of a fresh network is zero

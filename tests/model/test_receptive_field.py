@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ucdir.config import PRESETS, DiffusionModelConfig, PredictorConfig
 from ucdir.model.diffusion_model import DiffusionModel
-from ucdir.model.initial_predictor import InitialPredictor
+from ucdir.model.predictor import InitialPredictor
 
 FORMS = {  # multipliers, blocks, unshuffle
     "default predictor": (PRESETS["default"].predictor, PredictorConfig),

@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from ucdir import cli
-from ucdir.converting import convert, release_pipeline
 from ucdir.errors import ConfigError, OutputError, WeightsError
 from ucdir.model.release import ReleaseDiffusionModel, ReleasePredictor, padded
 from ucdir.pipeline import Pipeline
+from ucdir.workflows.convert import convert, release_pipeline
 
 
 def value_of(name, shape):

@@ -11,7 +11,7 @@ from random_images import image_of, run
 
 from ucdir.errors import DeviceError
 from ucdir.patches import memory
-from ucdir.patches.memory import hand_back
+from ucdir.patches.memory import trim_heap
 
 
 def test_a_full_device_is_told_in_one_sentence(random_pipeline, monkeypatch):
@@ -82,7 +82,7 @@ def test_a_gpu_that_is_really_full_gets_smaller_patches(random_pipeline, caplog)
 
 def test_memory_is_handed_back_between_patches(random_pipeline, monkeypatch):
     calls = []
-    monkeypatch.setattr("ucdir.patches.inter_step.hand_back", lambda: calls.append(1))
+    monkeypatch.setattr("ucdir.patches.split.trim_heap", lambda: calls.append(1))
     pipeline = random_pipeline()
     run(pipeline, image_of(90, 90), num_inference_steps=1)
     assert not calls, "a whole image leaves no holes that matter"
@@ -95,12 +95,12 @@ def test_what_is_handed_back_is_the_systems():
     def resident():
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    hand_back()
+    trim_heap()
     blocks = [bytearray(b"x" * 100_000) for _ in range(1000)]  # below what malloc asks the system for singly
     pinned = blocks[::50]
     held = resident()
     del blocks
-    hand_back()
+    trim_heap()
     assert held - resident() > 60e6
     assert len(pinned) == 20
 
@@ -109,5 +109,5 @@ def test_where_the_c_library_cannot_nothing_happens(monkeypatch):
     monkeypatch.setattr("ucdir.patches.memory.sys.platform", "darwin")
     memory._malloc_trim.cache_clear()
     assert memory._malloc_trim() is None
-    hand_back()
+    trim_heap()
     memory._malloc_trim.cache_clear()

@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ucdir import shipped
 from ucdir.errors import WeightsError
+from ucdir.model import pretrained
 from ucdir.pipeline import Pipeline
 from ucdir.training import loop
 from ucdir.training.export import export
@@ -43,7 +43,7 @@ def test_only_the_named_networks_are_taken_over(tiny, saved, tmp_path):
 
 
 def test_a_model_of_the_package_is_taken_by_its_name(tiny, monkeypatch, saved, tmp_path):
-    monkeypatch.setattr(shipped, "WEIGHTS", saved.parent)
+    monkeypatch.setattr(pretrained, "WEIGHTS", saved.parent)
     still = {"steps": 1, "learning_rate": 1e-12, "weight_decay": 0.0}
     by_name = load_file(loop.train(tiny(**still, initial="model"), tmp_path / "name"))
     by_folder = load_file(loop.train(tiny(**still, initial=str(saved)), tmp_path / "folder"))
@@ -88,8 +88,8 @@ def test_another_tasks_weights_are_taken_over_but_for_its_scalars(tiny, saved, t
 
 def test_a_model_of_another_kind_is_refused(tiny, saved, tmp_path):
     model = tiny().model.model_dump(mode="json")
-    model["diffusion_model"] |= {"residual_deviation": 0.3, "activation": "relu"}
-    told = r"was trained with activation 'swish' \(here 'relu'\), residual_deviation 0.0 \(here 0.3\)"
+    model["diffusion_model"] |= {"sigma_data": 0.3, "activation": "relu"}
+    told = r"was trained with activation 'swish' \(here 'relu'\), sigma_data 0.0 \(here 0.3\)"
     with pytest.raises(WeightsError, match=told):
         loop.train(tiny(model=model, initial=str(saved)), tmp_path / "run")
     with pytest.raises(

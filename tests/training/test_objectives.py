@@ -7,15 +7,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ucdir.diffusion.residual_loss import residual_loss
+from ucdir.diffusion.loss import residual_loss
 from ucdir.errors import ConfigError, WeightsError
 from ucdir.model.framework import build
 from ucdir.pipeline import build_pipeline
-from ucdir.training import few_steps, loop, progress
+from ucdir.training import loop, progress, sampler_aware
 from ucdir.training.checks import check_settings
 from ucdir.training.export import export
-from ucdir.training.few_steps import FewStepsObjective, look, repeated
 from ucdir.training.objectives import NoiseObjective
+from ucdir.training.sampler_aware import SamplerAwareObjective, look, repeated
 
 CPU = torch.device("cpu")
 
@@ -65,7 +65,9 @@ def test_noise_is_eq_1(tiny):
 @pytest.mark.parametrize("sampler", ["ddim", "dpm_solver++", "unipc"])
 def test_the_last_of_the_few_steps_gives_the_pipelines_picture(tiny, sampler, monkeypatch):
     config = tiny(
-        sampling={"sampler": sampler, "steps": 3, "start": 0.4}, objective="few_steps", perceptual_weight=0
+        sampling={"sampler": sampler, "steps": 3, "start": 0.4},
+        objective="sampler_aware",
+        perceptual_weight=0,
     )
     networks = random_networks(config)
     pipeline = build_pipeline(config, *networks)
@@ -75,17 +77,17 @@ def test_the_last_of_the_few_steps_gives_the_pipelines_picture(tiny, sampler, mo
         "ucdir.pipeline._noise", lambda seeds, width, step, top, bottom: batch["noise"].clone()
     )
     restored = pipeline(batch["degraded"], scalars={"jpeg_quality": 10.0}, output_type="pt").images
-    found = FewStepsObjective(config, CPU)(*networks, batch)["pixels"].item()
+    found = SamplerAwareObjective(config, CPU)(*networks, batch)["pixels"].item()
     assert found == pytest.approx(25 * float((restored - batch["clean"]).square().mean()), rel=1e-3)
-    other = FewStepsObjective(config, CPU)(*networks, {**batch, "step": torch.tensor([4, 4])})
+    other = SamplerAwareObjective(config, CPU)(*networks, {**batch, "step": torch.tensor([4, 4])})
     assert other["pixels"].item() != pytest.approx(found, rel=1e-3), "control"
 
 
 @pytest.mark.parametrize("training", ["joint", "separate"])
-def test_the_predictor_of_few_steps_learns_as_in_eq_1(tiny, training):
-    config = tiny(objective="few_steps", perceptual_weight=0, diffusion={"predictor_training": training})
+def test_the_predictor_of_sampler_aware_learns_as_in_eq_1(tiny, training):
+    config = tiny(objective="sampler_aware", perceptual_weight=0, diffusion={"predictor_training": training})
     predictor, diffusion_model = random_networks(config)
-    losses = FewStepsObjective(config, CPU)(predictor, diffusion_model, batch_of(config))
+    losses = SamplerAwareObjective(config, CPU)(predictor, diffusion_model, batch_of(config))
     losses["pixels"].backward(retain_graph=True)
     assert all(p.grad is not None for p in diffusion_model.unet.parameters())
     assert all((p.grad is not None) == (training == "joint") for p in predictor.parameters())
@@ -93,10 +95,10 @@ def test_the_predictor_of_few_steps_learns_as_in_eq_1(tiny, training):
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_few_steps_learn_with_and_without_the_predictor(tiny, saved, tmp_path, monkeypatch, frozen):
+def test_sampler_aware_learn_with_and_without_the_predictor(tiny, saved, tmp_path, monkeypatch, frozen):
     monkeypatch.setattr(progress, "LOG_EVERY", 20)
     config = tiny(
-        objective="few_steps", perceptual_weight=0, initial=saved, steps=60, learning_rate=5e-3,
+        objective="sampler_aware", perceptual_weight=0, initial=saved, steps=60, learning_rate=5e-3,
         decay_steps=20, ema_decay=0.5, freeze_predictor=frozen,
     )  # fmt: skip
     check_settings(config, 1)
@@ -110,8 +112,8 @@ def test_few_steps_learn_with_and_without_the_predictor(tiny, saved, tmp_path, m
     assert any(ended[f"exp_avg.predictor.{name}"].any() for name in began) != frozen
 
 
-def test_few_steps_resume_bit_for_bit(tiny, saved, tmp_path):
-    settings = {"objective": "few_steps", "perceptual_weight": 0, "initial": saved}
+def test_sampler_aware_resume_bit_for_bit(tiny, saved, tmp_path):
+    settings = {"objective": "sampler_aware", "perceptual_weight": 0, "initial": saved}
     whole = load_file(loop.train(tiny(**settings, steps=5), tmp_path / "whole"))
     loop.train(tiny(**settings, steps=2), tmp_path / "broken")
     broken = load_file(loop.train(tiny(**settings, steps=5), tmp_path / "broken"))
@@ -124,14 +126,14 @@ def test_the_perceptual_distance_is_lpips(tiny, shared, monkeypatch):
     from ucdir.metrics import Lpips
 
     monkeypatch.setenv("UCDIR_WEIGHTS", str(shared("weights")))
-    config = tiny(objective="few_steps", perceptual_weight=0.5, data={"crop": 48})
+    config = tiny(objective="sampler_aware", perceptual_weight=0.5, data={"crop": 48})
     networks = random_networks(config)
     batch = batch_of(config, step=5, side=48)
     with torch.no_grad():
-        found = FewStepsObjective(config, CPU)(*networks, batch)
-    monkeypatch.setattr(few_steps, "SHIFT", 1)
+        found = SamplerAwareObjective(config, CPU)(*networks, batch)
+    monkeypatch.setattr(sampler_aware, "SHIFT", 1)
     with torch.no_grad():
-        unshifted = FewStepsObjective(config, CPU)(*networks, batch)
+        unshifted = SamplerAwareObjective(config, CPU)(*networks, batch)
         monkeypatch.setattr("ucdir.pipeline._noise", lambda *_: batch["noise"].clone())
         pipeline = build_pipeline(config, *networks)
         pipeline.set_progress_bar_config(disable=True)
@@ -153,12 +155,12 @@ def test_what_repeats_is_found_and_nothing_else():
 
 
 def test_the_grid_of_few_steps_is_what_repeats_at_the_networks_stride(tiny):
-    plain = tiny(objective="few_steps", perceptual_weight=0, data={"crop": 48})
-    config = tiny(objective="few_steps", perceptual_weight=0, grid_weight=3.0, data={"crop": 48})
+    plain = tiny(objective="sampler_aware", perceptual_weight=0, data={"crop": 48})
+    config = tiny(objective="sampler_aware", perceptual_weight=0, grid_weight=3.0, data={"crop": 48})
     networks = random_networks(config)
     batch = batch_of(config, step=2, side=48)
-    assert "grid" not in FewStepsObjective(plain, CPU)(*networks, batch)
-    objective = FewStepsObjective(config, CPU)
+    assert "grid" not in SamplerAwareObjective(plain, CPU)(*networks, batch)
+    objective = SamplerAwareObjective(config, CPU)
     loss = objective(*networks, batch)["grid"]
     loss.backward()
     assert all(p.grad is not None for p in networks[1].unet.parameters())
@@ -173,18 +175,18 @@ def test_the_grid_of_few_steps_is_what_repeats_at_the_networks_stride(tiny):
 def test_without_the_weights_of_the_distance_it_says_so(tiny, monkeypatch):
     monkeypatch.delenv("UCDIR_WEIGHTS", raising=False)
     with pytest.raises(WeightsError, match="UCDIR_WEIGHTS"):
-        FewStepsObjective(tiny(objective="few_steps"), CPU)
+        SamplerAwareObjective(tiny(objective="sampler_aware"), CPU)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"objective": "gan"}, "'gan' is unknown; choose one of noise, few_steps"),
-        ({"objective": "few_steps"}, "name it in training.initial"),
-        ({"objective": "few_steps", "sampling": {"eta": 1.0}}, r"set sampling.eta 1 to 0"),
-        ({"objective": "few_steps"}, "data.crop 16 is too small for LPIPS, which needs 39"),
+        ({"objective": "gan"}, "'gan' is unknown; choose one of noise, sampler_aware"),
+        ({"objective": "sampler_aware"}, "name it in training.initial"),
+        ({"objective": "sampler_aware", "sampling": {"eta": 1.0}}, r"set sampling.eta 1 to 0"),
+        ({"objective": "sampler_aware"}, "data.crop 16 is too small for LPIPS, which needs 39"),
         (
-            {"objective": "few_steps", "sampling": {"steps": 50, "start": 0.01}},
+            {"objective": "sampler_aware", "sampling": {"steps": 50, "start": 0.01}},
             "50 is more than the 20 steps below",
         ),
     ],

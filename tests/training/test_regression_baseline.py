@@ -35,7 +35,7 @@ def batch():
 @pytest.mark.parametrize("deviation", [0.0, 0.3])
 def test_what_is_trained_is_what_the_pipeline_draws(tiny, deviation):
     config = tiny(objective="regression", diffusion={"loss": "mse", "predictor_training": "separate"})
-    model = config.model.diffusion_model.model_copy(update={"residual_deviation": deviation})
+    model = config.model.diffusion_model.model_copy(update={"sigma_data": deviation})
     config = config.model_copy(update={"model": config.model.model_copy(update={"diffusion_model": model})})
     networks, given = random_networks(config), batch()
     pipeline = build_pipeline(config, *networks)

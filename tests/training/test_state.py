@@ -239,7 +239,9 @@ def test_of_sampling_only_what_is_not_trained_may_change(tiny):
             path, tiny(objective="regression"), tiny(objective="regression", sampling=lower)
         )
     with pytest.raises(ConfigError, match=r"sampling\.steps was"):
-        check_same_experiment(path, tiny(objective="few_steps"), tiny(objective="few_steps", sampling=fewer))
+        check_same_experiment(
+            path, tiny(objective="sampler_aware"), tiny(objective="sampler_aware", sampling=fewer)
+        )
 
 
 def test_a_checkpoint_from_before_a_setting_was_added(saved):

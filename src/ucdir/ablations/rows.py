@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ucdir.config import Config, DiffusionModelConfig, ModelConfig, parse_config
+from ucdir.config.yaml_file import read_yaml
 from ucdir.errors import ConfigError
 from ucdir.tasks import task_class
-from ucdir.yaml_file import read_yaml
 
 STUDY = Path(__file__).parent / "study.yaml"
 """The experiment that is ablated where none is named."""

@@ -13,21 +13,21 @@ import torch
 
 from ucdir.ablations.rows import ROWS, ablated
 from ucdir.config import Config
-from ucdir.devices import choose_device
+from ucdir.engines.devices import choose_device
 from ucdir.errors import ConfigError, OutputError
 from ucdir.evaluation import Settings, evaluate
 from ucdir.evaluation.cases import Cases
 from ucdir.evaluation.methods import Restorer
 from ucdir.evaluation.store import folder_name
 from ucdir.evaluation.table import bootstrap
-from ucdir.images.place import put
+from ucdir.images.paths import atomic_write
 from ucdir.model.cost import denoiser_cost
-from ucdir.restoration import load
 from ucdir.tasks import task_of_strength
 from ucdir.training.checks import check_settings
 from ucdir.training.export import export
 from ucdir.training.loop import new_model, train
 from ucdir.training.pictures import held_out_photos
+from ucdir.workflows.restore import load
 
 logger = logging.getLogger(__name__)
 
@@ -98,9 +98,9 @@ def ablate(
         if found is None:
             logger.info("row %s: %d steps", row, steps)
             found = _run(config, row, folder, output / "pictures", steps, strength, pictures, crop)
-            put([json.dumps(asdict(found), indent=1).encode()], folder / "result.json", force=True)
+            atomic_write([json.dumps(asdict(found), indent=1).encode()], folder / "result.json", force=True)
         results.append(found)
-        put([as_markdown(results).encode()], output / "table.md", force=True)
+        atomic_write([as_markdown(results).encode()], output / "table.md", force=True)
     return results
 
 
@@ -177,7 +177,7 @@ def _agreed_steps(
         seconds = sum(seconds_a_step(ablated(config, row)) for row in rows)
         steps = max(1, int(60 * minutes / seconds))
         logger.info("%d rows take %.2f s for a step of each: %d steps", len(rows), seconds, steps)
-    put([json.dumps({"config": stamp, "steps": steps}, indent=1).encode()], file, force=True)
+    atomic_write([json.dumps({"config": stamp, "steps": steps}, indent=1).encode()], file, force=True)
     return steps
 
 

@@ -123,8 +123,8 @@ def _methods(
 ) -> list[Method]:
     """One for each row, in the order of the table."""
     from ucdir.evaluation.methods import Degraded, Finished, Restorer
-    from ucdir.restoration import load
-    from ucdir.shipped import model_folder
+    from ucdir.model.pretrained import model_folder
+    from ucdir.workflows.restore import load
 
     methods: list[Method] = []
     if cases.task is not None or cases.pairs is not None:
@@ -180,7 +180,7 @@ def _report(
     """Print the table, and write every form of it: into the output folder, and where it was asked for."""
     from ucdir.evaluation.plot import plot
     from ucdir.evaluation.table import as_csv, as_dict, as_markdown, as_text
-    from ucdir.images.place import put
+    from ucdir.images.paths import atomic_write
 
     for line in as_text(result.rows):
         say(line)
@@ -192,8 +192,8 @@ def _report(
     for (name, text), asked in zip(texts.items(), (json_file, csv_file, markdown), strict=True):
         for file in (output / name, asked):
             if file is not None:
-                put([text.encode()], file, force=True)
+                atomic_write([text.encode()], file, force=True)
     picture = plot(result.rows)
     if picture is not None:
-        put([picture], output / "plot.png", force=True)
+        atomic_write([picture], output / "plot.png", force=True)
     say(f"restored pictures, table, sheet.png and plot.png are in {output}")

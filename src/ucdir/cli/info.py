@@ -12,8 +12,8 @@ def info() -> None:
 
     import torch
 
-    from ucdir.devices import available, choose_device, choose_precision
-    from ucdir.shipped import WEIGHTS, models
+    from ucdir.engines.devices import available, choose_device, choose_precision
+    from ucdir.model.pretrained import WEIGHTS, models
 
     typer.echo(f"ucdir {version('ucdir')}, Python {platform.python_version()}, {platform.machine()}")
     typer.echo(

@@ -15,7 +15,7 @@ from ucdir.errors import ConfigError, OutputError, UcdirError
 
 if TYPE_CHECKING:
     from ucdir.pipeline import Pipeline
-    from ucdir.restoration import Restored
+    from ucdir.workflows.restore import Restored
 
 
 class Blur(StrEnum):
@@ -155,7 +155,7 @@ def _check(photo: Path, target: Path, *, force: bool) -> None:
 
 def _restore_one(photo: Path, target: Path, **settings: Any) -> Restored:
     """`restoration.restore` with a bar."""
-    from ucdir.restoration import restore as restore_file
+    from ucdir.workflows.restore import restore as restore_file
 
     with bar(photo.name) as shown:
         return restore_file(photo, target, on_step=shown, **settings)
@@ -165,8 +165,8 @@ def _pipelines(
     task: str, model: str | None, device: str, precision: str
 ) -> Pipeline | Callable[[str], Pipeline]:
     """The model that was named, or a function that loads the one of a task at its first use."""
-    from ucdir.restoration import load
     from ucdir.tasks import TASKS
+    from ucdir.workflows.restore import load
 
     if task not in ("auto", *TASKS):
         raise ConfigError(f"--task {task} is unknown; choose auto or one of {', '.join(TASKS)}.")

@@ -11,7 +11,7 @@ import typer
 
 from ucdir.cli.app import data_app, experiment, say
 from ucdir.errors import ConfigError, OutputError
-from ucdir.shipped import check_own_name
+from ucdir.model.pretrained import check_own_name
 
 
 def train(
@@ -55,7 +55,7 @@ def convert(
     ] = "low_light",
 ) -> None:
     """Make a model folder of the authors' released checkpoint."""
-    from ucdir.converting import convert as convert_checkpoint
+    from ucdir.workflows.convert import convert as convert_checkpoint
 
     check_own_name(output)
     pipeline = convert_checkpoint(checkpoint, output, task=task)
@@ -78,7 +78,7 @@ def degrade(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")] = False,
 ) -> None:
     """Damage a clean photograph as training does, to try a restoration on it."""
-    from ucdir.degrading import degrade as degrade_file
+    from ucdir.workflows.degrade import degrade as degrade_file
 
     scalars = degrade_file(photo, output, task=task, strength=strength, seed=seed, force=force)
     told = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in scalars.items())

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Sampler
 
 from ucdir.config import DiffusionConfig
 from ucdir.data.sources import Source
-from ucdir.diffusion.noise_schedule import NoiseSchedule
+from ucdir.diffusion.schedule import NoiseSchedule
 
 
 def to_unit(pixels: NDArray[np.uint8]) -> Tensor:

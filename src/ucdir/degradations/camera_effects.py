@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ucdir.camera import linear_to_srgb, srgb_to_linear
 from ucdir.degradations.jpeg_compression import JpegCompression
 from ucdir.errors import ConfigError, DataError
+from ucdir.images.camera import linear_to_srgb, srgb_to_linear
 
 Light = npt.NDArray[np.float32]
 

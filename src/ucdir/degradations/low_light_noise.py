@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ucdir.camera import camera_to_srgb, develop, undevelop
 from ucdir.errors import ConfigError, DataError
+from ucdir.images.camera import camera_to_srgb, develop, undevelop
 
 SPAN: Final = 16383 - 512
 """Digital numbers from black to white of a sensor of 14 bits."""

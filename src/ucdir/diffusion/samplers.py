@@ -19,7 +19,7 @@ from diffusers import (
 )
 from torch import Tensor
 
-from ucdir.diffusion.noise_schedule import NoiseSchedule
+from ucdir.diffusion.schedule import NoiseSchedule
 from ucdir.errors import ConfigError
 
 BAND = 512

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 
 from ucdir.evaluation.table import Row
-from ucdir.optional import optional_module
+from ucdir.extras import optional_module
 
 
 def plot(rows: Sequence[Row]) -> bytes | None:

@@ -15,7 +15,7 @@ from ucdir.data.photos import rgb8
 from ucdir.errors import ImageError, OutputError
 from ucdir.evaluation.cases import Case, Pixels
 from ucdir.images import Photo, write
-from ucdir.images.place import put
+from ucdir.images.paths import atomic_write
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Store:
         """
         file = self.files(case)[1]
         file.parent.mkdir(parents=True, exist_ok=True)
-        put([json.dumps(record, indent=1, sort_keys=True).encode()], file, force=True)
+        atomic_write([json.dumps(record, indent=1, sort_keys=True).encode()], file, force=True)
 
     def files(self, case: Case) -> tuple[Path, Path]:
         """Picture and record."""

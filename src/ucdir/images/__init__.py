@@ -5,8 +5,8 @@
 Heavy libraries are imported when the first file is read or written.
 """
 
+from ucdir.images.paths import default_output
 from ucdir.images.photo import Exposure, Metadata, Photo
-from ucdir.images.place import default_output
 from ucdir.images.read import READABLE_SUFFIXES, read
 from ucdir.images.write import WRITABLE_SUFFIXES, check_writable, write
 

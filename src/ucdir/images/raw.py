@@ -13,8 +13,8 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ucdir.camera import develop, pack_bayer
 from ucdir.errors import ImageError
+from ucdir.images.camera import develop, pack_bayer
 from ucdir.images.messages import reason, shown
 from ucdir.images.metadata import exif_of_raw
 from ucdir.images.photo import Exposure, Metadata, Photo

@@ -6,8 +6,8 @@ from typing import Final
 from ucdir.errors import OutputError
 from ucdir.images.encode import FORMATS, EncodeError, Format, without_exif
 from ucdir.images.messages import reason, shown
+from ucdir.images.paths import atomic_write, check_path
 from ucdir.images.photo import Photo
-from ucdir.images.place import check_place, put
 
 WRITABLE_SUFFIXES: Final = tuple(FORMATS)
 """In lower case; upper case is the same."""
@@ -27,7 +27,7 @@ def check_writable(path: Path, *, force: bool = False, photo: Photo | None = Non
     chosen = _format(Path(path))
     if photo is not None:
         _check_fit(photo, chosen, Path(path))
-    check_place(Path(path), force=force)
+    check_path(Path(path), force=force)
 
 
 def write(photo: Photo, path: Path, *, force: bool = False) -> tuple[str, ...]:
@@ -50,7 +50,7 @@ def write(photo: Photo, path: Path, *, force: bool = False) -> tuple[str, ...]:
     path = Path(path)
     chosen = _format(path)
     _check_fit(photo, chosen, path)
-    check_place(path, force=force)
+    check_path(path, force=force)
     photo, dropped = chosen.fitted(photo)
     try:
         try:
@@ -66,7 +66,7 @@ def write(photo: Photo, path: Path, *, force: bool = False) -> tuple[str, ...]:
             f"{shown(path)} cannot be encoded as {chosen.name} ({reason(error)}); choose another "
             "format, such as PNG."
         ) from error
-    put(pieces, path, force=force)
+    atomic_write(pieces, path, force=force)
     return tuple(f"{shown(path)}: {chosen.name} cannot hold the photograph's {name}." for name in dropped)
 
 

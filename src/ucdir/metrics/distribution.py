@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ucdir.errors import DataError, WeightsError
+from ucdir.extras import optional_module
 from ucdir.metrics.inception import INCEPTION, Inception
 from ucdir.metrics.lpips import ALEXNET, load_trunk
-from ucdir.optional import optional_module
 
 PATCH: Final = 256
 """Side in pixels of the patches."""

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
+from ucdir.extras import optional_module
 from ucdir.metrics.pair import checked_pair
-from ucdir.optional import optional_module
 
 
 def psnr(restored: Tensor, truth: Tensor) -> Tensor:

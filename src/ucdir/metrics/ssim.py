@@ -6,8 +6,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from ucdir.extras import optional_module
 from ucdir.metrics.pair import checked_pair
-from ucdir.optional import optional_module
 
 WINDOW: Final = 11
 """Side of the Gaussian window in pixels: smaller images hold no complete window."""

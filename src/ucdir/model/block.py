@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from ucdir.model.injection import INJECTIONS, scalar_branch
+from ucdir.model.cim import INJECTIONS, scalar_branch
 from ucdir.model.layers import ACTIVATIONS, NORMS
 from ucdir.model.spatial_guidance import SPATIAL_GUIDANCE
 

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ucdir.config import ModelConfig
 from ucdir.model.framework import build
-from ucdir.model.initial_predictor import InitialPredictor
+from ucdir.model.predictor import InitialPredictor
 
 
 def macs(network: nn.Module, side: int) -> float:

@@ -36,10 +36,10 @@ class DiffusionModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
         spatial_guidance: str = "initial",  # a name in spatial_guidance.SPATIAL_GUIDANCE
         scalars: Sequence[str] = ("jpeg_quality",),  # names in scalars.SCALARS
         scalar_channels: int = 128,  # channels of the encoded scalars
-        residual_deviation: float = 0.0,  # of the scaled residual, see `precondition`; 0 is without
+        sigma_data: float = 0.0,  # of the scaled residual, see `precondition`; 0 is without
     ) -> None:
         super().__init__()
-        self.residual_deviation = residual_deviation
+        self.sigma_data = sigma_data
         self.scalar_names = tuple(scalars)
         self.scalar_encoder = ScalarEncoder(self.scalar_names, scalar_channels)
         self.guide = SPATIAL_GUIDANCE[spatial_guidance]
@@ -85,11 +85,11 @@ class DiffusionModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
         Returns:
             the predicted noise ε, [B,3,H,W].
         """
-        steering = self.guide.image(guidance, degraded)
-        pyramid = guidance_pyramid(steering, self.unet.unshuffle, self.unet.levels)
+        guidance_image = self.guide.image(guidance, degraded)
+        pyramid = guidance_pyramid(guidance_image, self.unet.unshuffle, self.unet.levels)
         code = self.scalar_encoder(noise_level, scalars)
         noise: Tensor = self.unet(torch.cat([noisy, degraded], dim=1), [(image, code) for image in pyramid])
-        return precondition(noisy, noise, noise_level, self.residual_deviation)
+        return precondition(noisy, noise, noise_level, self.sigma_data)
 
 
 def precondition(noisy: Tensor, output: Tensor, noise_level: Tensor, deviation: float) -> Tensor:

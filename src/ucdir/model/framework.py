@@ -7,10 +7,10 @@ from collections.abc import Collection
 from ucdir.config import ModelConfig
 from ucdir.errors import ConfigError
 from ucdir.model.block import BLOCKS
+from ucdir.model.cim import INJECTIONS
 from ucdir.model.diffusion_model import DiffusionModel
-from ucdir.model.initial_predictor import InitialPredictor
-from ucdir.model.injection import INJECTIONS
 from ucdir.model.layers import ACTIVATIONS, NORMS, groups_of_32
+from ucdir.model.predictor import InitialPredictor
 from ucdir.model.scalars import SCALARS
 from ucdir.model.spatial_guidance import SPATIAL_GUIDANCE
 

@@ -18,8 +18,8 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from ucdir.mirror import mirrored
-from ucdir.model.injection import guidance_branch
-from ucdir.model.kernels import chosen_kernel
+from ucdir.model.akgm.dispatch import chosen_kernel
+from ucdir.model.cim import guidance_branch
 
 MULTIPLIERS: Final = (1, 2, 4, 8, 8)
 """Channels of each level, as multiples of the base."""
@@ -98,13 +98,13 @@ class ResBlock(nn.Module):
         """x [B,C,H,W], guidance image of any size, code of the noise level [B,D] -> [B,C',H,W]."""
         h = F.silu(self.conv1(self.norm1(x)))
         image = F.interpolate(guidance, size=h.shape[2:], mode="bilinear", align_corners=False)
-        mixing = self.conv2(image) * self.noise_func(code)[:, :, None, None]
+        fusion_weights = self.conv2(image) * self.noise_func(code)[:, :, None, None]
         h = self.norm2(h)
-        dynamic = self.kernel(h, mixing, self.spdyconv.weight)
+        dynamic = self.kernel(h, fusion_weights, self.spdyconv.weight)
         assert self.spdyconv.bias is not None  # noqa: S101 (for the type checker)
         # the biases of the bases are mixed as their kernels are: Σ_b M[b] (W_b * x + bias_b)
         biases = self.spdyconv.bias.view(-1, BASES)
-        dynamic = dynamic + torch.einsum("bnhw,cn->bchw", mixing, biases)
+        dynamic = dynamic + torch.einsum("bnhw,cn->bchw", fusion_weights, biases)
         return F.silu(dynamic) + self.res_conv(x)  # type: ignore[no-any-return]
 
 

@@ -1,4 +1,4 @@
-"""The UNet that initial predictor and diffusion model share: levels of blocks, joined by shortcuts."""
+"""The UNet that initial predictor and diffusion model share: levels of blocks, joined by skips."""
 
 from __future__ import annotations
 
@@ -63,15 +63,15 @@ class UNet(nn.Module):
         """image [B,C,H,W] and what each level's blocks are given beside their features -> [B,C',H,W]."""
         x = F.pixel_unshuffle(image, self.unshuffle) if self.unshuffle > 1 else image
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
-        shortcuts = []
+        skips = []
         for level in range(self.levels):
             for block in self.down[level]:  # type: ignore[attr-defined]
                 x = block(x, *conditions[level])
             if level < self.levels - 1:
-                shortcuts.append(x)
+                skips.append(x)
                 x = self.downsample[level](x)
         for level in reversed(range(self.levels - 1)):
-            x = self.merge[level](torch.cat([self.upsample[level](x), shortcuts.pop()], dim=1))
+            x = self.merge[level](torch.cat([self.upsample[level](x), skips.pop()], dim=1))
             for block in self.up[level]:  # type: ignore[attr-defined]
                 x = block(x, *conditions[level])
         x = self.head(x)

@@ -71,7 +71,7 @@ def _malloc_trim() -> Callable[[int], int] | None:
     return getattr(ctypes.CDLL(None), "malloc_trim", None)  # the GNU C library has it
 
 
-def hand_back() -> None:
+def trim_heap() -> None:
     """Give memory that is free, but lies between parts in use, back to the system.
 
     The C library keeps it, and from patch to patch and step to step the holes of freed feature maps add up.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ucdir.errors import ConfigError
-from ucdir.patches.inter_step import round_up, split
+from ucdir.patches.split import round_up, split
 
 
 def restore_per_image(

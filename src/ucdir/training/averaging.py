@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ucdir.config import ModelConfig
 from ucdir.model.diffusion_model import DiffusionModel
 from ucdir.model.framework import build
-from ucdir.model.initial_predictor import InitialPredictor
+from ucdir.model.predictor import InitialPredictor
 
 
 class WeightAverage:

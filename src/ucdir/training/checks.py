@@ -8,14 +8,14 @@ import shutil
 from collections.abc import Collection
 
 from ucdir.config import Config
-from ucdir.diffusion.residual_loss import LOSSES, PREDICTOR_TRAINING
+from ucdir.diffusion.loss import LOSSES, PREDICTOR_TRAINING
 from ucdir.diffusion.samplers import SAMPLERS
 from ucdir.errors import ConfigError
 from ucdir.metrics.lpips import MIN_SIDE
 from ucdir.model.framework import model_problems
 from ucdir.tasks import TASKS
-from ucdir.training.few_steps import SHIFT
 from ucdir.training.objectives import OBJECTIVES
+from ucdir.training.sampler_aware import SHIFT
 
 COMPILERS = ("g++", "clang++", "c++", "cl", "gcc")
 """Programs that torch.compile may use."""
@@ -49,8 +49,8 @@ def check_settings(config: Config, processes: int) -> None:
         problems.append(
             f"data.crop {config.data.crop} is not a multiple of the model's coarsest pixel, {grid}"
         )
-    if config.training.objective == "few_steps":
-        problems += _few_steps_problems(config)
+    if config.training.objective == "sampler_aware":
+        problems += _sampler_aware_problems(config)
     if config.training.compile and not any(map(shutil.which, (os.environ.get("CXX") or "g++", *COMPILERS))):
         problems.append("training.compile needs a C++ compiler and none is installed: set it to false")
     batch = config.training.batch_size
@@ -60,15 +60,15 @@ def check_settings(config: Config, processes: int) -> None:
         raise ConfigError("; ".join(problems) + ".")
 
 
-def _few_steps_problems(config: Config) -> list[str]:
+def _sampler_aware_problems(config: Config) -> list[str]:
     training, sampling, problems = config.training, config.sampling, []
     if training.initial is None:
         problems.append(
-            "training.objective few_steps goes on from a trained model: name it in training.initial"
+            "training.objective sampler_aware goes on from a trained model: name it in training.initial"
         )
     if sampling.eta:
         problems.append(
-            f"training.objective few_steps is deterministic: set sampling.eta {sampling.eta:g} to 0"
+            f"training.objective sampler_aware is deterministic: set sampling.eta {sampling.eta:g} to 0"
         )
     below = max(1, round(sampling.start * config.diffusion.timesteps))
     if sampling.steps > below:

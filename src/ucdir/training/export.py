@@ -8,7 +8,7 @@ import torch
 
 from ucdir.config import Config
 from ucdir.errors import OutputError, WeightsError
-from ucdir.model.checkpoint import save_whole
+from ucdir.model.weights import save_whole
 from ucdir.training.averaging import networks_with
 from ucdir.training.loop import TrainingModel
 from ucdir.training.state import read_metadata, read_tensors

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from ucdir.errors import WeightsError
-from ucdir.shipped import model_folder
+from ucdir.model.pretrained import model_folder
 
 if TYPE_CHECKING:
     from ucdir.training.loop import TrainingModel

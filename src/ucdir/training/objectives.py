@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from ucdir.config import Config
 from ucdir.data.crops import scalars_of
-from ucdir.diffusion.residual_loss import residual_loss
-from ucdir.training.few_steps import FewStepsObjective
+from ucdir.diffusion.loss import residual_loss
 from ucdir.training.regression_baseline import RegressionObjective
+from ucdir.training.sampler_aware import SamplerAwareObjective
 
 
 class Objective(Protocol):
@@ -46,7 +46,7 @@ class NoiseObjective:
 
 OBJECTIVES: dict[str, type[Any]] = {
     "noise": NoiseObjective,
-    "few_steps": FewStepsObjective,
+    "sampler_aware": SamplerAwareObjective,
     "regression": RegressionObjective,
 }
 """Training objectives by name."""

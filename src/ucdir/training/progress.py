@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from torch import Tensor
 
 from ucdir.errors import OutputError
-from ucdir.images.place import put
+from ucdir.images.paths import atomic_write
 
 LOG_EVERY = 50
 """Steps between lines of the log; losses are means over them."""
@@ -73,7 +73,7 @@ class Progress:
             raise OutputError(f"{self.log}: the log cannot be read ({error}).") from None
         kept = [line for line in lines if _step_of(line) <= step]
         if len(kept) < len(lines):
-            put(["".join(kept).encode()], self.log, force=True)
+            atomic_write(["".join(kept).encode()], self.log, force=True)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append a line to the log.

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from ucdir.config import Config
 from ucdir.data.crops import scalars_of
 from ucdir.diffusion import samplers
-from ucdir.diffusion.noise_schedule import NoiseSchedule
-from ucdir.diffusion.residual_loss import LOSSES, PREDICTOR_TRAINING, predicted_residual
+from ucdir.diffusion.loss import LOSSES, PREDICTOR_TRAINING, predicted_residual
+from ucdir.diffusion.schedule import NoiseSchedule
 
 
 class RegressionObjective:

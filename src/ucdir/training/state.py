@@ -206,7 +206,7 @@ FREE = {
 """Settings that may change when a training is resumed, and so may `sampling`, but for what is trained of it."""
 TRAINED_SAMPLING: dict[str, tuple[str, ...]] = {
     "noise": (),
-    "few_steps": ("sampling.",),
+    "sampler_aware": ("sampling.",),
     "regression": ("sampling.start",),  # the level that f_θ is asked at
 }
 """How the settings begin that an objective depends on."""

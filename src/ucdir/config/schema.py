@@ -1,0 +1,318 @@
+"""Typed configuration: the one description of a model, its training and its sampling.
+
+A configuration is a YAML file, a command-line flag and the help text at once: the field is the single truth.
+Everything is frozen, unknown keys are refused, and all problems of a file come in one message.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from ucdir.config.degradation import BlurConfig, JpegConfig, LowLightConfig
+from ucdir.config.yaml_file import read_yaml
+from ucdir.errors import ConfigError
+from ucdir.limits import MAX_SAMPLING_STEPS
+from ucdir.section import Section
+
+Positive = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=1, le=4096)]
+"""Channels and counts of a network: bounded, so that a slip or a hostile file asks for no absurd memory."""
+Levels = Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1, max_length=12)]
+"""One number for each level of a UNet."""
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+# ------------------------------------------------------------------------------------------ Sec. 3.1, 3.2
+
+
+class PredictorConfig(Section):
+    """Initial predictor u_φ (Sec. 3.1): its fields are the arguments of `model.initial_predictor`."""
+
+    channels: Size = 24
+    """Channels of the finest level."""
+    multipliers: Levels = (1, 2, 4)
+    """Channels of each level, as multiples of `channels`."""
+    blocks: Levels = (2, 2, 2)
+    """Blocks of each level: on the way down and again on the way up; once at the deepest level."""
+    unshuffle: Size = 2
+    """Pixels a side folded into channels before the finest level; 1 works on the pixels themselves."""
+    activation: str = "swish"
+    """A name in `model.layers.ACTIVATIONS`."""
+
+    @model_validator(mode="after")
+    def _levels(self) -> PredictorConfig:
+        if len(self.multipliers) != len(self.blocks):
+            raise ValueError(f"multipliers has {len(self.multipliers)} levels and blocks {len(self.blocks)}")
+        return self
+
+
+class DiffusionModelConfig(PredictorConfig):
+    """Diffusion model f_θ (Sec. 3.2): its fields are the arguments of `model.diffusion_model`."""
+
+    channels: Size = 32
+    """Channels of the finest level."""
+    multipliers: Levels = (1, 2, 4)
+    """Channels of each level, as multiples of `channels`."""
+    blocks: Levels = (1, 2, 2)
+    """Basic modules of each level: on the way down and again on the way up; once at the deepest level."""
+    kernel_bases: Size = 4
+    """N of Eq. 2: kernel bases of each block, and the groups of each basis."""
+    block: str = "basic"
+    """A name in `model.block.BLOCKS`; with `dvsr`, norm, injection and spatial guidance do not matter."""
+    norm: str = "layer_norm"
+    """A name in `model.layers.NORMS`."""
+    injection: str = "akgm"
+    """A name in `model.injection.INJECTIONS`: how a block takes up its conditions."""
+    spatial_guidance: str = "initial"
+    """A name in `model.spatial_guidance.SPATIAL_GUIDANCE`: what steers the blocks at each place."""
+    scalars: tuple[str, ...] = ("jpeg_quality",)
+    """Auxiliary scalars beside the noise level: names in `model.scalars.SCALARS`."""
+    scalar_channels: Size = 128
+    """Channels of the encoding of all scalars together."""
+    sigma_data: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Standard deviation of the scaled residual, for `model.diffusion_model.precondition`; 0, the paper, is without."""
+
+    @model_validator(mode="after")
+    def _groups(self) -> DiffusionModelConfig:
+        if any(self.channels * m % self.kernel_bases for m in self.multipliers):
+            raise ValueError(f"kernel_bases {self.kernel_bases} does not divide the channels of every level")
+        return self
+
+
+class ModelConfig(Section):
+    """The framework of Fig. 1: initial predictor and diffusion model."""
+
+    predictor: PredictorConfig = PredictorConfig()
+    diffusion_model: DiffusionModelConfig = DiffusionModelConfig()
+
+
+PRESETS: dict[str, ModelConfig] = {
+    "default": ModelConfig(),
+    "paper": ModelConfig(
+        predictor=PredictorConfig(channels=32, multipliers=(1, 2, 4, 8), blocks=(2, 2, 2, 2), unshuffle=1),
+        diffusion_model=DiffusionModelConfig(
+            channels=64,
+            multipliers=(1, 2, 4, 8, 8),
+            blocks=(2, 2, 2, 2, 2),
+            unshuffle=1,
+            kernel_bases=8,
+            scalar_channels=256,
+        ),
+    ),
+}
+"""Named sizes of the one model: `default` is shipped with weights, `paper` is the paper's text."""
+
+
+# -------------------------------------------------------------------------------------------- Eq. 1, Sec. 4.2
+
+
+class DiffusionConfig(Section):
+    """The diffusion of the residual (Eq. 1) and its noise schedule (Sec. 4.2)."""
+
+    timesteps: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
+    """T: steps of the noise schedule."""
+    beta_start: Annotated[float, Field(gt=0, lt=1)] = 1e-6
+    """β of the first step."""
+    beta_end: Annotated[float, Field(gt=0, lt=1)] = 1e-2
+    """β of the last step; between the two β is linear."""
+    residual_scale: Annotated[float, Field(gt=0)] = 1.0
+    """The residual y - u_φ(x) is multiplied by this before it is diffused; 1 is the paper's text."""
+    loss: str = "l1"
+    """A name in `diffusion.loss.LOSSES`: the norm of Eq. 1."""
+    predictor_training: str = "joint"
+    """A name in `diffusion.loss.PREDICTOR_TRAINING`: how u_φ learns."""
+    focus: Fraction = 1.0
+    """Fraction of T below which `focus_probability` of the levels are drawn in training; 1 is the paper."""
+    focus_probability: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the noise levels drawn from below `focus`; the others come from all of T."""
+
+    @model_validator(mode="after")
+    def _rising(self) -> DiffusionConfig:
+        if self.beta_start > self.beta_end:
+            raise ValueError(f"beta_start {self.beta_start} is above beta_end {self.beta_end}")
+        return self
+
+
+class SamplingConfig(Section):
+    """How a restored image is drawn (Sec. 4.2)."""
+
+    sampler: str = "ddpm"
+    """A name in `diffusion.samplers.SAMPLERS`."""
+    steps: Annotated[int, Field(ge=1, le=MAX_SAMPLING_STEPS)] = 50
+    """Evaluations of the diffusion model."""
+    start: Fraction = 1.0
+    """Fraction of T that sampling starts from: residual 0 plus noise of that level. 1 is the paper."""
+    eta: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of the ancestral noise added at each step (DDPM and DDIM): 0 is deterministic."""
+    noise: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of the noise that sampling starts from; 0 draws nothing, as a regression."""
+
+
+class DataConfig(Section):
+    """Where the training pictures are, and how crops are cut from them.
+
+    Either `photos`, or pairs (`degraded` and `clean`, or `pairs`), or both: then `pairs_share` says how much of each.
+    """
+
+    photos: Path | None = None
+    """Folder of clean photographs, read recursively, which the task degrades."""
+    degraded: Path | None = None
+    """Folder of degraded photographs; each has a file of the same name in `clean`."""
+    clean: Path | None = None
+    """Folder of the truth of each file in `degraded`."""
+    pairs: Path | None = None
+    """A text file of pairs, or the folder of a data set of pairs in a known `layout`."""
+    layout: str = "auto"
+    """A name in `data.pairs.LAYOUTS`: how `pairs` is laid out."""
+    pairs_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the crops cut from pairs, where there are photographs too."""
+    cache: Path | None = None
+    """Folder that decoded pictures are kept in; by default beside the checkpoint. Trainings on the same pictures
+    with crops of the same size may share one, one after the other."""
+    hold_out: Annotated[int, Field(ge=0)] = 16
+    """Photographs (or pairs, if there are any) set aside for the sample pictures and never trained on."""
+    crop: Positive = 128
+    """Side of a training crop in pixels."""
+    flip: bool = True
+    """Mirror and rotate crops at random."""
+
+    @model_validator(mode="after")
+    def _sources(self) -> DataConfig:
+        if (self.degraded is None) != (self.clean is None):
+            raise ValueError("degraded and clean go together: name both folders")
+        if self.pairs is not None and self.degraded is not None:
+            raise ValueError("name either pairs, or degraded and clean")
+        if self.photos is None and not self.has_pairs:
+            raise ValueError("name photos (a folder of clean photographs), pairs, or degraded and clean")
+        return self
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether real pairs are trained on."""
+        return self.pairs is not None or self.degraded is not None
+
+    @property
+    def folders(self) -> list[Path]:
+        """Every folder or file that pictures are read from."""
+        return [place for place in (self.photos, self.degraded, self.clean, self.pairs) if place is not None]
+
+
+class TrainingConfig(Section):
+    """Training (Sec. 4.2)."""
+
+    initial: str | None = None
+    """Folder of a model, or name of one of the package, that training starts from; by default from fresh weights."""
+    initial_networks: Annotated[tuple[Literal["predictor", "diffusion_model"], ...], Field(min_length=1)] = (
+        "predictor",
+        "diffusion_model",
+    )
+    """Which of its networks training takes over from `initial`; the other begins afresh."""
+    objective: str = "noise"
+    """A name in `training.objectives.OBJECTIVES`: `noise` is Eq. 1, `sampler_aware` trains the sampler,
+    `regression`
+    is the baseline without diffusion."""
+    perceptual_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of LPIPS in the objective `sampler_aware`; 0 is without."""
+    grid_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight there of errors that repeat from each of the network's coarsest pixels to the next; 0 is without."""
+    freeze_predictor: bool = False
+    """Whether the initial predictor stays as it is, and only the diffusion model learns."""
+    steps: Positive = 500_000
+    """Optimizer steps in all."""
+    batch_size: Positive = 32
+    """Crops a step, over all processes together."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    """AdamW's learning rate after the warm-up."""
+    decay_steps: Annotated[int, Field(ge=0)] = 0
+    """Last steps, over which the learning rate falls in a straight line to zero; 0 is the paper."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 500
+    """Steps of the linear warm-up of the learning rate."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """AdamW's weight decay."""
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of the gradient."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9999
+    """Decay of the exponential moving average of the weights, after its own warm-up."""
+    mixed_precision: Literal["no", "bf16"] = "no"
+    """Arithmetic of the forward pass; fp16 would need a loss scale, and resuming would not be exact."""
+    compile: bool = False
+    """Compile the networks with torch.compile: minutes of waiting first, other rounding, and no faster on a CPU."""
+    workers: Annotated[int, Field(ge=0)] = 2
+    """Worker processes that cut and degrade crops."""
+    checkpoint_every: Positive = 1000
+    """Steps between checkpoints."""
+    sample_every: Positive = 5000
+    """Steps between sample pictures of the held-out photographs."""
+
+
+class Config(Section):
+    """One experiment."""
+
+    task: Literal["jpeg_restoration", "deblurring", "low_light"] = "jpeg_restoration"
+    """A name in `tasks.TASKS`."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """All randomness is a function of it, the step and the place."""
+    model: ModelConfig = ModelConfig()
+    diffusion: DiffusionConfig = DiffusionConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    data: DataConfig
+    jpeg: JpegConfig = JpegConfig()
+    blur: BlurConfig = BlurConfig()
+    low_light: LowLightConfig = LowLightConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @property
+    def drawn(self) -> SamplingConfig:
+        """How a restored image is drawn: as `sampling` says; by the regression baseline in one pass without noise."""
+        if self.training.objective != "regression":
+            return self.sampling
+        return self.sampling.model_copy(update={"sampler": "ddim", "steps": 1, "eta": 0.0, "noise": 0.0})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, values: Any) -> Any:
+        """`model: paper` stands for the preset of that name."""
+        if isinstance(values, dict) and isinstance(values.get("model"), str):
+            name = values["model"]
+            if name not in PRESETS:
+                raise ValueError(f"model: no preset is named {name!r}; choose one of {', '.join(PRESETS)}")
+            return {**values, "model": PRESETS[name]}
+        return values
+
+
+def load_config(path: Path) -> Config:
+    """Read a YAML configuration.
+
+    Raises:
+        ConfigError: naming the file and every problem in it.
+    """
+    return parse_config(read_yaml(path), source=str(path))
+
+
+def parse_config(values: object, source: str) -> Config:
+    """Check the parsed contents of a configuration; `source` names them in the error.
+
+    Raises:
+        ConfigError: naming every problem.
+    """
+    if not isinstance(values, dict):
+        found = "nothing" if values is None else f"a {type(values).__name__}"
+        raise ConfigError(
+            f"{source}: expected keys and values, found {found}; configs/ holds examples to start from."
+        )
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: " + "; ".join(_problem(e) for e in error.errors()) + ".") from None
+
+
+def _problem(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or "file"
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {key!r}: remove it or correct its spelling"
+    if error["type"] == "missing":
+        return f"{key!r} is missing"
+    return f"{key!r}: {error['msg'].removeprefix('Value error, ')} (found {error['input']!r:.80})"

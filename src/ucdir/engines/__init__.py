@@ -1,0 +1,1 @@
+"""Engines: what runs the networks, on which device and in which precision."""

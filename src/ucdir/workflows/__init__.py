@@ -1,0 +1,1 @@
+"""From file to file: what a command, or `ucdir.restore()`, does."""

@@ -1,0 +1,55 @@
+"""The way of one photograph in the other direction: damage a clean one as training does, to try a restoration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ucdir.data.photos import rgb8
+from ucdir.images import Photo, check_writable, write
+from ucdir.images.paths import atomic_write
+from ucdir.tasks import JpegRestoration, task_of_strength
+
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+
+
+def degrade(
+    photo: str | Path,
+    output: str | Path,
+    *,
+    task: str,
+    strength: float | None = None,
+    seed: int = 0,
+    force: bool = False,
+) -> dict[str, float]:
+    """Damage a photograph.
+
+    Args:
+        photo: a file that `images.read` reads; 16 bits become 8, transparency and metadata are left out.
+        output: the file to write. A JPEG file written for JPEG restoration is that very damage, not saved once more.
+        task: a name in `tasks.TASKS`.
+        strength: in the unit of the task's `strength`; drawn like everything else by default.
+        seed: the same seed gives the same damage.
+        force: overwrite an existing output.
+
+    Returns:
+        the auxiliary scalars of the damage, by name.
+
+    Raises:
+        ConfigError: there is no such task, or the strength is out of range.
+        ImageError: the photograph cannot be read.
+        OutputError: the output cannot be written.
+    """
+    source, target = Path(photo), Path(output)
+    kind = task_of_strength(task, strength)
+    check_writable(target, force=force)
+    pixels = rgb8(source)
+    rng = np.random.default_rng(seed)
+    if isinstance(kind, JpegRestoration) and target.suffix.lower() in JPEG_SUFFIXES:
+        compression = kind.generator.draw(rng)
+        atomic_write([compression.encode(pixels)], target, force=force)
+        return {"jpeg_quality": float(compression.quality)}
+    example = kind.degrade(pixels, rng)
+    write(Photo(example.degraded), target, force=force)
+    return dict(example.scalars)

@@ -1,0 +1,164 @@
+"""CudaGraphRunner evaluations: what is recorded and when, and on a GPU the same pictures as without."""
+
+import pytest
+import torch
+from machine import NEEDS_GPU
+from random_images import image_of, run
+from torch import nn
+
+from ucdir.engines import cuda_graphs
+from ucdir.engines.cuda_graphs import USUAL, WORTH, CudaGraphRunner, should_capture
+from ucdir.errors import DeviceError
+
+CUDA = torch.device("cuda")
+
+
+class Network(nn.Module):
+    """Evaluations are counted; scalars are added up."""
+
+    def __init__(self):
+        super().__init__()
+        self.evaluations = 0
+
+    def forward(self, noisy, degraded, guidance, noise_level, scalars):
+        self.evaluations += 1
+        return (noisy + noise_level[:, None, None, None]) * degraded + guidance + sum(scalars.values(), 0)
+
+
+def arguments(side=4, scalar=1.0, device="cpu"):
+    images = [torch.randn(1, 3, side, side, device=device) for _ in range(3)]
+    return *images, torch.rand(1, device=device), {"quality": torch.tensor([scalar], device=device)}
+
+
+class Fake:
+    """A recording without a GPU: evaluates what was recorded, and counts."""
+
+    made = 0
+
+    def __init__(self, run, tensors, stream, pool=None):
+        Fake.made += 1
+        self.run, self.graph = run, self
+        assert all(torch.is_tensor(t) for t in tensors)
+
+    def pool(self):
+        return 0, 0
+
+    def __call__(self, tensors):
+        return self.run(*tensors)
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    monkeypatch.setattr(cuda_graphs, "Recording", Fake)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: device)
+    monkeypatch.setattr(Fake, "made", 0)
+    return Fake
+
+
+def test_each_shape_runs_as_usual_first_and_is_then_recorded_once(fake):
+    network = CudaGraphRunner(Network())
+    for _ in range(USUAL):
+        network(*arguments())
+    assert fake.made == 0
+    for scalar in (1.0, 2.0, 3.0):
+        given = arguments(scalar=scalar)
+        assert torch.equal(network(*given), Network()(*given))
+    assert fake.made == 1
+    for _ in range(USUAL + 2):
+        network(*arguments(side=6))
+    assert fake.made == 2
+    for _ in range(USUAL + 2):
+        network(*arguments()[:4], {})
+    assert fake.made == 3, "what is known of the damage is part of the shape"
+    with torch.autocast("cpu", torch.bfloat16):
+        network(*arguments())
+    assert fake.made == 3, "in another type nothing was seen yet"
+
+
+def test_what_cannot_be_recorded_is_told(fake, monkeypatch):
+    def refuses(self, *_):
+        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+    monkeypatch.setattr(Fake, "__init__", refuses)
+    network = CudaGraphRunner(Network())
+    for _ in range(USUAL):
+        network(*arguments())
+    with pytest.raises(
+        DeviceError, match=r"Network: .* \(operation not .* capturing\); set .* cuda_graphs to False"
+    ):
+        network(*arguments())
+
+
+def test_where_memory_is_full_the_recordings_are_given_up(fake, monkeypatch):
+    network = CudaGraphRunner(Network())
+    for _ in range(USUAL + 1):
+        network(*arguments())
+    assert len(network.recordings) == 1
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(network.network, "forward", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        network(*arguments(side=6))
+    assert not network.recordings
+
+
+def test_what_is_worth_a_recording():
+    network = nn.Sequential(Network())
+    assert should_capture(network, CUDA, WORTH)
+    assert not should_capture(network, CUDA, WORTH - 1)
+    assert not should_capture(network, torch.device("cpu"), WORTH)
+    handle = network[0].register_forward_hook(lambda *_: None)
+    assert not should_capture(network, CUDA, WORTH), "who watches a layer wants to see each evaluation"
+    handle.remove()
+    assert should_capture(network, CUDA, WORTH)
+    network[0]._diffusers_hook = object()
+    assert not should_capture(network, CUDA, WORTH), "diffusers casts and moves weights at each call"
+    del network[0]._diffusers_hook
+    network[0].compile(backend="eager")
+    assert not should_capture(network, CUDA, WORTH)
+    assert not should_capture(torch.compile(Network(), backend="eager"), CUDA, WORTH)
+
+
+@NEEDS_GPU
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_gpu_draws_the_same_with_recordings_and_without(random_pipeline, precision, monkeypatch):
+    pipeline = random_pipeline().to("cuda")
+    pipeline.precision = precision
+    image = image_of(100, 130, batch=2)
+    made = []
+    init = cuda_graphs.Recording.__init__
+
+    def counted(self, *given):
+        made.append(1)
+        init(self, *given)
+
+    monkeypatch.setattr(cuda_graphs.Recording, "__init__", counted)
+    results = []
+    for graphs in (False, True):
+        pipeline.cuda_graphs = graphs
+        for options in ({}, {"patch_size": 80}):
+            results.append(run(pipeline, image, 10, seed=3, scalars={"jpeg_quality": [10, 30]}, **options))
+        assert bool(made) == graphs
+    assert torch.allclose(results[0], results[2], atol=1e-5)
+    assert torch.allclose(results[1], results[3], atol=1e-5)
+
+
+@NEEDS_GPU
+def test_a_gpu_that_is_full_while_recording_gets_smaller_patches(random_pipeline, monkeypatch, caplog):
+    pipeline = random_pipeline().to("cuda")
+    image = image_of(700, 600)
+    pipeline.cuda_graphs = False
+    whole = run(pipeline, image, 8, seed=7)
+    pipeline.cuda_graphs = True
+
+    def greedy(*patches, forward=pipeline.diffusion_model.forward):
+        if torch.cuda.is_current_stream_capturing() and max(patches[0].shape[2:]) > 500:
+            torch.empty(2**50, device="cuda")
+        return forward(*patches)
+
+    monkeypatch.setattr(pipeline.diffusion_model, "forward", greedy)
+    result = run(pipeline, image, 8, seed=7)
+    assert "is full: going on with patches of" in caplog.text
+    assert (result - whole).abs().max() < 1e-2  # cuDNN takes other algorithms, and TF32, for other sizes
