@@ -78,7 +78,7 @@ def random_pipeline():
                 "diffusion_model": {**predictor, "kernel_bases": 2, "scalar_channels": 16},
             },
             "diffusion": {"residual_scale": 5.0},
-            "sampling": {"sampler": "ddim", "steps": 3, "start": 0.4, "eta": 0.0, **sampling},
+            "sampling": {"sampler": "ddim", "steps": 3, "start_fraction": 0.4, "eta": 0.0, **sampling},
             "data": {"photos": "photos"},
         }
         config = parse_config(values, "the test's configuration")

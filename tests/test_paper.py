@@ -167,7 +167,11 @@ def test_numbers_of_sec_4_2():
     config = Config(model=PRESETS["paper"], data={"photos": "photos"})
     assert config.diffusion.timesteps == 2000
     assert config.sampling.steps == 50
-    assert (config.sampling.start, config.sampling.eta, config.sampling.sampler) == (1.0, 1.0, "ddpm")
+    assert (config.sampling.start_fraction, config.sampling.eta, config.sampling.sampler) == (
+        1.0,
+        1.0,
+        "ddpm",
+    )
     assert config.training.ema_decay == 0.9999
     assert config.training.steps == 500_000
     assert config.training.learning_rate == 1e-4

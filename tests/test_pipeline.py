@@ -247,7 +247,7 @@ def test_schedulers_that_draw_their_own_noise_are_reproducible_too(random_pipeli
     assert torch.equal(before, torch.random.get_rng_state()), "the global generator is left alone"
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm_solver++", "unipc"])
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm_solver++"])
 def test_every_sampler_split_equals_whole(random_pipeline, sampler):
     pipeline = random_pipeline(sampler=sampler, eta=1.0)
     image = image_of(20, 120)

@@ -305,7 +305,7 @@ def build_pipeline(config: Config, predictor: InitialPredictor, diffusion_model:
     scheduler = samplers.make_scheduler(drawn.sampler, NoiseSchedule.of(config.diffusion))
     return Pipeline(
         predictor, diffusion_model, scheduler, residual_scale=config.diffusion.residual_scale,
-        start=drawn.start, default_steps=drawn.steps, eta=drawn.eta, noise=drawn.noise, task=config.task,
+        start=drawn.start_fraction, default_steps=drawn.steps, eta=drawn.eta, noise=drawn.noise_scale, task=config.task,
     )  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def config(tmp_path):
         },
         "diffusion": {"residual_scale": 5.0},
         "data": {"photos": str(folder), "crop": 16, "hold_out": 2},
-        "sampling": {"sampler": "ddim", "steps": 2, "start": 0.4, "eta": 0.0},
+        "sampling": {"sampler": "ddim", "steps": 2, "start_fraction": 0.4, "eta": 0.0},
         "training": {"batch_size": 2, "workers": 0, "ema_decay": 0.5},
     }
     return parse_config(values, "the test's configuration")

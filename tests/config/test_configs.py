@@ -26,7 +26,7 @@ def test_the_shipped_size(root):
     config = load_config(root / "configs" / "jpeg_restoration.yaml")
     plain = config.model.diffusion_model.model_copy(update={"sigma_data": 0.0})
     assert config.model.model_copy(update={"diffusion_model": plain}) == PRESETS["default"]
-    assert config.diffusion.focus >= config.sampling.start, "levels that sampling meets are trained"
+    assert config.diffusion.focus >= config.sampling.start_fraction, "levels that sampling meets are trained"
 
 
 def test_the_paper(root):
@@ -39,7 +39,7 @@ def test_the_paper(root):
     assert (training.ema_decay, training.decay_steps) == (0.9999, 0)
     assert (diffusion.timesteps, diffusion.residual_scale, diffusion.loss) == (2000, 1.0, "l1")
     assert (diffusion.predictor_training, diffusion.focus, diffusion.focus_probability) == ("joint", 1.0, 0.0)
-    assert (sampling.sampler, sampling.steps, sampling.start, sampling.eta) == ("ddpm", 50, 1.0, 1.0)
+    assert (sampling.sampler, sampling.steps, sampling.start_fraction, sampling.eta) == ("ddpm", 50, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -42,7 +42,7 @@ seed: -1
 model: {predictor: {channels: 0}, diffusion_model: {kernel_bases: 3}}
 data: {crop: big}
 training: {steps: 0, larning_rate: 1e-4, mixed_precision: fp8}
-sampling: {start: 1.5}
+sampling: {start_fraction: 1.5}
 """
     with pytest.raises(ConfigError) as error:
         load(text)
@@ -58,7 +58,7 @@ sampling: {start: 1.5}
         "'training.steps'",
         "unknown key 'training.larning_rate'",
         "'training.mixed_precision': Input should be 'no' or 'bf16' (found 'fp8')",
-        "'sampling.start': Input should be less than or equal to 1 (found 1.5)",
+        "'sampling.start_fraction': Input should be less than or equal to 1 (found 1.5)",
     ):
         assert problem in message
 
@@ -79,6 +79,7 @@ sampling: {start: 1.5}
         ("jpeg: {focus: [50, 20]}", r"focus \[50, 20\] is no range within qualities \[5, 95\]"),
         ("jpeg: {qualities: [10, 20]}", r"focus \[5, 50\] is no range within qualities \[10, 20\]"),
         ("sampling: {steps: 2001}", "less than or equal to 2000"),
+        ("sampling: {sampler: ddpm, eta: 0}", "DDPM without its noise .eta 0. is DDIM: choose sampler ddim"),
         ("task: magic", "'jpeg_restoration'"),
         ("model: huge", "no preset is named 'huge'; choose one of default, paper"),
         ("model: [1]", "'model'"),
@@ -87,6 +88,24 @@ sampling: {start: 1.5}
     ],
 )  # fmt: skip
 def test_out_of_range(load, section, problem):
+    with pytest.raises(ConfigError, match=problem):
+        load(MINIMAL + section)
+
+
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        ("sampling: {start: 0.3}", "'sampling.start' is now 'sampling.start_fraction'"),
+        ("sampling: {noise: 0}", "'sampling.noise' is now 'sampling.noise_scale'"),
+        ("sampling: {sampler: unipc}", "'sampling.sampler': UniPC was removed; choose dpm_solver"),
+        ("training: {objective: few_steps}", "'few_steps' is now 'sampler_aware'"),
+        (
+            "model: {diffusion_model: {residual_deviation: 0.3}}",
+            "'model.diffusion_model.residual_deviation' is now 'model.diffusion_model.sigma_data'",
+        ),
+    ],
+)
+def test_a_key_of_an_earlier_version_names_the_new_one(load, section, problem):
     with pytest.raises(ConfigError, match=problem):
         load(MINIMAL + section)
 

@@ -34,7 +34,7 @@ def tiny(photos):
             "model": model or {"predictor": PREDICTOR, "diffusion_model": DIFFUSION_MODEL},
             "diffusion": {"residual_scale": 5.0, **(diffusion or {})},
             "data": {"photos": str(photos), "crop": 16, "hold_out": 2, **(data or {})},
-            "sampling": {"sampler": "ddim", "steps": 2, "start": 0.4, "eta": 0.0, **(sampling or {})},
+            "sampling": {"sampler": "ddim", "steps": 2, "start_fraction": 0.4, "eta": 0.0, **(sampling or {})},
             "training": {
                 "steps": 6, "batch_size": 4, "warmup_steps": 2, "workers": 0, "learning_rate": 1e-3,
                 "checkpoint_every": 1000, "sample_every": 1000, **training,

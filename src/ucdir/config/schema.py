@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ucdir.config.degradation import BlurConfig, JpegConfig, LowLightConfig
 from ucdir.config.yaml_file import read_yaml
@@ -137,18 +137,33 @@ class DiffusionConfig(Section):
 
 
 class SamplingConfig(Section):
-    """How a restored image is drawn (Sec. 4.2)."""
+    """How the residual is sampled (Sec. 4.2)."""
 
     sampler: str = "ddpm"
     """A name in `diffusion.samplers.SAMPLERS`."""
     steps: Annotated[int, Field(ge=1, le=MAX_SAMPLING_STEPS)] = 50
-    """Evaluations of the diffusion model."""
-    start: Fraction = 1.0
+    """Forward passes of the diffusion model (NFE)."""
+    start_fraction: Fraction = 1.0
     """Fraction of T that sampling starts from: residual 0 plus noise of that level. 1 is the paper."""
     eta: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Share of the ancestral noise added at each step (DDPM and DDIM): 0 is deterministic."""
-    noise: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Share of the noise that sampling starts from; 0 draws nothing, as a regression."""
+    """Scale of the ancestral noise added at each step (DDPM and DDIM): 0 is deterministic."""
+    noise_scale: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Scale of the noise that sampling starts from; with 0 sampling is a regression."""
+
+    @model_validator(mode="after")
+    def _ddpm(self) -> SamplingConfig:
+        if self.sampler == "ddpm" and self.eta == 0:
+            raise ValueError(
+                "DDPM without its noise (eta 0) is DDIM: choose sampler ddim, or an eta above 0 (1 is the paper)"
+            )
+        return self
+
+    @field_validator("sampler")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name == "unipc":
+            raise ValueError("UniPC was removed; choose dpm_solver++, of second order too")
+        return name
 
 
 class DataConfig(Section):
@@ -211,9 +226,8 @@ class TrainingConfig(Section):
     )
     """Which of its networks training takes over from `initial`; the other begins afresh."""
     objective: str = "noise"
-    """A name in `training.objectives.OBJECTIVES`: `noise` is Eq. 1, `sampler_aware` trains the sampler,
-    `regression`
-    is the baseline without diffusion."""
+    """A name in `training.objectives.OBJECTIVES`: `noise` is Eq. 1, `sampler_aware` trains the steps that the sampler
+    takes, `regression` is the baseline without diffusion."""
     perceptual_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of LPIPS in the objective `sampler_aware`; 0 is without."""
     grid_weight: Annotated[float, Field(ge=0)] = 0.0
@@ -245,7 +259,14 @@ class TrainingConfig(Section):
     checkpoint_every: Positive = 1000
     """Steps between checkpoints."""
     sample_every: Positive = 5000
-    """Steps between sample pictures of the held-out photographs."""
+    """Steps between sample images of the held-out photos."""
+
+    @field_validator("objective")
+    @classmethod
+    def _renamed(cls, name: str) -> str:
+        if name == "few_steps":
+            raise ValueError("'few_steps' is now 'sampler_aware'")
+        return name
 
 
 class Config(Section):
@@ -266,10 +287,12 @@ class Config(Section):
 
     @property
     def drawn(self) -> SamplingConfig:
-        """How a restored image is drawn: as `sampling` says; by the regression baseline in one pass without noise."""
+        """How a trained model samples: as `sampling` says; the regression baseline in one pass without noise."""
         if self.training.objective != "regression":
             return self.sampling
-        return self.sampling.model_copy(update={"sampler": "ddim", "steps": 1, "eta": 0.0, "noise": 0.0})
+        return self.sampling.model_copy(
+            update={"sampler": "ddim", "steps": 1, "eta": 0.0, "noise_scale": 0.0}
+        )
 
     @model_validator(mode="before")
     @classmethod
@@ -309,8 +332,18 @@ def parse_config(values: object, source: str) -> Config:
         raise ConfigError(f"{source}: " + "; ".join(_problem(e) for e in error.errors()) + ".") from None
 
 
+RENAMED = {
+    "sampling.start": "sampling.start_fraction",
+    "sampling.noise": "sampling.noise_scale",
+    "model.diffusion_model.residual_deviation": "model.diffusion_model.sigma_data",
+}
+"""Keys of earlier versions, and what they are called now."""
+
+
 def _problem(error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"]) or "file"
+    if key in RENAMED:
+        return f"{key!r} is now {RENAMED[key]!r}"
     if error["type"] == "extra_forbidden":
         return f"unknown key {key!r}: remove it or correct its spelling"
     if error["type"] == "missing":

@@ -70,10 +70,10 @@ def _sampler_aware_problems(config: Config) -> list[str]:
         problems.append(
             f"training.objective sampler_aware is deterministic: set sampling.eta {sampling.eta:g} to 0"
         )
-    below = max(1, round(sampling.start * config.diffusion.timesteps))
+    below = max(1, round(sampling.start_fraction * config.diffusion.timesteps))
     if sampling.steps > below:
         problems.append(
-            f"sampling.steps {sampling.steps} is more than the {below} steps below sampling.start"
+            f"sampling.steps {sampling.steps} is more than the {below} steps below sampling.start_fraction"
         )
     smallest = MIN_SIDE + SHIFT
     if training.perceptual_weight and config.data.crop < smallest:

@@ -26,7 +26,7 @@ class RegressionObjective:
     def __init__(self, config: Config, device: torch.device) -> None:
         self.settings = config.diffusion
         full = samplers.make_scheduler(config.drawn.sampler, NoiseSchedule.of(config.diffusion))
-        scheduler = samplers.late_start(full, config.drawn.start)
+        scheduler = samplers.late_start(full, config.drawn.start_fraction)
         scheduler.set_timesteps(config.drawn.steps)
         self.level = samplers.noise_levels(scheduler)[0]
 

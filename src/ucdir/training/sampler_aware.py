@@ -27,7 +27,7 @@ class SamplerAwareObjective:
 
     Eq. 1 teaches f_θ the noise at every level; a sampler of n steps visits only n, and at states that its own
     errors and its late start have made. Here those very states are trained on. With n steps from the level of
-    `sampling.start`, the residual 0 plus noise is carried through k of them (k goes round by the step of the
+    `sampling.start_fraction`, the residual 0 plus noise is carried through k of them (k goes round by the step of the
     training, no gradient), and the residual r̂ that f_θ predicts there makes the restored image ŷ = u_φ(x) + r̂:
 
         pixels      s² · mean (ŷ - y)²                  s: the residual scale, as in Eq. 1
@@ -40,9 +40,9 @@ class SamplerAwareObjective:
     def __init__(self, config: Config, device: torch.device) -> None:
         schedule = NoiseSchedule.of(config.diffusion)
         full = samplers.make_scheduler(config.sampling.sampler, schedule)
-        self.scheduler = samplers.late_start(full, config.sampling.start)
+        self.scheduler = samplers.late_start(full, config.sampling.start_fraction)
         self.steps = config.sampling.steps
-        self.noise = config.sampling.noise
+        self.noise = config.sampling.noise_scale
         self.seed = config.seed
         self.scale = config.diffusion.residual_scale
         self.learn = PREDICTOR_TRAINING[config.diffusion.predictor_training]

@@ -207,7 +207,7 @@ FREE = {
 TRAINED_SAMPLING: dict[str, tuple[str, ...]] = {
     "noise": (),
     "sampler_aware": ("sampling.",),
-    "regression": ("sampling.start",),  # the level that f_θ is asked at
+    "regression": ("sampling.start_fraction",),  # the level that f_θ is asked at
 }
 """How the settings begin that an objective depends on."""
 
