@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ucdir.config import DiffusionConfig
-from ucdir.data.crops import Batches, Crops, to_unit
+from ucdir.data.crops import Batches, Crops
 from ucdir.data.photos import PhotoStore
 from ucdir.data.sources import DegradedPhotos, Example
 from ucdir.diffusion.schedule import NoiseSchedule
@@ -58,13 +58,6 @@ def test_what_an_item_holds():
     assert {t.dtype for name, t in item.items() if name != "step"} == {torch.float32}
     assert [int(crops()[n]["step"]) for n in (0, 7, 8, 23)] == [0, 0, 1, 2]
     np.testing.assert_array_equal(back(item["degraded"]), back(item["clean"]) // 2)
-
-
-def test_to_unit():
-    pixels = np.array([[[0, 127, 255]]], np.uint8)
-    assert to_unit(pixels).flatten().tolist() == pytest.approx([-1, 127 / 127.5 - 1, 1])
-    whole = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
-    np.testing.assert_array_equal(back(to_unit(whole)), whole)
 
 
 def test_a_function_of_seed_step_and_place():

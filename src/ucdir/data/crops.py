@@ -7,18 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from ucdir.config import DiffusionConfig
 from ucdir.data.sources import Source
 from ucdir.diffusion.schedule import NoiseSchedule
-
-
-def to_unit(pixels: NDArray[np.uint8]) -> Tensor:
-    """uint8 [H,W,3] -> float32 [3,H,W] in [-1,1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).float().div_(127.5).sub_(1)
+from ucdir.images.pixels import to_signal
 
 
 def scalars_of(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -47,8 +42,8 @@ class Crops(Dataset[dict[str, Tensor]]):
         clean, degraded, told = self.source.draw(rng, self.side)
         scalars = {name: told.get(name, float("nan")) for name in self.scalars}
         return {
-            "clean": to_unit(clean),
-            "degraded": to_unit(degraded),
+            "clean": torch.from_numpy(to_signal(clean)[0]),
+            "degraded": torch.from_numpy(to_signal(degraded)[0]),
             "noise": torch.from_numpy(rng.standard_normal((3, *clean.shape[:2]), dtype=np.float32)),
             "noise_level": torch.tensor(self._noise_level(rng, place), dtype=torch.float32),
             "step": torch.tensor(step),

@@ -251,8 +251,6 @@ def rgb8(file: Path, exposure_ratio: float | None = None) -> NDArray[np.uint8]:
         ImageError: it cannot be read.
     """
     from ucdir.images import read
+    from ucdir.images.pixels import to_rgb8
 
-    pixels = read(file, exposure_ratio="auto" if exposure_ratio is None else exposure_ratio).pixels
-    if pixels.dtype == np.uint16:
-        pixels = (pixels.astype(np.uint32) * 255 + 32767) // 65535
-    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)).astype(np.uint8))
+    return to_rgb8(read(file, exposure_ratio="auto" if exposure_ratio is None else exposure_ratio).pixels)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ucdir.errors import ConfigError, DataError
 from ucdir.evaluation.cases import Pixels
-from ucdir.inputs import to_tensor
+from ucdir.images.pixels import to_signal
 from ucdir.metrics import Lpips, Niqe, find_features, frechet_distance, kernel_distance, patches, psnr, ssim
 
 BATCH = 16
@@ -76,7 +76,7 @@ def check_metrics(names: Sequence[str]) -> None:
 def measure(name: str, restored: Pixels, truth: Pixels) -> float | None:
     """One metric of one picture; None where the picture is too small for it."""
     try:
-        return EACH[name](to_tensor(restored), to_tensor(truth))
+        return EACH[name](torch.from_numpy(to_signal(restored)), torch.from_numpy(to_signal(truth)))
     except DataError:
         return None
 
@@ -85,7 +85,11 @@ def measure(name: str, restored: Pixels, truth: Pixels) -> float | None:
 def features_of(pixels: Pixels) -> Tensor:
     """Features of the 256x256 patches of a picture: [n,D], float32."""
     network = _features()
-    found = [network(batch) for batch in torch.split(patches(to_tensor(pixels)), BATCH) if len(batch)]
+    found = [
+        network(batch)
+        for batch in torch.split(patches(torch.from_numpy(to_signal(pixels))), BATCH)
+        if len(batch)
+    ]
     return torch.cat(found) if found else torch.empty(0, network.num_features)
 
 

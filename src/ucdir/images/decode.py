@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ucdir.images.photo import Pixels
+from ucdir.images.pixels import Pixels
 
 # The slightest problem at which a decoder gives up. A warning of libjpeg mostly says that pixels were lost,
 # one of libtiff mostly that a tag is unknown.

@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from ucdir.images.decode import vips
-from ucdir.images.photo import Metadata, Photo, Pixels
+from ucdir.images.photo import Metadata, Photo
+from ucdir.images.pixels import to_uint8
 from ucdir.images.png import with_metadata
 from ucdir.images.tiff_file import tiff_pieces
 
@@ -72,7 +73,7 @@ def encode_bmp(photo: Photo) -> Pieces:
 def _with_pillow(photo: Photo, format: str, **settings: Any) -> Pieces:
     from PIL import Image
 
-    pixels = eight_bits(photo.pixels)
+    pixels = to_uint8(photo.pixels)
     file = io.BytesIO()
     exif = photo.metadata.exif
     if exif is not None and format == "JPEG":
@@ -81,19 +82,11 @@ def _with_pillow(photo: Photo, format: str, **settings: Any) -> Pieces:
     try:
         image = Image.fromarray(pixels[:, :, 0] if photo.is_grey else pixels)
         if photo.alpha is not None:
-            image.putalpha(Image.fromarray(eight_bits(photo.alpha)))
+            image.putalpha(Image.fromarray(to_uint8(photo.alpha)))
         image.save(file, format, **settings, **{name: block for name, block in kept.items() if block})
     except (OSError, ValueError, OverflowError, SyntaxError, LookupError, TypeError, struct.error) as error:
         raise EncodeError(str(error)) from error
     return [file.getbuffer()]
-
-
-def eight_bits(samples: Pixels) -> Pixels:
-    """uint16 samples rounded to uint8: `⌊255 v / 65535 + 1/2⌋`; uint8 samples as they are."""
-    if samples.dtype == np.uint8:
-        return samples
-    table = ((np.arange(65_536, dtype=np.uint32) * 255 + 32_767) // 65_535).astype(np.uint8)
-    return table[samples]
 
 
 @dataclass(frozen=True, slots=True)

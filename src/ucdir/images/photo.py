@@ -1,15 +1,11 @@
 """A photograph in memory: its pixels, and what its file said beside them."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ucdir.errors import ImageError
-
-Pixels = npt.NDArray[np.unsignedinteger[Any]]
-"""uint8 or uint16, of full range: 0..255 or 0..65535."""
+from ucdir.images.pixels import Pixels
 
 
 @dataclass(frozen=True, slots=True)

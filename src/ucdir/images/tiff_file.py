@@ -9,7 +9,8 @@ import numpy as np
 
 from ucdir.images.ifd import Structure
 from ucdir.images.metadata import DESCRIPTIVE
-from ucdir.images.photo import Photo, Pixels
+from ucdir.images.photo import Photo
+from ucdir.images.pixels import Pixels
 
 _STRIP_BYTES: Final = 1 << 18
 _BYTE, _SHORT, _LONG, _UNDEFINED = 1, 3, 4, 7

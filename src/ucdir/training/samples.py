@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from ucdir.config import Config
-from ucdir.data.crops import to_unit
 from ucdir.data.sources import Source
 from ucdir.errors import OutputError
 from ucdir.images import Photo, write
+from ucdir.images.pixels import to_signal
 from ucdir.training.averaging import networks_with
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,9 @@ def held_out_samples(config: Config, source: Source, held_out: list[int]) -> lis
         rng = np.random.default_rng((config.seed, place))
         clean, degraded, scalars = source.middle(index, rng, SIDE)
         known = {name: value for name, value in scalars.items() if not math.isnan(value)}
-        samples.append(Sample(to_unit(clean)[None], to_unit(degraded)[None], known))
+        samples.append(
+            Sample(torch.from_numpy(to_signal(clean)), torch.from_numpy(to_signal(degraded)), known)
+        )
     return samples
 
 
