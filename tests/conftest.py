@@ -62,38 +62,44 @@ def shared():
 
 
 @pytest.fixture(scope="session")
-def random_pipeline():
-    """A function that makes a small pipeline of random weights: `random_pipeline(sampler="ddim", start=0.4)`."""
+def random_networks():
+    """A function that makes a small predictor and diffusion model of random weights, the same each time."""
     import torch
 
-    from ucdir.config import parse_config
+    from ucdir.config import ModelConfig
     from ucdir.model.framework import build
-    from ucdir.pipeline import build_pipeline
 
-    def make(**sampling):
+    def make():
         predictor = {"channels": 8, "multipliers": [1, 2], "blocks": [1, 1], "unshuffle": 2}
-        values = {
-            "model": {
-                "predictor": predictor,
-                "diffusion_model": {**predictor, "kernel_bases": 2, "scalar_channels": 16},
-            },
-            "diffusion": {"residual_scale": 5.0},
-            "sampling": {"sampler": "ddim", "steps": 3, "start_fraction": 0.4, "eta": 0.0, **sampling},
-            "data": {"photos": "photos"},
-        }
-        config = parse_config(values, "the test's configuration")
+        diffusion_model = {**predictor, "kernel_bases": 2, "scalar_channels": 16}
+        networks = build(
+            ModelConfig.model_validate({"predictor": predictor, "diffusion_model": diffusion_model})
+        )
         generator = torch.Generator().manual_seed(0)
-        networks = build(config.model)
         with torch.no_grad():
             for network in networks:
+                network.eval().to(memory_format=torch.channels_last)
                 for parameter in network.parameters():
                     noise = torch.randn(parameter.shape, generator=generator)
                     parameter.copy_(
                         noise * (0.5 / max(1, parameter[0].numel()) ** 0.5 if parameter.ndim > 1 else 0.1)
                     )
-        pipeline = build_pipeline(config, *networks)
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline
+        return networks
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_pipeline(random_networks):
+    """A function that makes a small pipeline of random weights: `random_pipeline(sampler="ddim", eta=0.0)`."""
+    from ucdir.config.pipeline import PipelineConfig
+    from ucdir.engines.torch_engine import TorchEngine
+    from ucdir.pipeline import RestorationPipeline
+
+    def make(device="cpu", **settings):
+        config = {"sampler": "ddim", "steps": 3, "start_fraction": 0.4, "eta": 0.0, "residual_scale": 5.0}
+        networks = (network.to(device) for network in random_networks())
+        return RestorationPipeline(TorchEngine(*networks, device), PipelineConfig(**{**config, **settings}))
 
     return make
 

@@ -1,334 +1,212 @@
-"""The way of one image: initial prediction, residual drawn by diffusion, sum (Fig. 1 left)."""
+"""The way of one image: initial prediction, residual sampled by diffusion, sum (Fig. 1 left).
+
+Nothing is read or written here, and nothing but the engine runs a network.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import torch
-from diffusers import DiffusionPipeline, ImagePipelineOutput, SchedulerMixin
-from diffusers.utils import logging
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from ucdir.config import Config
-from ucdir.diffusion import samplers
-from ucdir.diffusion.loss import RESIDUAL_RANGES, predicted_residual
-from ucdir.diffusion.noise import generator_by_step, noise_by_place
+from ucdir.config.pipeline import PipelineConfig
+from ucdir.diffusion.noise import NoiseByPlace
+from ucdir.diffusion.samplers import SAMPLERS, adds_noise, start_sample
 from ucdir.diffusion.schedule import NoiseSchedule
-from ucdir.engines.cuda_graphs import CudaGraphRunner, should_capture
-from ucdir.errors import ConfigError, WeightsError
-from ucdir.inputs import OUTPUT_TYPES, from_tensor, is_whole, sample_seeds, to_tensor
+from ucdir.engines import Denoiser, Engine, load_engine
+from ucdir.engines.engine import Planes
+from ucdir.errors import ConfigError, ResultError
+from ucdir.images.pixels import from_signal, to_signal
 from ucdir.limits import MAX_SAMPLING_STEPS
-from ucdir.model.akgm.dispatch import cached_casts
-from ucdir.model.diffusion_model import DiffusionModel
-from ucdir.model.predictor import InitialPredictor
-from ucdir.model.release import ReleaseDiffusionModel, ReleasePredictor
-from ucdir.model.weights import check_folder, check_loaded
-from ucdir.patches import PatchSize, apply_in_patches, smallest_patch
+from ucdir.model.pretrained import model_folder
+from ucdir.patches import TileRunner
 
-WHOLE_PIXELS = 1_400_000
-"""Images of up to so many pixels are not split, unless a patch size is given."""
-PATCH_SIZE = 896
-"""Side in pixels of the patches of larger images; smaller for a batch, whose images are evaluated together."""
+OnStep = Callable[[int, int], None]
 
 
-class Pipeline(DiffusionPipeline):  # type: ignore[misc]
-    """Restores images of any size: initial predictor u_φ, diffusion model f_θ, and a scheduler of diffusers.
+class RestorationPipeline:
+    """Restores images of any size: initial predictor u_φ and diffusion model f_θ, run by an engine.
 
-    Save it with `save_pretrained(folder)` and load it with `Pipeline.from_pretrained(folder)`.
+    Attributes:
+        engine: runs the networks.
+        config: what the model was made for: task, sampler, steps.
     """
 
-    model_cpu_offload_seq = "predictor->diffusion_model"
-    precision: torch.dtype = torch.float32
-    """What convolutions and matrix products of networks in float32 are calculated in: float32 or bfloat16."""
-    cuda_graphs: bool = True
-    """Whether a GPU repeats steps as CUDA graphs where there are enough of them (`model.cuda_graphs`)."""
+    def __init__(self, engine: Engine, config: PipelineConfig) -> None:
+        self.engine = engine
+        self.config = config
+        self.schedule = NoiseSchedule.of(config)
 
-    def __init__(
-        self,
-        predictor: InitialPredictor | ReleasePredictor,
-        diffusion_model: DiffusionModel | ReleaseDiffusionModel,
-        scheduler: SchedulerMixin,  # over all T steps
-        residual_scale: float = 1.0,  # the residual was multiplied by it before it was diffused
-        start: float = 1.0,  # fraction of T that sampling starts from
-        default_steps: int = 50,  # evaluations of the diffusion model
-        eta: float = 1.0,  # share of the ancestral noise (DDIM)
-        noise: float = 1.0,  # share of the noise that sampling starts from
-        residual_range: str = "image",  # a name in diffusion.loss.RESIDUAL_RANGES
-        task: str = "jpeg_restoration",  # a name in tasks.TASKS
-    ) -> None:
-        super().__init__()
-        _check(default_steps, start, eta)
-        if not 0 < residual_scale < float("inf"):
-            raise ConfigError(f"residual_scale {residual_scale} is not a positive number.")
-        if residual_range not in RESIDUAL_RANGES:
-            raise ConfigError(
-                f"residual_range {residual_range!r} is unknown; choose one of {', '.join(RESIDUAL_RANGES)}."
-            )
-        for network in (predictor, diffusion_model):
-            network.eval().to(memory_format=torch.channels_last)
-        self.register_modules(predictor=predictor, diffusion_model=diffusion_model, scheduler=scheduler)
-        self.register_to_config(
-            residual_scale=residual_scale,
-            start=start,
-            default_steps=default_steps,
-            eta=eta,
-            noise=noise,
-            residual_range=residual_range,
-            task=task,
-        )
-
-    @torch.no_grad()
     def __call__(
         self,
         image: Any,
-        num_inference_steps: int | None = None,
-        generator: torch.Generator | Sequence[torch.Generator] | None = None,
         *,
-        seed: int = 0,
+        steps: int | None = None,
+        seed: int | Sequence[int] = 0,
         scalars: Mapping[str, float | Sequence[float]] | None = None,
-        start: float | None = None,
+        start_fraction: float | None = None,
         eta: float | None = None,
         fidelity: float = 0.0,
         patch_size: int | None = None,
-        output_type: str = "pil",
-        return_dict: bool = True,
-        callback_on_step_end: Callable[[Pipeline, int, int, dict[str, Tensor]], dict[str, Tensor]]
-        | None = None,
-    ) -> ImagePipelineOutput | tuple[Any]:
-        """Restore one image or several of the same size.
+        on_step: OnStep | None = None,
+    ) -> Any:
+        """Restore one image, or several of the same size.
 
         Args:
-            image: a PIL image, an array [H,W,3] or [B,H,W,3] in [0,1] or uint8, a tensor [3,H,W] or [B,3,H,W] in
-                [-1,1], or a list of one kind.
-            num_inference_steps: evaluations of the diffusion model; by default what the model was made for.
-            generator: a source of the seed (or one for each image), in place of `seed`.
-            seed: the same seed gives the same picture, whatever the patch size, the batch, or the machine's threads.
-            scalars: what is known of the damage, such as `{"jpeg_quality": 10}`: a number, or one for each image.
-            start: fraction of T that sampling starts from; 0 gives the initial prediction alone.
-            eta: share of the ancestral noise, for schedulers that have it; 0 is deterministic after the first noise.
-            fidelity: share of the residual that is left out; 1 is the initial prediction, without the drawn detail.
+            image: a PIL image; an array [H,W,3] or [B,H,W,3], uint8 or floating point in [0,1]; a tensor [3,H,W] or
+                [B,3,H,W] in [0,1].
+            steps: of the sampler; by default what the model was made for.
+            seed: the same seed gives the same picture, whatever the patch size, the batch, or the machine's threads;
+                one for all images, or one for each.
+            scalars: what is known of the degradation, such as `{"jpeg_quality": 10}`: a number, or one for each image.
+            start_fraction: fraction of T that sampling starts from; 0 gives the initial prediction alone.
+            eta: share of the ancestral noise, for samplers that add noise; 0 is deterministic after the first noise.
+            fidelity: share of the residual that is left out; 1 is the initial prediction, without the sampled detail.
             patch_size: longest side of a patch in pixels; by default large images are split as memory allows.
-            output_type: "pil", "np" ([B,H,W,3] in [0,1]) or "pt" ([B,3,H,W] in [-1,1], not rounded).
-            return_dict: whether to return an `ImagePipelineOutput` or a tuple.
-            callback_on_step_end: called as (pipeline, step, timestep, {"sample": …}) after each step; what it returns
-                under "sample" replaces the sample. It must leave the networks' weights as they are.
+            on_step: called as (steps done, steps in all) after each step.
 
         Returns:
-            the restored images.
+            the restored images, of the same kind as `image`.
 
         Raises:
             ConfigError: an argument is out of range.
             DeviceError: the device's memory does not hold a patch.
+            ResultError: the networks gave numbers that are not finite.
         """
-        if output_type not in OUTPUT_TYPES:  # told now rather than after the work
-            raise ConfigError(
-                f"output_type {output_type!r} is unknown; choose one of {', '.join(OUTPUT_TYPES)}."
-            )
-        degraded = to_tensor(image)
-        steps = self.config.default_steps if num_inference_steps is None else num_inference_steps
-        start = self.config.start if start is None else start
-        eta = self.config.eta if eta is None else eta
-        _check(steps, start, eta)
-        if not 0 <= fidelity <= 1:
-            raise ConfigError(f"fidelity {fidelity} is not a number from 0 to 1.")
-        seeds = sample_seeds(generator, seed, len(degraded))
-        known = self._known_scalars(scalars or {}, len(degraded))
+        restored = self.restore_signal(
+            to_signal(image), steps=steps, seed=seed, scalars=scalars, start_fraction=start_fraction, eta=eta,
+            fidelity=fidelity, patch_size=patch_size, on_step=on_step,
+        )  # fmt: skip
+        return from_signal(restored, image)
 
-        patches = PatchSize(patch_size)
-
-        with cached_casts(self._execution_device.type):
-            # Sec. 3.1: the initial guidance
-            guidance = self._in_patches(self.predictor, patches, self.predictor, degraded)
-
-            # Eq. 1 backwards: the residual of the guidance, from noise
-            if start > 0 and fidelity < 1:
-                residual = self._residual(
-                    degraded, guidance, known, seeds, steps, start, eta, patches, callback_on_step_end
-                )
-                guidance += residual.mul_(1 - fidelity)
-        images = from_tensor(guidance.clamp_(-1, 1), output_type)
-        return ImagePipelineOutput(images) if return_dict else (images,)
-
-    def _residual(
+    def restore_signal(
         self,
-        degraded: Tensor,
-        guidance: Tensor,
-        scalars: Mapping[str, Tensor],
-        seeds: Sequence[int],
-        steps: int,
-        start: float,
-        eta: float,
-        patch_size: PatchSize,
-        callback: Callable[..., dict[str, Tensor]] | None,
-    ) -> Tensor:
-        """Draw y - u_φ(x): [B,3,H,W] on the CPU."""
-        scheduler = samplers.late_start(self.scheduler, start)
-        most = int(scheduler.config.num_train_timesteps)
-        if steps > most:
-            raise ConfigError(
-                f"num_inference_steps {steps} is more than the {most} steps below start {start}."
-            )
-        scheduler.set_timesteps(steps)
-        levels = samplers.noise_levels(scheduler)
-        network: Any = self.diffusion_model
-        if self.cuda_graphs and should_capture(network, self._execution_device, steps):
-            network = CudaGraphRunner(network)
-        draw = partial(_noise, seeds, degraded.shape[-1])
-        sample = samplers.start_sample(scheduler, draw(0, 0, degraded.shape[-2]).mul_(self.config.noise))
-        for i, timestep in enumerate(self.progress_bar(list(scheduler.timesteps))):
-            evaluate = partial(self._predicted_noise, network, level=levels[i], scalars=scalars)
-            scaled = scheduler.scale_model_input(sample, timestep)
-            # Sec. 3.3: every step is split into patches
-            noise = self._in_patches(self.diffusion_model, patch_size, evaluate, scaled, degraded, guidance)
-            sample = samplers.step(
-                scheduler, noise, timestep, sample, eta=eta, draw=partial(draw, i + 1),
-                generator=[generator_by_step(seed, i + 1) for seed in seeds],
-            )  # fmt: skip
-            del scaled, noise  # whole images: no longer there when the next ones are made
-            if callback is not None:
-                # a copy, as the next step overwrites it, and what a callback was shown stays
-                sample = callback(self, i, int(timestep), {"sample": sample}).get("sample", sample).clone()
-        return sample.div_(self.config.residual_scale)
-
-    def _predicted_noise(
-        self,
-        network: Callable[..., Tensor],
-        noisy: Tensor,
-        degraded: Tensor,
-        guidance: Tensor,
+        degraded: Planes,
         *,
-        level: float,
-        scalars: Mapping[str, Tensor],
-    ) -> Tensor:
-        """f_θ on one patch, its noise corrected so that the restored image stays within [-1,1]."""
-        root_gamma = torch.full((len(noisy),), level, device=noisy.device)
-        noise = network(noisy, degraded, guidance, root_gamma, scalars).float()
-        scale = float(self.config.residual_scale)
-        _, corrected = predicted_residual(
-            noisy.float(), noise, guidance.float(), level, scale, str(self.config.residual_range)
-        )
-        return corrected
+        steps: int | None = None,
+        seed: int | Sequence[int] = 0,
+        scalars: Mapping[str, float | Sequence[float]] | None = None,
+        start_fraction: float | None = None,
+        eta: float | None = None,
+        fidelity: float = 0.0,
+        patch_size: int | None = None,
+        on_step: OnStep | None = None,
+    ) -> Planes:
+        """The same for images as the networks see them: float32 [B,3,H,W] in [-1,1], in memory or mapped from a file."""
+        config = self.config
+        steps = config.steps if steps is None else steps
+        start_fraction = config.start_fraction if start_fraction is None else start_fraction
+        sampler, options = self._sampler(eta)
+        _check(steps, start_fraction, fidelity)
+        batch, _, height, width = degraded.shape
+        noise = NoiseByPlace(_seeds(seed, batch), height, width)
+        given = _given(scalars or {}, self.engine.scalars, batch)
+        tiles = TileRunner(self.engine, patch_size)
+        levels = self.schedule.sampling_levels(steps, start_fraction) if start_fraction else []
 
-    def _in_patches(
-        self, network: Any, patch_size: PatchSize, function: Callable[..., Tensor], *images: Tensor
-    ) -> Tensor:
-        """Evaluate a network on images that stay on the CPU, patch by patch on its own device: float32 [B,3,H,W]."""
-        device, dtype = self._execution_device, network.dtype
-        reduced = self.precision != torch.float32
-
-        def evaluate(*patches: Tensor) -> Tensor:
-            with torch.autocast(device.type, self.precision if reduced else None, enabled=reduced):
-                return function(*(p.to(device, dtype) for p in patches)).float().cpu()
-
-        def split(size: int) -> Tensor:
-            return apply_in_patches(
-                evaluate, images, patch_size=size,
-                receptive_field=network.receptive_field, multiple_of=network.multiple_of,
-            )  # fmt: skip
-
-        smallest = smallest_patch(network.receptive_field, network.multiple_of)
-        return patch_size.run(split, _automatic_patch_size(images[0].shape, network), smallest, device)
-
-    def understood(self, scalars: Mapping[str, float]) -> dict[str, float]:
-        """Those of the scalars that this model knows; naming others in a call is an error."""
-        return {name: value for name, value in scalars.items() if name in self.diffusion_model.scalar_names}
-
-    def _known_scalars(self, scalars: Mapping[str, Any], batch: int) -> dict[str, Tensor]:
-        names = self.diffusion_model.scalar_names
-        unknown = sorted(set(scalars) - set(names))
-        if unknown:
-            raise ConfigError(
-                f"scalars: this model knows nothing of {', '.join(unknown)}; it takes {', '.join(names) or 'none'}."
-            )
-        known = {}
-        for name, value in scalars.items():
-            try:
-                numbers = torch.as_tensor(value, dtype=torch.float32, device=self._execution_device).reshape(
-                    -1
+        with self.engine.session(steps):
+            restored = tiles(self.engine.predict, degraded)  # Sec. 3.1: the initial guidance
+            if levels and fidelity < 1:
+                denoise = Denoiser(
+                    self.engine,
+                    tiles,
+                    degraded,
+                    restored,
+                    given,
+                    config.residual_scale,
+                    config.residual_range,
                 )
-            except (TypeError, ValueError, RuntimeError) as error:
-                raise ConfigError(f"scalars: {name} {value!r:.80} is no number.") from error
-            if len(numbers) not in (1, batch):
-                raise ConfigError(
-                    f"scalars: {name} has {len(numbers)} values for {batch} images; give one or {batch}."
-                )
-            known[name] = numbers.expand(batch)
-        return known
+                x = start_sample(noise(0), levels[0], config.noise_scale)
+                residual = sampler(denoise, x, levels, noise, on_step=on_step, **options)  # Eq. 1 backwards
+                residual *= (1 - fidelity) / config.residual_scale
+                restored += residual
+        _check_finite(restored)
+        return np.clip(restored, -1, 1, out=restored)
 
-    @classmethod
-    def from_pretrained(
-        cls, folder: str | Path, dtype: torch.dtype | None = None, **options: Any
-    ) -> Pipeline:
-        """Load a folder that `save_pretrained` wrote: safetensors only, nothing from the network.
-
-        Args:
-            folder: as `save_pretrained` laid it out.
-            dtype: of the networks; float32 by default.
-            options: what diffusers takes besides.
-
-        Raises:
-            WeightsError: the folder is not a pipeline of ucdir, or is damaged.
-        """
-        check_folder(Path(folder))
-        shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-        logging.disable_progress_bar()  # loading takes no time
-        logging.set_verbosity_error()  # what does not fit is an error here
-        try:
-            pipeline = cast(
-                Pipeline,
-                super().from_pretrained(
-                    str(folder), dtype=dtype, use_safetensors=True, local_files_only=True, **options
-                ),
-            )
-        except (OSError, ValueError, TypeError, RuntimeError, LookupError, AttributeError) as error:
-            reason = " ".join(str(error).split())
-            raise WeightsError(
-                f"{folder}: its weights and its configuration do not fit ({reason:.200})."
-            ) from error
-        finally:
-            logging.set_verbosity(verbosity)
-            if shown:
-                logging.enable_progress_bar()
-        check_loaded(Path(folder), predictor=pipeline.predictor, diffusion_model=pipeline.diffusion_model)
-        for parameter in (*pipeline.predictor.parameters(), *pipeline.diffusion_model.parameters()):
-            # a tensor mapped from a file may lie at any address, and at an odd one matrix products round differently
-            parameter.data = parameter.data.clone(memory_format=torch.preserve_format)
-        return pipeline
+    def _sampler(self, eta: float | None) -> tuple[Callable[..., Planes], dict[str, float]]:
+        """The sampler, and its share of the ancestral noise where it adds any."""
+        name = self.config.sampler
+        if eta is not None and not 0 <= eta <= 1:
+            raise ConfigError(f"eta {eta} is not a share of the noise; choose 0 to 1.")
+        if adds_noise(name):
+            return SAMPLERS[name], {"eta": self.config.eta if eta is None else eta}
+        if eta:
+            raise ConfigError(f"eta {eta}: the sampler {name!r} adds no noise; leave eta out.")
+        return SAMPLERS[name], {}
 
 
-def build_pipeline(config: Config, predictor: InitialPredictor, diffusion_model: DiffusionModel) -> Pipeline:
-    """The pipeline that a configuration describes, around networks that exist."""
-    drawn = config.drawn
-    scheduler = samplers.make_scheduler(drawn.sampler, NoiseSchedule.of(config.diffusion))
-    return Pipeline(
-        predictor, diffusion_model, scheduler, residual_scale=config.diffusion.residual_scale,
-        start=drawn.start_fraction, default_steps=drawn.steps, eta=drawn.eta, noise=drawn.noise_scale, task=config.task,
-    )  # fmt: skip
+def load(
+    model: str | Path = "jpeg_restoration", device: str = "auto", precision: str = "auto"
+) -> RestorationPipeline:
+    """Load a model of the package by its name, or one's own by its folder.
+
+    Args:
+        model: a name of `ucdir.list_models()`, or the folder of a model.
+        device: auto, cpu, cuda, cuda:1 …, or mps.
+        precision: auto, fp32 or bf16; see `engines.devices.choose_precision`.
+
+    Raises:
+        WeightsError: there is no such model, or it is damaged.
+        DeviceError: the device is not there.
+        ConfigError: there is no such precision.
+    """
+    engine, config = load_engine(model_folder(model), device, precision)
+    return RestorationPipeline(engine, config)
 
 
-def _check(steps: int, start: float, eta: float) -> None:
+def is_whole(number: object) -> bool:
+    """Whether it is an integer of Python or NumPy, and no truth value."""
+    return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
+
+
+def _check(steps: int, start_fraction: float, fidelity: float) -> None:
     if not is_whole(steps) or not 1 <= steps <= MAX_SAMPLING_STEPS:
+        raise ConfigError(f"steps {steps!r} is not a whole number from 1 to {MAX_SAMPLING_STEPS}.")
+    if not 0 <= start_fraction <= 1:
+        raise ConfigError(f"start_fraction {start_fraction} is not a fraction of T; choose 0 to 1.")
+    if not 0 <= fidelity <= 1:
+        raise ConfigError(f"fidelity {fidelity} is not a number from 0 to 1.")
+
+
+def _seeds(seed: int | Sequence[int], batch: int) -> list[int]:
+    """The seed of each image. One seed gives every image of a batch the noise that it has alone."""
+    seeds = [seed] * batch if is_whole(seed) or not isinstance(seed, Sequence) else list(seed)
+    for one in seeds:
+        if not is_whole(one) or not 0 <= one < 2**63:
+            raise ConfigError(f"seed {one!r} is not a whole number from 0 to 2^63 - 1.")
+    if len(seeds) != batch:
+        raise ConfigError(f"seed: found {len(seeds)} seeds for {batch} images; give one, or one for each.")
+    return [int(one) for one in seeds]
+
+
+def _given(scalars: Mapping[str, Any], known: Sequence[str], batch: int) -> dict[str, NDArray[np.float32]]:
+    """The auxiliary scalars of each image, [B] by name."""
+    unknown = sorted(set(scalars) - set(known))
+    if unknown:
         raise ConfigError(
-            f"num_inference_steps {steps!r} is not a whole number from 1 to {MAX_SAMPLING_STEPS}."
+            f"scalars: this model knows nothing of {', '.join(unknown)}; it takes {', '.join(known) or 'none'}."
         )
-    if not 0 <= start <= 1:
-        raise ConfigError(f"start {start} is not a fraction of T; choose 0 to 1.")
-    if not 0 <= eta <= 1:
-        raise ConfigError(f"eta {eta} is not a share of the noise; choose 0 to 1.")
+    given = {}
+    for name, value in scalars.items():
+        try:
+            numbers = np.asarray(value, dtype=np.float32).reshape(-1)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"scalars: {name} {value!r:.80} is no number.") from error
+        if len(numbers) not in (1, batch):
+            raise ConfigError(
+                f"scalars: {name} has {len(numbers)} values for {batch} images; give one or {batch}."
+            )
+        given[name] = np.broadcast_to(numbers, batch).copy()
+    return given
 
 
-def _automatic_patch_size(shape: torch.Size, network: Any) -> int:
-    """Such that no evaluation is of more than about `WHOLE_PIXELS`, a batch [B,C,H,W] taken together."""
-    batch, _, height, width = shape
-    if batch * height * width <= WHOLE_PIXELS:
-        return max(height, width) + int(network.multiple_of)
-    return max(int(PATCH_SIZE / batch**0.5), smallest_patch(network.receptive_field, network.multiple_of))
-
-
-def _noise(seeds: Sequence[int], width: int, step: int, top: int, bottom: int) -> Tensor:
-    """Noise by place for rows of a batch, each image by its own seed."""
-    drawn = [noise_by_place(seed, step, bottom - top, width, top=top) for seed in seeds]
-    return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
+def _check_finite(images: Planes) -> None:
+    """Refuse numbers that are no picture, before anybody writes them to a file."""
+    if not np.isfinite([images.min(), images.max()]).all():
+        raise ResultError(
+            "the networks gave numbers that are not finite, so there is no picture to write; try the precision fp32, "
+            "and check the model if that does not help."
+        )

@@ -1,114 +1,133 @@
-"""Samplers: steps and levels are those of the schedule, and with a perfect denoiser each finds the residual."""
+"""Samplers: with a perfect denoiser each finds the residual, and each is what its paper says."""
 
 import numpy as np
 import pytest
 import torch
-from diffusers import (
-    DDPMScheduler,
-    DPMSolverMultistepScheduler,
-    EulerDiscreteScheduler,
-    HeunDiscreteScheduler,
-)
 
-from ucdir.diffusion import samplers
+from ucdir.diffusion.samplers import SAMPLERS, adds_noise, start_sample
 from ucdir.diffusion.schedule import NoiseSchedule
 from ucdir.errors import ConfigError
 
 SCHEDULE = NoiseSchedule(2000, 1e-6, 1e-2)
+DETERMINISTIC = [name for name in SAMPLERS if not adds_noise(name)]
 
 
-def no_noise(top, bottom):
+def normal(step, shape=(1, 3, 4, 5)):
+    return np.random.default_rng(step).standard_normal(shape, dtype=np.float32)
+
+
+def no_noise(step):
     raise AssertionError("a deterministic sampler asked for noise")
 
 
-def test_fifty_steps_are_uniform_over_all_of_t():
-    scheduler = samplers.make_scheduler("ddpm", SCHEDULE)
-    scheduler.set_timesteps(50)
-    # diffusers counts from 0: its step t is our step t + 1
-    assert scheduler.timesteps.tolist() == list(range(1999, 0, -40))
-    np.testing.assert_allclose(samplers.noise_levels(scheduler), SCHEDULE.levels()[2000:0:-40], rtol=1e-4)
+def options(name, eta):
+    return {"eta": eta} if adds_noise(name) else {}
 
 
-@pytest.mark.parametrize("name", samplers.SAMPLERS)
-@pytest.mark.parametrize(("start", "steps"), [(1.0, 50), (0.4, 4), (0.4, 1), (0.25, 10)])
-def test_levels_are_those_of_the_whole_schedule(name, start, steps):
-    scheduler = samplers.late_start(samplers.make_scheduler(name, SCHEDULE), start)
-    scheduler.set_timesteps(steps)
-    expected = [SCHEDULE.continuous_level(start * (1 - i / steps)) for i in range(steps)]
-    np.testing.assert_allclose(samplers.noise_levels(scheduler), expected, rtol=2e-3)
+def linear(x, level):
+    """A denoiser that is not perfect: the best linear guess of a residual of deviation 0.5."""
+    return level * 0.25 / (level**2 * 0.25 + 1 - level**2) * x
 
 
-def test_starting_at_the_end_changes_nothing():
-    scheduler = samplers.make_scheduler("unipc", SCHEDULE)
-    assert dict(samplers.late_start(scheduler, 1.0).config) == dict(scheduler.config)
+def sample(name, levels, denoise=linear, eta=1.0, noise=normal):
+    x = start_sample(normal(0), levels[0])
+    return SAMPLERS[name](denoise, x, levels, noise, **options(name, eta))
 
 
-def perfect_sample(scheduler, residual, steps, eta=0.0):
-    """Sampling with a denoiser that knows the residual."""
-    scheduler.set_timesteps(steps)
-    levels = samplers.noise_levels(scheduler)
-    generator = torch.Generator().manual_seed(0)
-    sample = samplers.start_sample(scheduler, torch.randn(residual.shape, generator=generator))
-    for i, t in enumerate(scheduler.timesteps):
-        noisy = scheduler.scale_model_input(sample, t)
-        noise = (noisy - levels[i] * residual) / (1 - levels[i] ** 2) ** 0.5
-        sample = samplers.step(
-            scheduler, noise, t, sample, eta=eta, generator=generator,
-            draw=lambda top, bottom: torch.randn(1, 3, bottom - top, 5, generator=generator),
-        )  # fmt: skip
-    return sample
-
-
-@pytest.mark.parametrize("name", samplers.SAMPLERS)
-@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("steps", [1, 2, 8])
 @pytest.mark.parametrize("start", [1.0, 0.4])
-def test_with_a_perfect_denoiser_every_sampler_finds_the_residual(name, eta, start):
-    residual = torch.linspace(-1, 1, 60).reshape(1, 3, 4, 5)
-    scheduler = samplers.late_start(samplers.make_scheduler(name, SCHEDULE), start)
-    assert torch.allclose(perfect_sample(scheduler, residual, 8, eta), residual, atol=1e-3)
+def test_with_a_perfect_denoiser_every_sampler_finds_the_residual(name, steps, start):
+    residual = np.linspace(-1, 1, 60, dtype=np.float32).reshape(1, 3, 4, 5)
+    found = sample(name, SCHEDULE.sampling_levels(steps, start), lambda x, level: residual)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, residual, atol=1e-4)  # σ of 150 at the start takes digits
 
 
-@pytest.mark.parametrize(
-    "kind", [DPMSolverMultistepScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler, DDPMScheduler]
-)
-def test_other_schedulers_of_diffusers_take_over_the_settings(kind):
-    residual = torch.linspace(-1, 1, 60).reshape(1, 3, 4, 5)
-    other = kind.from_config(samplers.make_scheduler("ddim", SCHEDULE).config)
-    found = perfect_sample(samplers.late_start(other, 0.4), residual, 8)
-    assert torch.allclose(found, residual, atol=2e-3)
-
-
-def test_ddpm_is_the_ancestral_sampler():
-    """DDIM with eta 1 has the mean and the deviation of diffusers' own DDPM step."""
-    ours = samplers.make_scheduler("ddpm", SCHEDULE)
-    theirs = DDPMScheduler.from_config(ours.config, clip_sample=False, variance_type="fixed_small")
-    generator = torch.Generator().manual_seed(0)
-    sample, noise = torch.randn(2, 1, 3, 32, 32, generator=generator)
-    added = torch.randn(sample.shape, generator=torch.Generator().manual_seed(7))
-    for scheduler in (ours, theirs):
-        scheduler.set_timesteps(50)
-    for t in (1999, 999, 39):
-        a = samplers.step(
-            ours, noise, torch.tensor(t), sample.clone(), eta=1.0, draw=lambda *_: added, generator=generator
-        )
-        b = theirs.step(noise, t, sample, generator=torch.Generator().manual_seed(7)).prev_sample
-        assert torch.allclose(a, b, atol=2e-4), t
-    still = samplers.step(
-        ours, noise, torch.tensor(999), sample.clone(), eta=0.0, draw=no_noise, generator=generator
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_arrays_and_tensors_take_the_same_lines(name):
+    levels = SCHEDULE.sampling_levels(5, 0.6)
+    x = start_sample(normal(0), levels[0])
+    array = SAMPLERS[name](linear, x, levels, normal, **options(name, 1.0))
+    tensor = SAMPLERS[name](
+        linear, torch.from_numpy(x), levels, lambda step: torch.from_numpy(normal(step)), **options(name, 1.0)
     )
-    assert not torch.allclose(still, samplers.step(
-        ours, noise, torch.tensor(999), sample.clone(), eta=1.0, draw=lambda *_: added, generator=generator
-    ), atol=1e-3), "control: without its noise it is another sampler"  # fmt: skip
+    assert tensor.dtype == torch.float32
+    np.testing.assert_allclose(tensor.numpy(), array, atol=1e-6)
 
 
-def test_bands_of_rows_change_nothing(monkeypatch):
-    residual = torch.linspace(-1, 1, 3 * 40 * 5).reshape(1, 3, 40, 5)
-    scheduler = samplers.make_scheduler("ddim", SCHEDULE)
-    whole = perfect_sample(scheduler, residual, 4)
-    monkeypatch.setattr(samplers, "BAND", 7)
-    assert torch.equal(perfect_sample(scheduler, residual, 4), whole)
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_first_sample_is_left_alone(name):
+    levels = SCHEDULE.sampling_levels(3)
+    x = start_sample(normal(0), levels[0])
+    before = x.copy()
+    SAMPLERS[name](linear, x, levels, normal, **options(name, 1.0))
+    assert np.array_equal(x, before)
 
 
-def test_an_unknown_name_is_refused():
-    with pytest.raises(ConfigError, match="'plms' is unknown; choose one of ddpm, ddim"):
-        samplers.make_scheduler("plms", SCHEDULE)
+# ------------------------------------------------------------------------- each is what its paper says
+
+
+@pytest.mark.parametrize("name", ["ddim", *DETERMINISTIC])
+def test_deterministic_samplers_solve_one_equation(name):
+    """Of the probability-flow ODE the linear denoiser's solution is known: x/√(γ·s² + 1-γ) stays the same."""
+    levels = SCHEDULE.sampling_levels(400, 0.5)
+    found = sample(name, levels, eta=0.0, noise=no_noise)
+    x, level = start_sample(normal(0), levels[0]), levels[0]
+    np.testing.assert_allclose(found, x * 0.5 / (level**2 * 0.25 + 1 - level**2) ** 0.5, atol=2e-2)
+
+
+def test_methods_of_second_order_are_nearer_to_it_with_few_steps():
+    levels = SCHEDULE.sampling_levels(12, 0.5)
+    x, level = start_sample(normal(0), levels[0]), levels[0]
+    exact = x * 0.5 / (level**2 * 0.25 + 1 - level**2) ** 0.5
+    error = {name: np.abs(sample(name, levels, eta=0.0) - exact).mean() for name in ["ddim", *DETERMINISTIC]}
+    assert error["heun"] < 0.5 * error["euler"]
+    assert error["dpm_solver++"] < 0.5 * error["euler"]
+
+
+def test_euler_is_ddim_without_noise():
+    levels = SCHEDULE.sampling_levels(7, 0.8)
+    np.testing.assert_allclose(sample("euler", levels), sample("ddim", levels, eta=0.0), atol=1e-5)
+
+
+def test_ddpm_has_the_mean_and_the_variance_of_the_posterior():
+    """Ho et al. 2020, Eq. 7: one step from level γ to γ' by hand."""
+    levels = SCHEDULE.sampling_levels(50)[10:12]
+    (gamma, following), x = (level**2 for level in levels), start_sample(normal(0), levels[0])
+    alpha = gamma / following
+    mean = (alpha**0.5 * (1 - following) * x + following**0.5 * (1 - alpha) * linear(x, levels[0])) / (
+        1 - gamma
+    )
+    std = ((1 - following) / (1 - gamma) * (1 - alpha)) ** 0.5
+    found = SAMPLERS["ddpm"](linear, x, levels, normal, eta=1.0)
+    np.testing.assert_allclose(found, mean + std * normal(1), atol=1e-5)
+    still = SAMPLERS["ddim"](linear, x, levels, no_noise, eta=0.0)
+    assert np.abs(still - found).mean() > 1e-3, "control: without its noise it is another sampler"
+
+
+def test_dpm_solver_takes_the_step_before_into_account():
+    levels = [0.3, 0.5, 0.7, 1.0]
+    sigmas = [(1 - level**2) ** 0.5 / level for level in levels]
+    x = start_sample(normal(0), levels[0]) / levels[0]
+    first = linear(levels[0] * x, levels[0])
+    x = sigmas[1] / sigmas[0] * x + (1 - sigmas[1] / sigmas[0]) * first
+    second = linear(levels[1] * x, levels[1])
+    h = [np.log(a / b) for a, b in zip(sigmas[:2], sigmas[1:3], strict=True)]
+    d = (1 + h[1] / (2 * h[0])) * second - h[1] / (2 * h[0]) * first
+    x = sigmas[2] / sigmas[1] * x + (1 - sigmas[2] / sigmas[1]) * d
+    np.testing.assert_allclose(sample("dpm_solver++", levels), linear(levels[2] * x, levels[2]), atol=1e-5)
+
+
+def test_it_tells_of_each_step():
+    told = []
+    levels = SCHEDULE.sampling_levels(3)
+    SAMPLERS["euler"](
+        linear, start_sample(normal(0), levels[0]), levels, normal, on_step=lambda *a: told.append(a)
+    )
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_ddpm_without_noise_is_refused():
+    with pytest.raises(ConfigError, match="'ddpm' with eta 0 .*DDIM; choose eta 1"):
+        sample("ddpm", SCHEDULE.sampling_levels(2), eta=0.0)

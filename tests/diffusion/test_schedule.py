@@ -7,6 +7,7 @@ import pytest
 
 from ucdir.config import DiffusionConfig
 from ucdir.diffusion.schedule import NoiseSchedule
+from ucdir.errors import ConfigError
 
 PAPER = NoiseSchedule.of(DiffusionConfig())
 SMALL = NoiseSchedule(timesteps=7, beta_start=0.01, beta_end=0.3)
@@ -75,3 +76,32 @@ def test_late_start_of_a_late_start():
     twice = PAPER.late_start(0.5).late_start(0.4)
     assert once.timesteps == twice.timesteps == 400
     np.testing.assert_allclose(once.levels(), twice.levels(), rtol=1e-13)
+
+
+# --------------------------------------------------------------------------------------------- the levels of sampling
+
+
+def test_fifty_steps_are_uniform_over_all_of_t():
+    levels = PAPER.sampling_levels(50)
+    assert levels == [*PAPER.levels()[2000:0:-40], 1.0]
+
+
+@pytest.mark.parametrize(("start", "steps"), [(0.4, 4), (0.4, 1), (0.25, 10), (0.3, 7), (1.0, 2000)])
+def test_late_steps_are_uniform_below_the_start(start, steps):
+    expected = [PAPER.continuous_level(start * (1 - i / steps)) for i in range(steps)] + [1.0]
+    np.testing.assert_allclose(PAPER.sampling_levels(steps, start), expected, rtol=2e-3)
+    assert PAPER.sampling_levels(steps, start)[0] == PAPER.late_start(start).levels()[-1]
+
+
+def test_more_steps_than_there_are_is_refused():
+    assert len(PAPER.sampling_levels(20, 0.01)) == 21
+    with pytest.raises(
+        ConfigError, match=r"21 sampling steps are more than the 20 below start_fraction 0\.01"
+    ):
+        PAPER.sampling_levels(21, 0.01)
+
+
+def test_any_betas():
+    schedule = NoiseSchedule(2000, 1e-6, 1e-2, betas=(0.1, 0.2, 0.5))
+    np.testing.assert_allclose(schedule.levels() ** 2, [1, 0.9, 0.72, 0.36], rtol=1e-12)
+    assert NoiseSchedule(3, 1e-6, 1e-2, betas=(0.1, 0.2, 0.5)).late_start(0.7).betas == (0.1, 0.2)

@@ -1,15 +1,10 @@
-"""Inter-step patch-splitting: split equals whole, every pixel is kept once, bad sizes are refused."""
+"""Where patches lie: every pixel is kept once, with its surroundings."""
 
 import numpy as np
-import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ucdir.errors import ConfigError
-from ucdir.patches.split import apply_in_patches, intervals, round_up, smallest_patch, split
-
-SIZES = [(1, 1), (3, 200), (200, 3), (64, 64), (97, 131), (150, 90), (8, 301)]
+from ucdir.patches.split import Patch, intervals, mirrored, round_up, smallest_patch, split
 
 
 @given(
@@ -40,54 +35,24 @@ def test_shares_are_equal_and_not_a_rest():
     assert cut == [200, 200, 200, 200, 200]
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_a_network_split_equals_the_network_whole(random_pipeline, size):
-    pipeline = random_pipeline()
-    image = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    level, known = torch.full((2,), 0.7), {"jpeg_quality": torch.tensor([10.0, 40.0])}
-    networks = {
-        "predictor": pipeline.predictor,
-        "diffusion_model": lambda x: pipeline.diffusion_model(x, x.flip(0), x, level, known),
-    }
-    for name, function in networks.items():
-        network = getattr(pipeline, name)
-        sizes = {"receptive_field": network.receptive_field, "multiple_of": network.multiple_of}
-        with torch.no_grad():
-            whole = apply_in_patches(function, [image], patch_size=4000, **sizes)
-            smallest = smallest_patch(*sizes.values())
-            for patch_size in (smallest, smallest + 13):
-                parts = apply_in_patches(function, [image], patch_size=patch_size, **sizes)
-                assert parts.shape == image.shape
-                assert (parts - whole).abs().max() <= 1e-4, (name, patch_size)
+def test_a_mirror_goes_on_however_far():
+    assert mirrored(slice(0, 10), 4).tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3]
+    assert mirrored(slice(3, 6), 1).tolist() == [0, 0, 0]
 
 
-def test_control_too_little_overlap_shows(random_pipeline):
-    network = random_pipeline().predictor
-    image = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        whole = apply_in_patches(
-            network, [image], patch_size=4000, receptive_field=network.receptive_field, multiple_of=4
-        )
-        parts = apply_in_patches(network, [image], patch_size=24, receptive_field=4, multiple_of=4)
-    assert (parts - whole).abs().max() > 1e-3
+def test_a_patch_reads_beyond_the_image_and_writes_only_into_it():
+    image = np.arange(12, dtype=np.float32).reshape(1, 1, 3, 4)
+    patch = Patch(slice(0, 8), slice(0, 8), slice(0, 8), slice(0, 8))
+    read = patch.read(image)
+    assert read[0, 0, :, 0].tolist() == [0, 4, 8, 4, 0, 4, 8, 4]
+    assert read[0, 0, 0].tolist() == [0, 1, 2, 3, 2, 1, 0, 1]
+    into = np.zeros_like(image)
+    patch.write(read + 1, into)
+    assert np.array_equal(into, image + 1)
 
 
-def test_sizes_that_are_no_multiple_are_mirrored():
-    image = torch.arange(12.0).reshape(1, 1, 3, 4)
-    seen = []
-    result = apply_in_patches(
-        lambda x: seen.append(x) or x, [image], patch_size=99, receptive_field=1, multiple_of=8
-    )
-    assert torch.equal(result, image)
-    assert seen[0].shape == (1, 1, 8, 8)
-    assert seen[0][0, 0, :, 0].tolist() == [0, 4, 8, 4, 0, 4, 8, 4]
-    assert seen[0][0, 0, 0].tolist() == [0, 1, 2, 3, 2, 1, 0, 1]
-
-
-def test_a_patch_too_small_is_refused_with_the_smallest_that_is_not():
-    image = torch.zeros(1, 3, 100, 100)
-    with pytest.raises(ConfigError, match="patch size of 40 pixels is too small.*choose 48 or more"):
-        apply_in_patches(lambda x: x, [image], patch_size=40, receptive_field=16, multiple_of=8)
-    apply_in_patches(lambda x: x, [image], patch_size=48, receptive_field=16, multiple_of=8)
-    # an image that fits into the patch needs no overlap
-    apply_in_patches(lambda x: x, [image[..., :40, :40]], patch_size=40, receptive_field=16, multiple_of=8)
+def test_only_what_is_kept_is_written():
+    into = np.zeros((1, 1, 6, 6), np.float32)
+    Patch(slice(0, 6), slice(2, 6), slice(2, 4), slice(4, 6)).write(np.ones((1, 1, 6, 4), np.float32), into)
+    assert into.sum() == 4
+    assert (into[0, 0, 2:4, 4:6] == 1).all()

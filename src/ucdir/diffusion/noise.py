@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 CELL = 128
 """Side in pixels of the squares that are drawn at once; part of the definition: another number, another noise."""
 
 
-def noise_by_place(seed: int, step: int, height: int, width: int, *, top: int = 0, left: int = 0) -> Tensor:
+def noise_by_place(
+    seed: int, step: int, height: int, width: int, *, top: int = 0, left: int = 0
+) -> NDArray[np.float32]:
     """Independent normal numbers ε ~ N(0, I).
 
     The plane is cut into cells of 128x128 pixels. The numbers of a cell come from the counter-based generator Philox,
@@ -25,7 +28,7 @@ def noise_by_place(seed: int, step: int, height: int, width: int, *, top: int = 
         left: position of the rectangle in the plane, at least 0.
 
     Returns:
-        float32 [1,3,height,width], on the CPU: every device gets the same numbers.
+        [1,3,height,width].
     """
     noise = np.empty((1, 3, height, width), dtype=np.float32)
     for row in range(top // CELL, -(-(top + height) // CELL)):
@@ -35,15 +38,21 @@ def noise_by_place(seed: int, step: int, height: int, width: int, *, top: int = 
             part = noise[:, :, rows, columns]
             y, x = max(-y, 0), max(-x, 0)  # the rectangle's corner within the cell
             part[:] = _cell(seed, step, row, column)[:, y : y + part.shape[2], x : x + part.shape[3]]
-    return torch.from_numpy(noise)
+    return noise
 
 
-def generator_by_step(seed: int, step: int) -> torch.Generator:
-    """A generator on the CPU keyed by (seed, step), for schedulers that draw their noise themselves."""
-    (state,) = np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state))
+class NoiseByPlace:
+    """The noise of a batch of images of one size, each by its own seed: step -> ε [B,3,H,W]."""
+
+    def __init__(self, seeds: Sequence[int], height: int, width: int) -> None:
+        self.seeds, self.height, self.width = seeds, height, width
+
+    def __call__(self, step: int) -> NDArray[np.float32]:
+        """ε of one step, see `noise_by_place`."""
+        noise = [noise_by_place(seed, step, self.height, self.width) for seed in self.seeds]
+        return noise[0] if len(noise) == 1 else np.concatenate(noise)
 
 
-def _cell(seed: int, step: int, row: int, column: int) -> np.typing.NDArray[np.float32]:
+def _cell(seed: int, step: int, row: int, column: int) -> NDArray[np.float32]:
     place = np.random.SeedSequence((seed, step, row, column))
     return np.random.Generator(np.random.Philox(place)).standard_normal((3, CELL, CELL), dtype=np.float32)

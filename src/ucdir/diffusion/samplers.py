@@ -1,154 +1,175 @@
-"""Samplers (Sec. 4.2): diffusers' schedulers by name, on our noise schedule, started late if wanted.
+"""Samplers (Sec. 4.2): Eq. 1 backwards, as plain functions of a denoiser.
 
-A sampler knows no network. The pipeline asks it for the steps and their noise levels, and hands it the predicted noise.
+A sampler knows no network and no library. It takes
+
+    denoise   (noisy residual x, level √γ) -> the residual predicted from it
+    x         √γ₀·residual + √(1-γ₀)·ε: the noisy residual at the first level, [B,3,H,W], an array or a tensor
+    levels    √γ of each step, rising, the last one 1, as `NoiseSchedule.sampling_levels` gives them
+    noise     step -> ε ~ N(0, I) like x, for samplers that add noise: `NoiseByPlace`
+    eta       share of the ancestral noise, for samplers that add noise
+    on_step   called as (steps done, steps in all) after each step
+
+and returns the residual.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, TypeVar
 
-import torch
-from diffusers import (
-    DDIMScheduler,
-    DDPMScheduler,
-    DPMSolverMultistepScheduler,
-    SchedulerMixin,
-    UniPCMultistepScheduler,
-)
-from torch import Tensor
-
-from ucdir.diffusion.schedule import NoiseSchedule
 from ucdir.errors import ConfigError
 
-BAND = 512
-"""Rows of an image that a scheduler is given at once, if it is one of `MEMORYLESS`."""
-
-MEMORYLESS = (DDIMScheduler, DDPMScheduler)
-"""Schedulers whose step looks at nothing but its arguments."""
-
-
-def _ddim(schedule: NoiseSchedule) -> SchedulerMixin:
-    """DDIM: with eta = 0 deterministic, with eta = 1 the ancestral sampler (DDPM) on the same steps."""
-    return DDIMScheduler(**_settings(schedule), clip_sample=False, set_alpha_to_one=True)
+Array = TypeVar("Array", bound=Any)
+"""A NumPy array or a tensor."""
+Denoise = Callable[[Any, float], Any]
+Noise = Callable[[int], Any]
+OnStep = Callable[[int, int], None]
 
 
-def _dpm_solver(schedule: NoiseSchedule) -> SchedulerMixin:
-    """DPM-Solver++ of second order, deterministic."""
-    return DPMSolverMultistepScheduler(**_settings(schedule), algorithm_type="dpmsolver++", solver_order=2)
+def _std(level: float) -> float:
+    """√(1-γ), the standard deviation of the noise at level √γ."""
+    return max(0.0, 1 - level**2) ** 0.5
 
 
-def _unipc(schedule: NoiseSchedule) -> SchedulerMixin:
-    """UniPC of second order, deterministic."""
-    return UniPCMultistepScheduler(**_settings(schedule), solver_order=2)
+def _report(on_step: OnStep | None, step: int, levels: Sequence[float]) -> None:
+    """Tell that step number `step`, from 0, is done."""
+    if on_step is not None:
+        on_step(step + 1, len(levels) - 1)
 
 
-SAMPLERS: dict[str, Callable[[NoiseSchedule], SchedulerMixin]] = {
-    "ddpm": _ddim,
-    "ddim": _ddim,
-    "dpm_solver++": _dpm_solver,
-    "unipc": _unipc,
-}
-"""Schedulers by name. `ddpm` is DDIM with `sampling.eta` 1, whose steps are DDPM's, and which takes noise by place."""
+# --------------------------------------- DDIM (Song et al. 2021), Eq. 12: √γ'·r + √(1-γ'-σ²)·ε_θ + σ·ε
 
 
-def _settings(schedule: NoiseSchedule) -> dict[str, Any]:
-    return {
-        "num_train_timesteps": schedule.timesteps,
-        "beta_start": schedule.beta_start,
-        "beta_end": schedule.beta_end,
-        "beta_schedule": "linear",
-        "prediction_type": "epsilon",
-        "timestep_spacing": "trailing",  # uniform, from the last step on: T, T - T/n, …
-    }
-
-
-def make_scheduler(name: str, schedule: NoiseSchedule) -> SchedulerMixin:
-    """A scheduler over all T steps.
-
-    Raises:
-        ConfigError: no sampler has that name.
-    """
-    if name not in SAMPLERS:
-        raise ConfigError(f"sampling.sampler {name!r} is unknown; choose one of {', '.join(SAMPLERS)}.")
-    return SAMPLERS[name](schedule)
-
-
-def late_start(scheduler: SchedulerMixin, start: float) -> SchedulerMixin:
-    """The scheduler cut to its first `start`·T steps; see `NoiseSchedule.late_start`.
-
-    Raises:
-        ConfigError: its noise schedule is not linear, so that it cannot be cut.
-    """
-    config = scheduler.config
-    if start == 1:
-        return type(scheduler).from_config(config)
-    if config.get("beta_schedule") != "linear" or config.get("trained_betas") is not None:
-        raise ConfigError(
-            f"start {start}: only a scheduler of linear β can start late, and this {type(scheduler).__name__} has "
-            f"{config.get('beta_schedule')!r}; choose start 1, or make it with from_config(pipe.scheduler.config)."
-        )
-    full = NoiseSchedule(config["num_train_timesteps"], config["beta_start"], config["beta_end"])
-    cut = full.late_start(start)
-    return type(scheduler).from_config(
-        config, num_train_timesteps=cut.timesteps, beta_start=cut.beta_start, beta_end=cut.beta_end
-    )
-
-
-def noise_levels(scheduler: SchedulerMixin) -> list[float]:
-    """√γ at each of the scheduler's steps, after `set_timesteps`."""
-    sigmas = getattr(scheduler, "sigmas", None)
-    if sigmas is not None:  # σ² = (1 - γ)/γ; exact also where a solver's steps lie between the trained ones
-        return [(1 + float(s) ** 2) ** -0.5 for s in sigmas[: len(scheduler.timesteps)]]
-    return [float(scheduler.alphas_cumprod[int(t)]) ** 0.5 for t in scheduler.timesteps]
-
-
-def start_sample(scheduler: SchedulerMixin, noise: Tensor) -> Tensor:
-    """The noisy residual that sampling starts from: residual 0 plus `noise`, scaled in place to the first level."""
-    first = noise_levels(scheduler)[0]
-    # schedulers of σ (Euler and its kin) hold samples divided by √γ
-    spread = (1 - first**2) ** 0.5 / (1.0 if float(scheduler.init_noise_sigma) == 1.0 else first)
-    return noise.mul_(spread)
-
-
-def step(
-    scheduler: SchedulerMixin,
-    predicted_noise: Tensor,  # [B,3,H,W]
-    timestep: Tensor,
-    sample: Tensor,  # [B,3,H,W]; may be overwritten
+def ddim(
+    denoise: Denoise,
+    x: Array,
+    levels: Sequence[float],
+    noise: Noise,
     *,
-    eta: float,  # share of the ancestral noise
-    draw: Callable[[int, int], Tensor],  # the noise to add to rows from … to, [B,3,rows,W]
-    generator: list[torch.Generator] | None,  # one an image, for schedulers that take noise in no other way
-) -> Tensor:
-    """One step of any scheduler, handing it what it knows of: eta, noise by place, or a generator."""
-    known = inspect.signature(scheduler.step).parameters
-    wanted: dict[str, Any] = {}
-    if "eta" in known:
-        wanted["eta"] = eta
-    stochastic = eta > 0 if "eta" in known else str(scheduler.config.get("algorithm_type")).startswith("sde")
-    if "generator" in known and "variance_noise" not in known:
-        wanted["generator"] = generator
+    eta: float,
+    on_step: OnStep | None = None,
+) -> Array:
+    """DDIM: with eta = 0 deterministic, with eta = 1 the ancestral sampler.
 
-    def rows(top: int, bottom: int) -> Tensor:
-        noise = {"variance_noise": draw(top, bottom)} if "variance_noise" in known and stochastic else {}
-        part = slice(top, bottom)
-        previous: Tensor = scheduler.step(
-            predicted_noise[..., part, :],
-            timestep,
-            sample[..., part, :],
-            **wanted,
-            **noise,
-            return_dict=False,
-        )[0]
-        return previous
+    σ² = eta² · (1-γ')/(1-γ) · (1 - γ/γ'), which at eta = 1 is the variance of the posterior q(x' | x, r).
+    """
+    for step, (level, following) in enumerate(pairwise(levels)):
+        residual = denoise(x, level)
+        if following < 1:
+            sigma = eta * _std(following) / _std(level) * _std(level / following)
+            rest = max(0.0, 1 - following**2 - sigma**2) ** 0.5 / _std(
+                level
+            )  # of x - √γ·r, which is √(1-γ)·ε_θ
+            x = following * residual + rest * (x - level * residual)
+            if sigma > 0:
+                x = x + sigma * noise(step + 1)
+        else:
+            x = residual
+        _report(on_step, step, levels)
+    return x
 
-    height = sample.shape[-2]
-    if not isinstance(scheduler, MEMORYLESS):  # it remembers earlier steps: the image has to come whole
-        return rows(0, height)
-    # a step makes several copies of what it is given, so large images are given a band at a time
-    for top in range(0, height, BAND):
-        bottom = min(top + BAND, height)
-        sample[..., top:bottom, :] = rows(top, bottom)
-    return sample
+
+# ------------------------------------------ DDPM (Ho et al. 2020), Eq. 7: x' ~ q(x' | x, r), the paper's sampler
+
+
+def ddpm(
+    denoise: Denoise,
+    x: Array,
+    levels: Sequence[float],
+    noise: Noise,
+    *,
+    eta: float,
+    on_step: OnStep | None = None,
+) -> Array:
+    """Ancestral sampling, which is DDIM with all of the noise (Song et al. 2021, Sec. 4.1).
+
+    Raises:
+        ConfigError: eta is 0.
+    """
+    if eta == 0:
+        raise ConfigError(
+            "sampler 'ddpm' with eta 0 adds no noise, which is DDIM; choose eta 1, or the sampler 'ddim'."
+        )
+    return ddim(denoise, x, levels, noise, eta=eta, on_step=on_step)
+
+
+# ------------------- Samplers of the probability-flow ODE, in x/√γ = r + σε with σ = √(1-γ)/√γ (Karras et al. 2022)
+
+
+def euler(
+    denoise: Denoise, x: Array, levels: Sequence[float], noise: Noise, *, on_step: OnStep | None = None
+) -> Array:
+    """Euler's method: d = (x - r)/σ, then x' = x + (σ' - σ)·d."""
+    sigmas = [_std(level) / level for level in levels]
+    x = x / levels[0]
+    for step, (level, sigma, following) in enumerate(zip(levels, sigmas, sigmas[1:], strict=False)):
+        residual = denoise(level * x, level)
+        x = residual + following / sigma * (x - residual)
+        _report(on_step, step, levels)
+    return levels[-1] * x
+
+
+def heun(
+    denoise: Denoise, x: Array, levels: Sequence[float], noise: Noise, *, on_step: OnStep | None = None
+) -> Array:
+    """Heun's method (Karras et al. 2022, Algorithm 1): the mean of d at both ends; two forward passes but at the last."""
+    sigmas = [_std(level) / level for level in levels]
+    x = x / levels[0]
+    for step, (level, sigma, following) in enumerate(zip(levels, sigmas, sigmas[1:], strict=False)):
+        d = (x - denoise(level * x, level)) / sigma
+        ahead = x + (following - sigma) * d
+        if following > 0:
+            d_ahead = (ahead - denoise(levels[step + 1] * ahead, levels[step + 1])) / following
+            ahead = x + (following - sigma) / 2 * (d + d_ahead)
+        x = ahead
+        _report(on_step, step, levels)
+    return levels[-1] * x
+
+
+# --------------------------------------------- DPM-Solver++(2M) (Lu et al. 2022), Algorithm 2, with λ = log(√γ/√(1-γ))
+
+
+def dpm_solver_pp(
+    denoise: Denoise, x: Array, levels: Sequence[float], noise: Noise, *, on_step: OnStep | None = None
+) -> Array:
+    """DPM-Solver++ of second order, multistep: with h = λ' - λ, x' = σ'/σ·x + (1 - e⁻ʰ)·D, in x/√γ.
+
+    D = (1 + 1/2q)·r - 1/2q·r₋₁ with q = h₋₁/h; the first and the last step take D = r.
+    """
+    sigmas = [_std(level) / level for level in levels]
+    x = x / levels[0]
+    previous: Any = None
+    for step, (level, sigma, following) in enumerate(zip(levels, sigmas, sigmas[1:], strict=False)):
+        residual = denoise(level * x, level)
+        direction = residual
+        if previous is not None and following > 0:
+            halved = math.log(sigma / following) / (2 * math.log(sigmas[step - 1] / sigma))  # 1/2q
+            direction = (1 + halved) * residual - halved * previous
+        ratio = following / sigma  # e⁻ʰ
+        x = ratio * x + (1 - ratio) * direction
+        previous = residual
+        _report(on_step, step, levels)
+    return levels[-1] * x
+
+
+SAMPLERS: dict[str, Callable[..., Any]] = {
+    "ddpm": ddpm,
+    "ddim": ddim,
+    "euler": euler,
+    "heun": heun,
+    "dpm_solver++": dpm_solver_pp,
+}
+"""By name, as `sampling.sampler` takes it."""
+
+
+def adds_noise(name: str) -> bool:
+    """Whether a sampler takes `eta`."""
+    return "eta" in inspect.signature(SAMPLERS[name]).parameters
+
+
+def start_sample(noise: Array, level: float, noise_scale: float = 1.0) -> Array:
+    """The noisy residual that sampling starts from: residual 0 plus ε [B,3,H,W], times a scale, at level √γ."""
+    return _std(level) * noise_scale * noise  # type: ignore[no-any-return]

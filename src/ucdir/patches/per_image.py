@@ -1,28 +1,28 @@
 """Per-image splitting (Fig. 6): each patch is restored by itself - the baseline, with its seams.
 
 Neighbouring patches draw different detail where they overlap, and no overlap makes them agree. It is here to be
-compared with `inter_step`.
+compared with `TileRunner`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from ucdir.errors import ConfigError
 from ucdir.patches.split import round_up, split
 
 
 def restore_per_image(
-    restore: Callable[[Tensor, int], Tensor],
-    degraded: Tensor,
+    restore: Callable[[NDArray[np.float32], int], NDArray[np.float32]],
+    degraded: NDArray[np.float32],
     *,
     patch_size: int,
     overlap: int,
     multiple_of: int = 8,
-) -> Tensor:
+) -> NDArray[np.float32]:
     """Restore an image in patches that know nothing of each other.
 
     Args:
@@ -44,9 +44,9 @@ def restore_per_image(
             f"a patch size of {patch_size} pixels is too small for overlaps of {overlap}: choose "
             f"{2 * overlap + multiple_of} or more."
         )
-    result = torch.empty_like(degraded)
+    result = np.empty_like(degraded)
     height, width = degraded.shape[-2:]
     for number, patch in enumerate(split(height, width, patch_size, overlap, multiple_of)):
         restored = restore(degraded[..., patch.rows, patch.columns], number)
-        result[..., patch.kept_rows, patch.kept_columns] = patch.kept(restored)
+        patch.write(restored, result)
     return result

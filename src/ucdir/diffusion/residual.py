@@ -1,0 +1,52 @@
+"""Eq. 1 solved for the residual: what the predicted noise says that the guidance lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Array = TypeVar("Array", bound=Any)
+"""A NumPy array or a tensor."""
+
+
+def _image_range(residual: Array, guidance: Array, scale: float) -> Array:
+    """What keeps the restored image within [-1,1]."""
+    return residual.clip(scale * (-1 - guidance), scale * (1 - guidance))  # type: ignore[no-any-return]
+
+
+def _unit_range(residual: Array, guidance: Array, scale: float) -> Array:
+    """[-1,1] whatever the guidance is: the authors' release."""
+    return residual.clip(-scale, scale)  # type: ignore[no-any-return]
+
+
+RESIDUAL_RANGES: dict[str, Callable[[Any, Any, float], Any]] = {"image": _image_range, "unit": _unit_range}
+"""What a predicted residual is limited to: (residual, guidance, residual scale) -> residual."""
+
+
+# ---------------------------------------- Eq. 1: noisy = √γ·residual + √(1-γ)·ε, solved for the residual
+
+
+def predicted_residual(
+    noisy: Array,
+    noise: Array,
+    guidance: Array,
+    level: float,
+    residual_scale: float,
+    residual_range: str = "image",
+) -> Array:
+    """The residual that goes with the predicted noise, limited to its range.
+
+    Args:
+        noisy: √γ·residual + √(1-γ)·ε, [B,3,H,W].
+        noise: the predicted ε, [B,3,H,W].
+        guidance: u_φ(x) in [-1,1], [B,3,H,W].
+        level: √γ in (0,1).
+        residual_scale: the residual was multiplied by it.
+        residual_range: a name in `RESIDUAL_RANGES`.
+
+    Returns:
+        the predicted residual, still scaled, [B,3,H,W].
+    """
+    residual = (noisy - (1 - level**2) ** 0.5 * noise) / level
+    limited: Array = RESIDUAL_RANGES[residual_range](residual, guidance, residual_scale)
+    return limited

@@ -1,0 +1,139 @@
+"""One forward pass of a network on an image of any size, in patches that fit the memory (Sec. 3.3)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ucdir.errors import ConfigError, DeviceError
+from ucdir.patches.memory import trim_heap
+from ucdir.patches.split import round_up, smallest_patch, split
+
+logger = logging.getLogger(__name__)
+
+WHOLE_PIXELS = 1_400_000
+"""Images of up to so many pixels are not split, unless a patch size is given."""
+PATCH_SIZE = 896
+"""Side in pixels of the patches of larger images; smaller for a batch, whose images are run together."""
+SHRINK = 2 / 3
+"""What a side is multiplied by when the memory was too small; the area, and about the memory, by less than half."""
+
+Planes = NDArray[np.float32]
+Forward = Callable[..., Planes]
+
+
+class Tileable(Protocol):
+    """What has to be known of networks to split their images."""
+
+    @property
+    def receptive_field(self) -> int:
+        """Radius in pixels beyond which no pixel of a result looks."""
+
+    @property
+    def multiple_of(self) -> int:
+        """Total stride: heights and widths are multiples of it, and patches lie on its grid."""
+
+    @property
+    def device(self) -> Any:
+        """Where it runs, for messages."""
+
+
+class TileRunner:
+    """Runs forward passes of an engine on whole images, patch by patch.
+
+    Noise is a function of its place and every operation of the networks is local, so the size of the patches changes
+    nothing of the picture: where the memory does not hold one, smaller ones are taken from then on.
+    """
+
+    def __init__(self, engine: Tileable, patch_size: int | None = None) -> None:
+        """`patch_size` is the longest side of a patch in pixels, overlaps included; None: as memory allows.
+
+        Raises:
+            ConfigError: nothing of a patch would be left without its overlaps.
+        """
+        self.engine = engine
+        self.patch_size = patch_size
+        self.limit: int | None = None  # what was found to fit, once something did not
+        self.smallest = smallest_patch(engine.receptive_field, engine.multiple_of)
+
+    def __call__(self, forward: Forward, *images: Planes, **conditions: Any) -> Planes:
+        """One forward pass on whole images.
+
+        Args:
+            forward: takes patches of all images, [B,3,h,w] with h and w multiples of `multiple_of`, and gives
+                [B,3,h,w]; raises MemoryError where the device does not hold them.
+            images: one or more float32 [B,3,H,W] of the same B, H and W, in memory or mapped from a file.
+            conditions: handed on as they are.
+
+        Returns:
+            [B,3,H,W]: what `forward` would give on the whole images, mirrored at the lower and right border to the next
+            multiple of `multiple_of`, and to two of them at least.
+
+        Raises:
+            ConfigError: the patch size is too small for the networks.
+            DeviceError: the memory does not hold the patch size that was chosen, or not even the smallest.
+        """
+        batch, _, height, width = images[0].shape
+        # one coarsest pixel is not enough: oneDNN's 2x2 convolution of stride 2 gives NaN in bf16 on maps 2 wide
+        multiple = self.engine.multiple_of
+        full = max(round_up(height, multiple), 2 * multiple), max(round_up(width, multiple), 2 * multiple)
+        while True:
+            size = self._size(batch, *full)
+            try:
+                return _run(forward, images, conditions, full, size, self.engine)
+            except MemoryError as error:
+                if self.patch_size is not None or size <= self.smallest:
+                    raise self._too_large(size) from error
+            # outside of `except`, or the failed pass's arrays would live on in the traceback
+            self.limit = max(self.smallest, int(min(size, max(full)) * SHRINK))
+            logger.warning(
+                "the memory of %s is full: going on with patches of %d pixels", self.engine.device, self.limit
+            )
+
+    def _size(self, batch: int, height: int, width: int) -> int:
+        if self.patch_size is not None:
+            if not isinstance(self.patch_size, int) or self.patch_size < min(
+                self.smallest, max(height, width)
+            ):
+                raise ConfigError(
+                    f"a patch size of {self.patch_size} pixels is too small for this model, which looks "
+                    f"{self.engine.receptive_field} pixels around each pixel: choose {self.smallest} or more."
+                )
+            return self.patch_size
+        if batch * height * width <= WHOLE_PIXELS:
+            size = max(height, width)
+        else:
+            size = max(int(PATCH_SIZE / batch**0.5), self.smallest)
+        return min(size, self.limit or size)
+
+    def _too_large(self, size: int) -> DeviceError:
+        advice = [f"choose a smaller patch size, down to {self.smallest}"] if size > self.smallest else []
+        if str(self.engine.device) != "cpu":
+            advice.append("choose the device cpu")
+        return DeviceError(
+            f"device '{self.engine.device}': its memory does not hold patches of {size} pixels; "
+            f"{', or '.join(advice) or 'close other programs, or use a machine with more memory'}."
+        )
+
+
+def _run(
+    forward: Forward,
+    images: Sequence[Planes],
+    conditions: dict[str, Any],
+    full: tuple[int, int],
+    patch_size: int,
+    engine: Tileable,
+) -> Planes:
+    """One forward pass in patches of one size; `full` are height and width of the mirrored images."""
+    overlap = round_up(engine.receptive_field, engine.multiple_of)
+    patches = list(split(*full, patch_size, overlap, engine.multiple_of))
+    result = np.empty(images[0].shape, dtype=np.float32)
+    for patch in patches:
+        if len(patches) > 1:
+            trim_heap()
+        patch.write(forward(*(patch.read(image) for image in images), **conditions), result)
+    return result
