@@ -89,10 +89,10 @@ def test_the_number_of_threads_changes_nothing(pipeline):
 
 
 def test_no_other_randomness_is_touched(pipeline):
-    before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    before = torch.random.get_rng_state(), np.random.get_state()[1].copy()
     pipeline.restore_signal(image_of(16, 16), eta=1.0)
     assert torch.equal(before[0], torch.random.get_rng_state())
-    assert np.array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
+    assert np.array_equal(before[1], np.random.get_state()[1])
 
 
 def test_ancestral_noise_is_by_place_too(pipeline):

@@ -95,7 +95,7 @@ class RestorationPipeline:
         patch_size: int | None = None,
         on_step: OnStep | None = None,
     ) -> Planes:
-        """The same for images as the networks see them: float32 [B,3,H,W] in [-1,1], in memory or mapped from a file."""
+        """The same for images as networks see them: float32 [B,3,H,W] in [-1,1], in memory or mapped from a file."""
         config = self.config
         steps = config.steps if steps is None else steps
         start_fraction = config.start_fraction if start_fraction is None else start_fraction
@@ -173,7 +173,7 @@ def _check(steps: int, start_fraction: float, fidelity: float) -> None:
 
 def _seeds(seed: int | Sequence[int], batch: int) -> list[int]:
     """The seed of each image. One seed gives every image of a batch the noise that it has alone."""
-    seeds = [seed] * batch if is_whole(seed) or not isinstance(seed, Sequence) else list(seed)
+    seeds: list[Any] = list(seed) if isinstance(seed, Sequence) else [seed] * batch
     for one in seeds:
         if not is_whole(one) or not 0 <= one < 2**63:
             raise ConfigError(f"seed {one!r} is not a whole number from 0 to 2^63 - 1.")

@@ -1,5 +1,7 @@
 """Samplers: with a perfect denoiser each finds the residual, and each is what its paper says."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -113,7 +115,7 @@ def test_dpm_solver_takes_the_step_before_into_account():
     first = linear(levels[0] * x, levels[0])
     x = sigmas[1] / sigmas[0] * x + (1 - sigmas[1] / sigmas[0]) * first
     second = linear(levels[1] * x, levels[1])
-    h = [np.log(a / b) for a, b in zip(sigmas[:2], sigmas[1:3], strict=True)]
+    h = [np.log(a / b) for a, b in pairwise(sigmas[:3])]
     d = (1 + h[1] / (2 * h[0])) * second - h[1] / (2 * h[0]) * first
     x = sigmas[2] / sigmas[1] * x + (1 - sigmas[2] / sigmas[1]) * d
     np.testing.assert_allclose(sample("dpm_solver++", levels), linear(levels[2] * x, levels[2]), atol=1e-5)

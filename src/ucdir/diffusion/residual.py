@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-Array = TypeVar("Array", bound=Any)
+Array = Any
 """A NumPy array or a tensor."""
 
 
 def _image_range(residual: Array, guidance: Array, scale: float) -> Array:
     """What keeps the restored image within [-1,1]."""
-    return residual.clip(scale * (-1 - guidance), scale * (1 - guidance))  # type: ignore[no-any-return]
+    return residual.clip(scale * (-1 - guidance), scale * (1 - guidance))
 
 
 def _unit_range(residual: Array, guidance: Array, scale: float) -> Array:
     """[-1,1] whatever the guidance is: the authors' release."""
-    return residual.clip(-scale, scale)  # type: ignore[no-any-return]
+    return residual.clip(-scale, scale)
 
 
 RESIDUAL_RANGES: dict[str, Callable[[Any, Any, float], Any]] = {"image": _image_range, "unit": _unit_range}
@@ -48,5 +48,4 @@ def predicted_residual(
         the predicted residual, still scaled, [B,3,H,W].
     """
     residual = (noisy - (1 - level**2) ** 0.5 * noise) / level
-    limited: Array = RESIDUAL_RANGES[residual_range](residual, guidance, residual_scale)
-    return limited
+    return RESIDUAL_RANGES[residual_range](residual, guidance, residual_scale)

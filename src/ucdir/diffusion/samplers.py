@@ -18,11 +18,11 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 from ucdir.errors import ConfigError
 
-Array = TypeVar("Array", bound=Any)
+Array = Any
 """A NumPy array or a tensor."""
 Denoise = Callable[[Any, float], Any]
 Noise = Callable[[int], Any]
@@ -31,7 +31,7 @@ OnStep = Callable[[int, int], None]
 
 def _std(level: float) -> float:
     """√(1-γ), the standard deviation of the noise at level √γ."""
-    return max(0.0, 1 - level**2) ** 0.5
+    return math.sqrt(max(0.0, 1 - level**2))
 
 
 def _report(on_step: OnStep | None, step: int, levels: Sequence[float]) -> None:
@@ -115,7 +115,7 @@ def euler(
 def heun(
     denoise: Denoise, x: Array, levels: Sequence[float], noise: Noise, *, on_step: OnStep | None = None
 ) -> Array:
-    """Heun's method (Karras et al. 2022, Algorithm 1): the mean of d at both ends; two forward passes but at the last."""
+    """Heun's method (Karras et al. 2022, Algorithm 1): the mean of d at both ends, in two forward passes."""
     sigmas = [_std(level) / level for level in levels]
     x = x / levels[0]
     for step, (level, sigma, following) in enumerate(zip(levels, sigmas, sigmas[1:], strict=False)):
@@ -172,4 +172,4 @@ def adds_noise(name: str) -> bool:
 
 def start_sample(noise: Array, level: float, noise_scale: float = 1.0) -> Array:
     """The noisy residual that sampling starts from: residual 0 plus ε [B,3,H,W], times a scale, at level √γ."""
-    return _std(level) * noise_scale * noise  # type: ignore[no-any-return]
+    return _std(level) * noise_scale * noise

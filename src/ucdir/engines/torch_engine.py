@@ -43,7 +43,7 @@ class TorchEngine:
     @property
     def receptive_field(self) -> int:
         """Of the network that looks further."""
-        return max(self.predictor.receptive_field, self.diffusion_model.receptive_field)
+        return int(max(self.predictor.receptive_field, self.diffusion_model.receptive_field))
 
     @property
     def multiple_of(self) -> int:
