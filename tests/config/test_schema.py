@@ -168,9 +168,9 @@ def test_no_such_file_or_a_folder(tmp_path):
 @pytest.mark.parametrize(
     "name", ["config_billion_laughs.yaml", "config_pyobject.yaml", "config_deep.json", "config_huge_int.json"]
 )
-def test_hostile_configurations(shared, name):
+def test_hostile_configurations(test_data, name):
     with pytest.raises(ConfigError, match=name):
-        load_config(shared(f"hostile/checkpoints/{name}"))
+        load_config(test_data / "hostile" / "checkpoints" / name)
 
 
 def test_frozen(load):

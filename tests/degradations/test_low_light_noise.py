@@ -133,10 +133,10 @@ def test_what_is_drawn():
     assert len(XYZ_TO_CAMERA) == 3
 
 
-def test_the_figures_are_the_published_ones(shared):
+def test_the_figures_are_the_published_ones(test_data):
     import json
 
-    published = json.loads(shared("data/sid/sony_a7s2_noise.json").read_text())
+    published = json.loads((test_data / "sid" / "sony_a7s2_noise.json").read_text())
     np.testing.assert_allclose(READ_SHAPES, published["G_shape"], atol=6e-4)
     np.testing.assert_allclose(COLOUR_BIASES, published["color_bias"], atol=6e-4)
     np.testing.assert_allclose(GAINS, [published["Kmin"], published["Kmax"]], rtol=2e-3)
