@@ -80,7 +80,7 @@ sampling: {start_fraction: 1.5}
         ("jpeg: {qualities: [10, 20]}", r"focus \[5, 50\] is no range within qualities \[10, 20\]"),
         ("sampling: {steps: 2001}", "less than or equal to 2000"),
         ("sampling: {sampler: ddpm, eta: 0}", "DDPM without its noise .eta 0. is DDIM: choose sampler ddim"),
-        ("task: magic", "'jpeg_restoration'"),
+        ("task: magic", "'task': there is no such task; choose one of jpeg_restoration, "),
         ("model: huge", "no preset is named 'huge'; choose one of default, paper"),
         ("model: [1]", "'model'"),
         ("seed: 99999999999999999999", "'seed'"),
