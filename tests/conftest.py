@@ -48,17 +48,51 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
-def shared():
+def test_data() -> Path:
+    """The folder of data that comes with the tests."""
+    return ROOT / "tests" / "data"
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests that use the data folder beside the repository."""
+    for item in items:
+        if "shared" in item.fixturenames:
+            item.add_marker("needs_data")
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    """The data folder beside the repository, present or not."""
+    return Path(os.environ.get("UCDIR_SHARED", ROOT.parent / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared(shared_folder):
     """A function `shared(path)`: a file of the data folder beside the repository; skips where it is absent."""
-    base = Path(os.environ.get("UCDIR_SHARED", ROOT.parent / "shared"))
 
     def locate(path: str) -> Path:
-        found = base / path
+        found = shared_folder / path
         if not found.exists():
-            pytest.skip(f"needs the data folder: {path} is not in {base.name}/ beside the repository")
+            pytest.skip("needs data that is not in the repository, see tests/data/README.md")
         return found
 
     return locate
+
+
+@pytest.fixture(scope="session")
+def metric_weights(test_data, tmp_path_factory) -> Path:
+    """A folder as UCDIR_WEIGHTS names it, with the features of an AlexNet that was never trained."""
+    import torch
+
+    from ucdir.metrics.lpips import AlexNetTrunk
+
+    folder = tmp_path_factory.mktemp("metric_weights")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        torch.save(AlexNetTrunk().state_dict(), folder / "alexnet_features.pth")
+    for file in (test_data / "weights").iterdir():
+        (folder / file.name).symlink_to(file)
+    return folder
 
 
 @pytest.fixture(scope="session")

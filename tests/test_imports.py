@@ -77,11 +77,12 @@ HEAVY = ("torch", "numpy", "diffusers", "accelerate", "pyvips", "PIL")
         ("ucdir", HEAVY),
         ("ucdir.errors", HEAVY),
         ("ucdir.limits", HEAVY),
-        ("ucdir.config", HEAVY),
+        ("ucdir.config", ("torch", "diffusers", "accelerate", "pyvips")),
+        ("ucdir.tasks", ("torch", "diffusers", "accelerate", "pyvips")),
         ("ucdir.degradations", ("torch", "diffusers", "accelerate")),
         ("ucdir.images", ("torch", "diffusers", "accelerate")),
         ("ucdir.diffusion.schedule", ("torch", "diffusers", "accelerate")),
-        ("ucdir.model.weights", HEAVY),
+        ("ucdir.model.weights", ("torch", "diffusers", "accelerate", "pyvips")),
     ],
 )
 def test_importing_is_light(root, module, absent):

@@ -84,8 +84,8 @@ def test_every_row_learns_in_all_its_weights(config, row):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in diffusion_model.parameters())
 
 
-def test_rows_are_trained_alike_measured_and_not_done_again(config, tmp_path, shared, monkeypatch):
-    monkeypatch.setenv("UCDIR_WEIGHTS", str(shared("weights")))
+def test_rows_are_trained_alike_measured_and_not_done_again(config, tmp_path, metric_weights, monkeypatch):
+    monkeypatch.setenv("UCDIR_WEIGHTS", str(metric_weights))
     rows = ("Addition", "DvSR", "Ours")
     settings = {"minutes": 0.01, "strength": 10, "pictures": 2, "crop": 40}
     first = ablate(config, tmp_path / "study", rows=rows, **settings)
@@ -113,12 +113,12 @@ def test_rows_are_trained_alike_measured_and_not_done_again(config, tmp_path, sh
             ablate(config, tmp_path / "study", rows=rows, **{**settings, **change})
 
 
-def test_what_is_measured_was_not_trained_on(config, tmp_path, shared, monkeypatch):
+def test_what_is_measured_was_not_trained_on(config, tmp_path, metric_weights, monkeypatch):
     from PIL import Image
 
     # too small to train on: the pictures after it take other numbers
     Image.new("RGB", (8, 8)).save(config.data.photos / "0_small.png")
-    monkeypatch.setenv("UCDIR_WEIGHTS", str(shared("weights")))
+    monkeypatch.setenv("UCDIR_WEIGHTS", str(metric_weights))
     (one,) = ablate(config, tmp_path / "study", steps=1, rows=("Ours",), pictures=2, crop=40)
     assert set(one.lpips_of) == {"1.png", "4.png"}
 
@@ -146,8 +146,8 @@ def test_rows_are_compared_picture_by_picture():
     assert "| AdaIN | 0.3100 |  |" in as_markdown([worse]), "nothing to compare with"
 
 
-def test_steps_are_timed_by_the_experiments_own_objective(config, shared, monkeypatch):
-    monkeypatch.setenv("UCDIR_WEIGHTS", str(shared("weights")))
+def test_steps_are_timed_by_the_experiments_own_objective(config, metric_weights, monkeypatch):
+    monkeypatch.setenv("UCDIR_WEIGHTS", str(metric_weights))
     few = {"objective": "sampler_aware", "freeze_predictor": True, "perceptual_weight": 1.0}
     data = config.data.model_copy(update={"crop": 40})
     longer = config.model_copy(update={"training": config.training.model_copy(update=few), "data": data})
@@ -164,8 +164,8 @@ def test_steps_are_timed_by_the_experiments_own_objective(config, shared, monkey
     assert called == [{"pixels", "predictor", "perceptual"}] * (module.TIMED_STEPS + 1)
 
 
-def test_a_stopped_study_goes_on(config, tmp_path, shared, monkeypatch):
-    monkeypatch.setenv("UCDIR_WEIGHTS", str(shared("weights")))
+def test_a_stopped_study_goes_on(config, tmp_path, metric_weights, monkeypatch):
+    monkeypatch.setenv("UCDIR_WEIGHTS", str(metric_weights))
     trained: list[str] = []
     real = module.train
 

@@ -80,7 +80,7 @@ sampling: {start_fraction: 1.5}
         ("jpeg: {qualities: [10, 20]}", r"focus \[5, 50\] is no range within qualities \[10, 20\]"),
         ("sampling: {steps: 2001}", "less than or equal to 2000"),
         ("sampling: {sampler: ddpm, eta: 0}", "DDPM without its noise .eta 0. is DDIM: choose sampler ddim"),
-        ("task: magic", "'jpeg_restoration'"),
+        ("task: magic", "'task': there is no such task; choose one of jpeg_restoration, "),
         ("model: huge", "no preset is named 'huge'; choose one of default, paper"),
         ("model: [1]", "'model'"),
         ("seed: 99999999999999999999", "'seed'"),
@@ -168,9 +168,9 @@ def test_no_such_file_or_a_folder(tmp_path):
 @pytest.mark.parametrize(
     "name", ["config_billion_laughs.yaml", "config_pyobject.yaml", "config_deep.json", "config_huge_int.json"]
 )
-def test_hostile_configurations(shared, name):
+def test_hostile_configurations(test_data, name):
     with pytest.raises(ConfigError, match=name):
-        load_config(shared(f"hostile/checkpoints/{name}"))
+        load_config(test_data / "hostile" / "checkpoints" / name)
 
 
 def test_frozen(load):

@@ -7,8 +7,9 @@ import torch
 from ucdir.config import DiffusionConfig
 from ucdir.data.crops import Batches, Crops
 from ucdir.data.photos import PhotoStore
-from ucdir.data.sources import DegradedPhotos, Example
+from ucdir.data.sources import DegradedPhotos
 from ucdir.diffusion.schedule import NoiseSchedule
+from ucdir.tasks import Example
 
 SIDE = 8
 

@@ -127,9 +127,9 @@ def test_sid(tmp_path):
         sid_pairs(tmp_path, "val")
 
 
-def test_the_lists_of_sid(shared):
+def test_the_lists_of_sid(test_data):
     for name in ("Sony_train", "Sony_val", "Sony_test", "Sony_paired", "Sony_15_paired"):
-        file = shared(f"data/sid/SID_{name}.txt")
+        file = test_data / "sid" / f"SID_{name}.txt"
         entries = listed(file)
         assert len(entries) == len([line for line in file.read_text().splitlines() if line.strip()])
         assert {ratio for *_, ratio in entries} <= {100.0, 250.0, 300.0}

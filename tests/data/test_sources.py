@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ucdir.data.sources import DegradedPhotos, Example, Mixture, RealPairs
+from ucdir.data.sources import DegradedPhotos, Mixture, RealPairs
+from ucdir.tasks import Example
 
 
 class Store:

@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from ucdir.degradations import BlurGenerator, CameraEffects, DefocusBlur, MotionBlur
 from ucdir.errors import ConfigError, DataError
@@ -166,13 +167,19 @@ def test_any_size(blur, size):
         (lambda: MotionBlur(np.zeros((2, 3)), focal_length=0.0), "focal_length 0.0"),
         (lambda: DefocusBlur(-1.0), "radius -1.0"),
         (lambda: CameraEffects(shot=-1.0), "shot -1.0"),
-        (lambda: BlurGenerator(lengths=(9.0, 3.0)), "lengths"),
-        (lambda: BlurGenerator(jpeg_probability=2.0), "jpeg_probability 2.0"),
     ],
 )
 def test_arguments_out_of_range(make, words):
     with pytest.raises(ConfigError, match=words):
         make()
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"lengths": (9.0, 3.0)}, {"lengths": (0.0, 49.0)}, {"jpeg_probability": 2.0}]
+)
+def test_generators_out_of_range(arguments):
+    with pytest.raises(ValidationError, match=next(iter(arguments))):
+        BlurGenerator(**arguments)
 
 
 @pytest.mark.parametrize(

@@ -172,8 +172,8 @@ def test_results_saved_as_jpeg_are_refused(finished):
         evaluate(finished)
 
 
-def test_distances_alone_go_on_where_they_stopped_too(settings, shared, monkeypatch):
-    monkeypatch.setenv("UCDIR_WEIGHTS", str(shared("weights")))
+def test_distances_alone_go_on_where_they_stopped_too(settings, metric_weights, monkeypatch):
+    monkeypatch.setenv("UCDIR_WEIGHTS", str(metric_weights))
     distances = replace(settings, metrics=("fid",))
     evaluate(distances)
     monkeypatch.setattr(Restorer, "restore", lambda *_: pytest.fail("restored once more"))
@@ -258,8 +258,8 @@ def test_the_sheet_enlarges_where_the_damage_is():
     assert (left <= 200, left + side >= 240) == (True, True)
 
 
-def test_distances_bear_the_name_of_their_features(settings, shared, monkeypatch, tmp_path):
-    monkeypatch.setenv("UCDIR_WEIGHTS", str(shared("weights")))
+def test_distances_bear_the_name_of_their_features(settings, metric_weights, monkeypatch, tmp_path):
+    monkeypatch.setenv("UCDIR_WEIGHTS", str(metric_weights))
     folder = tmp_path / "large"
     folder.mkdir()
     for number in range(2):

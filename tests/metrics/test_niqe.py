@@ -19,8 +19,8 @@ NAME = STATISTICS.published_name
 
 
 @pytest.fixture(scope="module")
-def niqe(shared):
-    return Niqe(shared(f"weights/{NAME}"))
+def niqe(test_data):
+    return Niqe(test_data / "weights" / NAME)
 
 
 def photo(name):
@@ -35,9 +35,9 @@ def test_the_numbers_of_basicsr(niqe, name):
     assert niqe(photo(name)) == pytest.approx([OFFICIAL[name]], abs=0.02)
 
 
-def test_control_the_older_variant_and_damage_show(niqe, shared):
+def test_control_the_older_variant_and_damage_show(niqe, test_data):
     image = photo("chelsea")
-    older = Niqe(shared("weights"), antialiased=False)
+    older = Niqe(test_data / "weights", antialiased=False)
     assert abs(older(image)[0] - OFFICIAL["chelsea"]) > 0.1
     noisy = image + 0.2 * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
     assert niqe(noisy)[0] > niqe(image)[0] + 1

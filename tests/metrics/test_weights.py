@@ -67,6 +67,6 @@ def test_every_download_is_checked(download):
     assert download.published_name in download.names
 
 
-def test_the_hash_of_the_statistics_is_that_of_the_file(shared):
-    content = shared(f"weights/{STATISTICS.published_name}").read_bytes()
+def test_the_hash_of_the_statistics_is_that_of_the_file(test_data):
+    content = (test_data / "weights" / STATISTICS.published_name).read_bytes()
     assert hashlib.sha256(content).hexdigest() == STATISTICS.sha256

@@ -29,14 +29,14 @@ def value_of(name, shape):
 
 
 @pytest.fixture(scope="module")
-def state(shared):
-    shapes = json.loads(shared("golden/parameters_inner16.json").read_text())
+def state(test_data):
+    shapes = json.loads((test_data / "release" / "parameters_inner16.json").read_text())
     return {name: value_of(name, shape) for name, shape in shapes.items()}
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    return load_file(shared("golden/vectors.safetensors"))
+def golden(test_data):
+    return load_file(test_data / "release" / "vectors.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +82,8 @@ def test_the_pipeline_samples_as_the_release(networks, golden, monkeypatch):
     assert (sampled(ours, golden, monkeypatch) - expected).abs().max() > 1e-3, "control: the range matters"
 
 
-def test_released_size_has_the_checkpoints_names(shared):
-    wanted = json.loads(shared("golden/release_checkpoint_keys.json").read_text())
+def test_released_size_has_the_checkpoints_names(test_data):
+    wanted = json.loads((test_data / "release" / "release_checkpoint_keys.json").read_text())
     with torch.device("meta"):
         networks = {"denoise_fn.": ReleaseDiffusionModel(), "predictor.": ReleasePredictor()}
     found = {p + k: list(v.shape) for p, network in networks.items() for k, v in network.state_dict().items()}

@@ -160,6 +160,6 @@ FRAME_FAULTS = [
 
 
 @pytest.mark.parametrize("name", FRAME_FAULTS)
-def test_hostile_files_in_place_of_weights(folder, shared, name):
-    shutil.copyfile(shared(f"hostile/checkpoints/{name}"), folder / WEIGHTS)
+def test_hostile_files_in_place_of_weights(folder, test_data, name):
+    shutil.copyfile(test_data / "hostile" / "checkpoints" / name, folder / WEIGHTS)
     refused(folder, WEIGHTS_FILE)

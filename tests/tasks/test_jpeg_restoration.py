@@ -5,15 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from ucdir.config import parse_config
-from ucdir.degradations import JpegCompression
+from ucdir.degradations import JpegCompression, JpegCompressionGenerator
 from ucdir.images import Photo
-from ucdir.model.scalars import SCALARS
-from ucdir.tasks import TASKS, JpegRestoration
+from ucdir.tasks import JpegRestoration
 
 
 def task(**jpeg):
-    return JpegRestoration(parse_config({"data": {"photos": "photos"}, "jpeg": jpeg}, "test"))
+    return JpegRestoration(JpegCompressionGenerator(**jpeg))
 
 
 def picture(seed=0, side=64):
@@ -34,12 +32,6 @@ def grid_phase(image):
 
 def draws(made, count=300, side=64):
     return [made.degrade(picture(n, side), np.random.default_rng(n)) for n in range(count)]
-
-
-def test_registered():
-    assert TASKS["jpeg_restoration"] is JpegRestoration
-    assert JpegRestoration.name == "jpeg_restoration"
-    assert set(JpegRestoration.scalars) <= set(SCALARS)
 
 
 def test_unshifted_is_the_jpeg_file_of_the_quality_told():

@@ -14,7 +14,7 @@ CLEAN = np.random.default_rng(0).integers(0, 256, (64, 72, 3), dtype=np.uint8)
 
 
 def task(name, **sections):
-    return TASKS[name](parse_config({"task": name, "data": {"photos": "photos"}, **sections}, "test"))
+    return parse_config({"task": name, "data": {"photos": "photos"}, **sections}, "test").make_task()
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -32,7 +32,7 @@ def test_every_task_keeps_its_promises(name):
         assert set(first.scalars) == set(kind.scalars)
         np.testing.assert_equal(dict(first.scalars), dict(again.scalars))
     assert np.array_equal(CLEAN, before)
-    made = TASKS[name](parse_config({"task": name, "data": {"photos": "p"}, **kind.settings(None)}, "test"))
+    made = kind.of_strength(None)
     told = [made.degrade(CLEAN, np.random.default_rng(seed)).scalars for seed in range(10)]
     assert all(math.isfinite(value) for scalars in told for value in scalars.values())
 
@@ -53,7 +53,7 @@ def test_each_scalar_is_told_or_not_for_itself(name, section):
 
 def test_the_blur_told_is_the_blur_done():
     for length in (0.0, 20.0):
-        made = task("deblurring", **TASKS["deblurring"].settings(length))
+        made = TASKS["deblurring"].of_strength(length)
         example = made.degrade(CLEAN, np.random.default_rng(0))
         assert example.scalars["blur_length"] == pytest.approx(length, abs=0.05)
         assert example.scalars["blur_type"] == 0

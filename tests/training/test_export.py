@@ -93,7 +93,7 @@ def test_weights_too_large_for_half_precision(checkpoint, tmp_path, monkeypatch)
     assert not any(tmp_path.iterdir())
 
 
-def test_not_a_checkpoint(shared, tmp_path):
+def test_not_a_checkpoint(test_data, tmp_path):
     with pytest.raises(WeightsError):
-        export(shared("hostile/checkpoints/pickle_system_zip.pt"), tmp_path / "tiny")
+        export(test_data / "hostile" / "checkpoints" / "pickle_system_zip.pt", tmp_path / "tiny")
     assert not any(tmp_path.iterdir())

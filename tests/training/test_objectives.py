@@ -122,10 +122,10 @@ def test_sampler_aware_resume_bit_for_bit(tiny, saved, tmp_path):
         loop.train(tiny(**settings, steps=7, sampling={"start_fraction": 0.5}), tmp_path / "broken")
 
 
-def test_the_perceptual_distance_is_lpips(tiny, shared, monkeypatch):
+def test_the_perceptual_distance_is_lpips(tiny, metric_weights, monkeypatch):
     from ucdir.metrics import Lpips
 
-    monkeypatch.setenv("UCDIR_WEIGHTS", str(shared("weights")))
+    monkeypatch.setenv("UCDIR_WEIGHTS", str(metric_weights))
     config = tiny(objective="sampler_aware", perceptual_weight=0.5, data={"crop": 48})
     networks = random_networks(config)
     batch = batch_of(config, step=5, side=48)

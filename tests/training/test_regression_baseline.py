@@ -5,10 +5,9 @@ import json
 import pytest
 import torch
 
-from ucdir.data.sources import Example
 from ucdir.model.framework import build
 from ucdir.pipeline import Pipeline, build_pipeline
-from ucdir.tasks import JpegRestoration
+from ucdir.tasks import Example, JpegRestoration
 from ucdir.training import loop, progress
 from ucdir.training.checks import check_settings
 from ucdir.training.export import export

@@ -208,10 +208,10 @@ def test_odd_contents(saved, change, match):
 HOSTILE = "is not a training's checkpoint|is no checkpoint, or is too large"
 
 
-def test_hostile_checkpoints_are_refused_and_never_run(shared, tmp_path):
+def test_hostile_checkpoints_are_refused_and_never_run(test_data, tmp_path):
     before = sorted(Path("/tmp").glob("CANARY*"))  # noqa: S108 (where the payloads would write)
-    files = sorted(shared("hostile/checkpoints").iterdir())
-    assert len(files) > 50
+    files = sorted((test_data / "hostile" / "checkpoints").iterdir())
+    assert len(files) > 40
     for file in files:
         refused(file, HOSTILE)
         copy = tmp_path / state.FILE_NAME

@@ -11,11 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ucdir.config.degradation import BlurConfig, JpegConfig, LowLightConfig
+from ucdir.config.renamed import RENAMED
 from ucdir.config.yaml_file import read_yaml
+from ucdir.degradations import BlurGenerator, JpegCompressionGenerator, LowLightGenerator
 from ucdir.errors import ConfigError
 from ucdir.limits import MAX_SAMPLING_STEPS
-from ucdir.section import Section
+from ucdir.section import Section, problems
+from ucdir.tasks import TASKS, Task
 
 Positive = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=1, le=4096)]
@@ -272,7 +274,7 @@ class TrainingConfig(Section):
 class Config(Section):
     """One experiment."""
 
-    task: Literal["jpeg_restoration", "deblurring", "low_light"] = "jpeg_restoration"
+    task: str = "jpeg_restoration"
     """A name in `tasks.TASKS`."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """All randomness is a function of it, the step and the place."""
@@ -280,10 +282,15 @@ class Config(Section):
     diffusion: DiffusionConfig = DiffusionConfig()
     sampling: SamplingConfig = SamplingConfig()
     data: DataConfig
-    jpeg: JpegConfig = JpegConfig()
-    blur: BlurConfig = BlurConfig()
-    low_light: LowLightConfig = LowLightConfig()
+    jpeg: JpegCompressionGenerator = JpegCompressionGenerator()
+    blur: BlurGenerator = BlurGenerator()
+    low_light: LowLightGenerator = LowLightGenerator()
     training: TrainingConfig = TrainingConfig()
+
+    def make_task(self) -> Task[Any]:
+        """The task, its degradation set up as its section says."""
+        kind = TASKS[self.task]
+        return kind(getattr(self, kind.section))
 
     @property
     def drawn(self) -> SamplingConfig:
@@ -293,6 +300,13 @@ class Config(Section):
         return self.sampling.model_copy(
             update={"sampler": "ddim", "steps": 1, "eta": 0.0, "noise_scale": 0.0}
         )
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, name: str) -> str:
+        if name not in TASKS:
+            raise ValueError(f"there is no such task; choose one of {', '.join(TASKS)}")
+        return name
 
     @model_validator(mode="before")
     @classmethod
@@ -329,23 +343,4 @@ def parse_config(values: object, source: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{source}: " + "; ".join(_problem(e) for e in error.errors()) + ".") from None
-
-
-RENAMED = {
-    "sampling.start": "sampling.start_fraction",
-    "sampling.noise": "sampling.noise_scale",
-    "model.diffusion_model.residual_deviation": "model.diffusion_model.sigma_data",
-}
-"""Keys of earlier versions, and what they are called now."""
-
-
-def _problem(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "file"
-    if key in RENAMED:
-        return f"{key!r} is now {RENAMED[key]!r}"
-    if error["type"] == "extra_forbidden":
-        return f"unknown key {key!r}: remove it or correct its spelling"
-    if error["type"] == "missing":
-        return f"{key!r} is missing"
-    return f"{key!r}: {error['msg'].removeprefix('Value error, ')} (found {error['input']!r:.80})"
+        raise ConfigError(f"{source}: {problems(error, RENAMED)}.") from None

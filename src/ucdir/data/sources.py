@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ucdir.data.pairs import PairStore
 from ucdir.data.photos import PhotoStore
+from ucdir.tasks import Example
 
 Pixels = NDArray[np.uint8]
-
-
-class Example(NamedTuple):
-    """Truth and degraded picture, uint8 [H,W,3] each, and the auxiliary scalars told (NaN or absent: unknown)."""
-
-    clean: Pixels
-    degraded: Pixels
-    scalars: Mapping[str, float]
 
 
 class Degrade(Protocol):

@@ -2,17 +2,21 @@
 
 import io
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Annotated, Final, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
 from PIL import Image
+from pydantic import Field, model_validator
 
 from ucdir.errors import ConfigError, DataError
+from ucdir.section import Probability, Section
 
 Subsampling = Literal["4:2:0", "4:4:4"]
 """How colour is stored: `4:2:0` at half the width and height (nearly every JPEG), `4:4:4` at full size."""
+
+Quality = Annotated[int, Field(ge=1, le=100)]
 
 MAX_JPEG_SIDE: Final = 65_500
 """Longest side in pixels that libjpeg writes; the format's own limit is 65,535."""
@@ -78,7 +82,7 @@ class JpegCompression:
     subsampling: Subsampling = "4:2:0"
 
     def __post_init__(self) -> None:
-        _check_quality("quality", self.quality)
+        _check_quality(self.quality)
         _check_subsampling(self.subsampling)
 
     def __call__(self, clean: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -112,21 +116,11 @@ class JpegCompression:
         return np.clip(scaled, 1, 255)
 
 
-@dataclass(frozen=True, slots=True)
-class JpegCompressionGenerator:
+class JpegCompressionGenerator(Section):
     """Draws the strength of a JPEG compression.
 
     The quality is uniform over the whole numbers of `focus` with probability `focus_probability`, otherwise
-    over those of `qualities`: strong compression is what needs training, weak compression must not be spoilt.
-
-    Args:
-        qualities: lowest and highest quality, both included, 1..100.
-        focus: the part of `qualities` drawn most often, both ends included.
-        focus_probability: 0..1.
-        subsamplings: drawn uniformly; one that is named three times is drawn three times as often.
-
-    Raises:
-        ConfigError: an argument is out of range, or `focus` is not within `qualities`.
+    over those of `qualities`: strong compression needs training, weak compression must not get worse.
 
     Example:
         >>> generator = JpegCompressionGenerator(qualities=(10, 10), focus=(10, 10))
@@ -134,30 +128,25 @@ class JpegCompressionGenerator:
         10
     """
 
-    qualities: tuple[int, int] = (5, 95)
-    focus: tuple[int, int] = (5, 50)
-    focus_probability: float = 0.8
-    subsamplings: tuple[Subsampling, ...] = ("4:2:0", "4:2:0", "4:2:0", "4:4:4")
+    qualities: tuple[Quality, Quality] = (5, 95)
+    """Lowest and highest quality, both included."""
+    focus: tuple[Quality, Quality] = (5, 50)
+    """The part of `qualities` that most samples come from, both ends included."""
+    focus_probability: Probability = 0.8
+    """Share of the samples that come from `focus`."""
+    subsamplings: tuple[Subsampling, ...] = Field(default=("4:2:0", "4:2:0", "4:2:0", "4:4:4"), min_length=1)
+    """Chroma subsampling, chosen uniformly; one that is named three times is chosen three times as often."""
+    unknown_probability: Probability = 0.1
+    """Share of the crops whose quality is not given to the model."""
+    shift_probability: Probability = 0.1
+    """Share of the crops whose 8x8 blocks do not begin at the corner, as after cropping or rotating a JPEG."""
 
-    def __post_init__(self) -> None:
-        _check_range("qualities", self.qualities)
-        _check_range("focus", self.focus)
-        if not self.qualities[0] <= self.focus[0] <= self.focus[1] <= self.qualities[1]:
-            raise ConfigError(
-                f"focus {self.focus} of the JPEG generator does not lie within qualities {self.qualities}; "
-                "narrow focus or widen qualities."
-            )
-        if not 0.0 <= self.focus_probability <= 1.0:
-            raise ConfigError(
-                f"focus_probability {self.focus_probability} of the JPEG generator is not a probability; "
-                "choose 0 to 1."
-            )
-        if not self.subsamplings:
-            raise ConfigError(
-                "subsamplings of the JPEG generator is empty; name at least one of 4:2:0 and 4:4:4."
-            )
-        for subsampling in self.subsamplings:
-            _check_subsampling(subsampling)
+    @model_validator(mode="after")
+    def _focus_within_qualities(self) -> Self:
+        low, high = self.qualities
+        if not low <= self.focus[0] <= self.focus[1] <= high:
+            raise ValueError(f"focus {list(self.focus)} is no range within qualities {[low, high]}")
+        return self
 
     def draw(self, rng: np.random.Generator) -> JpegCompression:
         """One compression; takes exactly three numbers from `rng`, so what is drawn next does not shift."""
@@ -169,20 +158,9 @@ class JpegCompressionGenerator:
         )
 
 
-def _check_quality(name: str, quality: object) -> None:
+def _check_quality(quality: object) -> None:
     if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
-        raise ConfigError(f"{name} {quality!r} of the JPEG compression is not a whole number from 1 to 100.")
-
-
-def _check_range(name: str, bounds: object) -> None:
-    if not isinstance(bounds, tuple) or len(bounds) != 2:
-        raise ConfigError(
-            f"{name} {bounds!r} of the JPEG generator is not a pair; give lowest and highest quality."
-        )
-    for bound in bounds:
-        _check_quality(name, bound)
-    if bounds[0] > bounds[1]:
-        raise ConfigError(f"{name} {bounds} of the JPEG generator is empty; give the lowest quality first.")
+        raise ConfigError(f"quality {quality!r} of the JPEG compression is not a whole number from 1 to 100.")
 
 
 def _check_subsampling(subsampling: object) -> None:

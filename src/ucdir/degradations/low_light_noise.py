@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from typing import Annotated, Final, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, model_validator
 
 from ucdir.errors import ConfigError, DataError
 from ucdir.images.camera import camera_to_srgb, develop, undevelop
+from ucdir.section import Probability, Section
 
 SPAN: Final = 16383 - 512
 """Digital numbers from black to white of a sensor of 14 bits."""
@@ -46,6 +48,7 @@ XYZ_TO_CAMERA: Final = (
 """Colour matrices for daylight, as Adobe publishes them in its DNG profiles."""
 
 Matrix = tuple[tuple[float, float, float], ...]
+Ratio = Annotated[float, Field(ge=1, le=1000)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,41 +190,30 @@ def tukey_lambda_variance(shape: float) -> float:
     return 2 / shape**2 * (1 / (1 + 2 * shape) - math.gamma(shape + 1) ** 2 / math.gamma(2 * shape + 2))
 
 
-@dataclass(frozen=True, slots=True)
-class LowLightGenerator:
+class LowLightGenerator(Section):
     """Draws dark exposures.
 
-    The gain is uniform in its logarithm over `GAINS`, and read and row noise follow it as calibrated. The exposure
-    ratio is one of SID's (100, 250, 300) half the time if they lie within `ratios`, otherwise uniform in its
-    logarithm. With `srgb_probability` the exposure ratio is between 1 and the lowest of `ratios`: milder noise, for
-    photographs that are noisy without having been dark to the extreme.
-
-    Args:
-        ratios: lowest and highest exposure ratio, 1 or more.
-        srgb_probability: 0..1.
-
-    Raises:
-        ConfigError: an argument is out of range.
+    The gain is log-uniform over `GAINS`, and read and row noise follow it as calibrated. The exposure ratio is one of
+    SID's (100, 250, 300) half the time if they lie within `ratios`, otherwise log-uniform over `ratios`.
 
     Example:
         >>> LowLightGenerator(ratios=(100.0, 100.0), srgb_probability=0.0).draw(np.random.default_rng(0)).exposure_ratio
         100.0
     """
 
-    ratios: tuple[float, float] = (50.0, 300.0)
-    srgb_probability: float = 0.25
-    matrices: tuple[Matrix, ...] = field(default=XYZ_TO_CAMERA)
+    ratios: tuple[Ratio, Ratio] = (50.0, 300.0)
+    """Lowest and highest exposure ratio."""
+    srgb_probability: Probability = 0.25
+    """Share of the crops whose exposure ratio lies between 1 and the lowest of `ratios`: milder noise, as in images
+    that are not RAW and were not extremely dark."""
+    unknown_probability: Probability = 0.3
+    """Share of the crops whose exposure ratio is not given to the model; likewise for the other two scalars."""
 
-    def __post_init__(self) -> None:
-        if not 1 <= self.ratios[0] <= self.ratios[1] < math.inf:
-            raise ConfigError(
-                f"ratios {self.ratios} of the low light generator are not a range from 1 on; give the lowest first."
-            )
-        if not 0 <= self.srgb_probability <= 1:
-            raise ConfigError(
-                f"srgb_probability {self.srgb_probability} of the low light generator is not a probability; "
-                "choose 0 to 1."
-            )
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if self.ratios[0] > self.ratios[1]:
+            raise ValueError(f"ratios {list(self.ratios)}: the lowest comes first")
+        return self
 
     def draw(self, rng: np.random.Generator) -> LowLightNoise:
         """One exposure."""
@@ -233,7 +225,7 @@ class LowLightGenerator:
         )
         iso = (log_gain - low) / (high - low) * (len(READ_SHAPES) - 1)
         near = int(np.clip(round(iso + rng.normal(0, 1.5)), 0, len(READ_SHAPES) - 1))
-        mixed = np.tensordot(rng.dirichlet(np.ones(len(self.matrices))), np.array(self.matrices), axes=1)
+        mixed = np.tensordot(rng.dirichlet(np.ones(len(XYZ_TO_CAMERA))), np.array(XYZ_TO_CAMERA), axes=1)
         return LowLightNoise(
             exposure_ratio=self._ratio(rng),
             gain=math.exp(log_gain),

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, model_validator
 
 from ucdir.degradations.camera_effects import CameraEffects, Light
 from ucdir.errors import ConfigError
+from ucdir.section import Probability, Section
 
 Path3 = npt.NDArray[np.float64]
 """Rotations of the camera at equal intervals of the exposure, [T,3]: yaw, pitch and roll in radians."""
 
 MAX_LENGTH = 48.0
 """Longest blur in pixels."""
+
+Length = Annotated[float, Field(ge=0, le=MAX_LENGTH)]
+FocalLength = Annotated[float, Field(ge=1)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,26 +189,12 @@ class DefocusBlur:
         return result
 
 
-@dataclass(frozen=True, slots=True)
-class BlurGenerator:
+class BlurGenerator(Section):
     """Draws blurs.
 
     The path of a camera is that of a particle with inertia that is drawn back to where it started, trembles all the
     time and now and then is knocked (after Boracchi and Foi 2012), in all three rotations. Half of the paths hardly
-    tremble: short smooth curves, as between frames of a film. They are scaled to the length drawn, which is uniform
-    over `lengths`.
-
-    Args:
-        lengths: shortest and longest blur in pixels, 0 to 48.
-        defocus_probability: share of lenses out of focus, 0..1.
-        sharp_probability: share of blurs of length 0, where `lengths` allows it.
-        focal_lengths: shortest and longest, in pixels; the picture is about 1300 pixels wide.
-        noise_probability: share with noise; its variance at white is at most 0.001.
-        jpeg_probability: share that is saved as a JPEG file of quality 80 to 100 at last.
-        boost_probability: share whose highlights are brighter than white, at most three times.
-
-    Raises:
-        ConfigError: an argument is out of range.
+    tremble: short smooth curves, as between the frames of a film. Each is scaled to a length uniform over `lengths`.
 
     Example:
         >>> generator = BlurGenerator(lengths=(8.0, 8.0), defocus_probability=0.0)
@@ -211,26 +202,29 @@ class BlurGenerator:
         8.0
     """
 
-    lengths: tuple[float, float] = (0.0, 32.0)
-    defocus_probability: float = 0.15
-    sharp_probability: float = 0.03
-    focal_lengths: tuple[float, float] = (600.0, 2000.0)
-    noise_probability: float = 0.5
-    jpeg_probability: float = 0.5
-    boost_probability: float = 0.3
+    lengths: tuple[Length, Length] = (0.0, 32.0)
+    """Shortest and longest blur in pixels."""
+    defocus_probability: Probability = 0.15
+    """Share of the crops that are out of focus instead of shaken."""
+    sharp_probability: Probability = 0.03
+    """Share of blurs of length 0, where `lengths` begins at 0."""
+    focal_lengths: tuple[FocalLength, FocalLength] = (600.0, 2000.0)
+    """Shortest and longest, in pixels of an image about 1300 pixels wide."""
+    noise_probability: Probability = 0.5
+    """Share with noise, whose variance at white is at most 0.001."""
+    jpeg_probability: Probability = 0.5
+    """Share that is saved as a JPEG file of quality 80 to 100 in the end."""
+    boost_probability: Probability = 0.3
+    """Share whose highlights are brighter than white, at most three times."""
+    unknown_probability: Probability = 0.4
+    """Share of the crops whose kind of blur is not given to the model, and of those whose length is not given."""
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.lengths[0] <= self.lengths[1] <= MAX_LENGTH:
-            raise ConfigError(
-                f"lengths {self.lengths} of the blur generator are no range within 0 to {MAX_LENGTH:g} pixels; "
-                "give the shortest first."
-            )
-        for name in ("defocus", "sharp", "noise", "jpeg", "boost"):
-            share = getattr(self, f"{name}_probability")
-            if not 0 <= share <= 1:
-                raise ConfigError(
-                    f"{name}_probability {share} of the blur generator is not a probability; choose 0 to 1."
-                )
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        for name, (low, high) in (("lengths", self.lengths), ("focal_lengths", self.focal_lengths)):
+            if low > high:
+                raise ValueError(f"{name} {[low, high]}: the shortest comes first")
+        return self
 
     def draw(self, rng: np.random.Generator) -> MotionBlur | DefocusBlur:
         """One blur, and what the camera does around it."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,7 +120,7 @@ class CleanSource:
 
     name: str
     file: Path
-    task: Task | None
+    task: Task[Any] | None
     number: int
     crop: int | None
 

@@ -2,38 +2,69 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import ClassVar, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ucdir.config import Config
-from ucdir.data.sources import Example
 from ucdir.images import Photo
+from ucdir.section import Section
+
+Generator = TypeVar("Generator", bound=Section)
 
 
-class Task(Protocol):
-    """A task, made from an experiment's configuration; its `degrade` is what training learns to undo."""
+class Example(NamedTuple):
+    """Clean and degraded image, uint8 [H,W,3] each, and the auxiliary scalars (NaN or absent: unknown)."""
+
+    clean: NDArray[np.uint8]
+    degraded: NDArray[np.uint8]
+    scalars: Mapping[str, float]
+
+
+class Task(ABC, Generic[Generator]):
+    """A task with the generator of its degradation, which is a section of the configuration."""
 
     name: ClassVar[str]
-    """The name in `TASKS` and on the command line."""
+    """The name in `TASKS`, in configurations and on the command line."""
+    help: ClassVar[str]
+    """What it undoes, in a few words."""
+    section: ClassVar[str]
+    """The field of `config.Config` that holds the generator."""
     scalars: ClassVar[tuple[str, ...]]
-    """Auxiliary scalars: names in `model.scalars.SCALARS`."""
+    """Auxiliary scalars: names in `tasks.scalars.SCALARS`."""
     strength: ClassVar[str]
-    """What the strength of a degradation is, in words."""
-    margin: ClassVar[int]
-    """Pixels around a crop that its degradation looks at, and that are cut off afterwards."""
+    """What the strength of a degradation is, in words, with its range."""
+    margin: ClassVar[int] = 0
+    """Pixels around a crop that its degradation reads, and that are cut off afterwards."""
 
-    def __init__(self, config: Config) -> None: ...
+    def __init__(self, generator: Generator) -> None:
+        self.generator = generator
 
+    @classmethod
+    @abstractmethod
+    def of_strength(cls, strength: float | None) -> Self:
+        """The task with a degradation of one strength (None: of any) whose scalars are always given.
+
+        Raises:
+            pydantic.ValidationError: the strength is out of range.
+        """
+
+    @abstractmethod
     def degrade(self, clean: NDArray[np.uint8], rng: np.random.Generator) -> Example:
-        """Clean uint8 [H,W,3] -> truth and degraded picture of that size, and the scalars told (NaN: unknown)."""
+        """Clean uint8 [H,W,3] -> the example made of it, both images of that size."""
 
     @staticmethod
-    def settings(strength: float | None) -> Mapping[str, object]:
-        """The configuration of a degradation whose scalars are always told; None: of any strength."""
-
-    @staticmethod
+    @abstractmethod
     def known_scalars(photo: Photo) -> Mapping[str, float]:
-        """What a photograph's own file tells of its damage."""
+        """The scalars that a photo's own file tells."""
+
+
+def hide_some(scalars: Mapping[str, float], probability: float, rng: np.random.Generator) -> dict[str, float]:
+    """The scalars, each replaced by NaN (unknown) with this probability, independently; one number of `rng` each."""
+    given = rng.random(len(scalars)) >= probability
+    return {
+        name: value if known else float("nan")
+        for (name, value), known in zip(scalars.items(), given, strict=True)
+    }

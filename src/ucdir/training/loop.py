@@ -20,7 +20,6 @@ from ucdir.config import Config, TrainingConfig
 from ucdir.data.crops import Batches, Crops
 from ucdir.errors import DeviceError
 from ucdir.model.framework import build
-from ucdir.tasks import TASKS
 from ucdir.training.averaging import WeightAverage
 from ucdir.training.checks import check_settings
 from ucdir.training.initial import start_from
@@ -92,7 +91,7 @@ def train(config: Config, output: Path) -> Path:
     accelerator = _accelerator(settings.mixed_precision)
     is_main = accelerator.is_main_process
     check_settings(config, accelerator.num_processes)
-    task = TASKS[config.task](config)
+    task = config.make_task()
     with accelerator.main_process_first():
         source, count, held_out = open_source(config, task, output)
 

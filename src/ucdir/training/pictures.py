@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ucdir.config import Config
 from ucdir.data.pairs import PairStore, find_pairs, open_pairs, pair_folders
@@ -12,7 +13,7 @@ from ucdir.errors import OutputError
 from ucdir.tasks import Task
 
 
-def open_source(config: Config, task: Task, output: Path) -> tuple[Source, str, list[int]]:
+def open_source(config: Config, task: Task[Any], output: Path) -> tuple[Source, str, list[int]]:
     """Decode the pictures into the output folder the first time.
 
     Returns:
