@@ -15,8 +15,8 @@ from ucdir.model.diffusion_model import DiffusionModel
 from ucdir.model.framework import build
 from ucdir.model.layers import ACTIVATIONS, NORMS, GroupNorm, LayerNorm
 from ucdir.model.predictor import InitialPredictor
-from ucdir.model.scalars import SCALARS
 from ucdir.model.spatial_guidance import SPATIAL_GUIDANCE
+from ucdir.tasks.scalars import SCALARS
 
 
 def on_meta(config: ModelConfig) -> tuple[InitialPredictor, DiffusionModel]:

@@ -7,8 +7,8 @@ import pytest
 
 from ucdir.config import parse_config
 from ucdir.images import Exposure, Photo
-from ucdir.model.scalars import SCALARS
 from ucdir.tasks import TASKS
+from ucdir.tasks.scalars import SCALARS
 
 CLEAN = np.random.default_rng(0).integers(0, 256, (64, 72, 3), dtype=np.uint8)
 

@@ -153,7 +153,7 @@ def _scalars(text: str) -> dict[str, float]:
     """What --tell names."""
     if text == "unknown":
         return {}
-    from ucdir.model.scalars import SCALARS
+    from ucdir.tasks.scalars import SCALARS
 
     found = {}
     for part in text.split(","):

@@ -71,7 +71,7 @@ class DiffusionModelConfig(PredictorConfig):
     spatial_guidance: str = "initial"
     """A name in `model.spatial_guidance.SPATIAL_GUIDANCE`: what steers the blocks at each place."""
     scalars: tuple[str, ...] = ("jpeg_quality",)
-    """Auxiliary scalars beside the noise level: names in `model.scalars.SCALARS`."""
+    """Auxiliary scalars beside the noise level: names in `tasks.scalars.SCALARS`."""
     scalar_channels: Size = 128
     """Channels of the encoding of all scalars together."""
     sigma_data: Annotated[float, Field(ge=0, le=100)] = 0.0

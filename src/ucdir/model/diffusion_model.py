@@ -34,7 +34,7 @@ class DiffusionModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
         norm: str = "layer_norm",  # a name in layers.NORMS
         injection: str = "akgm",  # a name in injection.INJECTIONS
         spatial_guidance: str = "initial",  # a name in spatial_guidance.SPATIAL_GUIDANCE
-        scalars: Sequence[str] = ("jpeg_quality",),  # names in scalars.SCALARS
+        scalars: Sequence[str] = ("jpeg_quality",),  # names in tasks.scalars.SCALARS
         scalar_channels: int = 128,  # channels of the encoded scalars
         sigma_data: float = 0.0,  # of the scaled residual, see `precondition`; 0 is without
     ) -> None:

@@ -11,8 +11,8 @@ from ucdir.model.cim import INJECTIONS
 from ucdir.model.diffusion_model import DiffusionModel
 from ucdir.model.layers import ACTIVATIONS, NORMS, groups_of_32
 from ucdir.model.predictor import InitialPredictor
-from ucdir.model.scalars import SCALARS
 from ucdir.model.spatial_guidance import SPATIAL_GUIDANCE
+from ucdir.tasks.scalars import SCALARS
 
 
 def build(config: ModelConfig) -> tuple[InitialPredictor, DiffusionModel]:
