@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ucdir.config.pipeline import PipelineConfig
 from ucdir.diffusion.noise import NoiseByPlace
@@ -23,6 +22,7 @@ from ucdir.images.pixels import from_signal, to_signal
 from ucdir.limits import MAX_SAMPLING_STEPS
 from ucdir.model.pretrained import model_folder
 from ucdir.patches import TileRunner
+from ucdir.tasks.scalars import check_scalars
 
 OnStep = Callable[[int, int], None]
 
@@ -103,7 +103,7 @@ class RestorationPipeline:
         _check(steps, start_fraction, fidelity)
         batch, _, height, width = degraded.shape
         noise = NoiseByPlace(_seeds(seed, batch), height, width)
-        given = _given(scalars or {}, self.engine.scalars, batch)
+        given = check_scalars(scalars or {}, self.engine.scalars, batch)
         tiles = TileRunner(self.engine, patch_size)
         levels = self.schedule.sampling_levels(steps, start_fraction) if start_fraction else []
 
@@ -180,27 +180,6 @@ def _seeds(seed: int | Sequence[int], batch: int) -> list[int]:
     if len(seeds) != batch:
         raise ConfigError(f"seed: found {len(seeds)} seeds for {batch} images; give one, or one for each.")
     return [int(one) for one in seeds]
-
-
-def _given(scalars: Mapping[str, Any], known: Sequence[str], batch: int) -> dict[str, NDArray[np.float32]]:
-    """The auxiliary scalars of each image, [B] by name."""
-    unknown = sorted(set(scalars) - set(known))
-    if unknown:
-        raise ConfigError(
-            f"scalars: this model knows nothing of {', '.join(unknown)}; it takes {', '.join(known) or 'none'}."
-        )
-    given = {}
-    for name, value in scalars.items():
-        try:
-            numbers = np.asarray(value, dtype=np.float32).reshape(-1)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"scalars: {name} {value!r:.80} is no number.") from error
-        if len(numbers) not in (1, batch):
-            raise ConfigError(
-                f"scalars: {name} has {len(numbers)} values for {batch} images; give one or {batch}."
-            )
-        given[name] = np.broadcast_to(numbers, batch).copy()
-    return given
 
 
 def _check_finite(images: Planes) -> None:
