@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ucdir.errors import DataError
-
 
 @dataclass(frozen=True)
 class Pair:
@@ -17,18 +15,3 @@ class Pair:
     clean: Path
     scalars: Mapping[str, float] = field(default_factory=dict)
     name: str = ""
-
-
-def images_below(folder: Path) -> list[Path]:
-    """All files below a folder that look like images or RAW files, in the order of their names.
-
-    Raises:
-        DataError: there is no such folder.
-    """
-    from ucdir.images import READABLE_SUFFIXES
-    from ucdir.images.kinds import RAW_SUFFIXES
-
-    if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; name one that holds photographs.")
-    known = {*READABLE_SUFFIXES, *RAW_SUFFIXES}
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in known and p.is_file())

@@ -15,7 +15,7 @@ import numpy as np
 from ucdir.data.photos import rgb8
 from ucdir.errors import DataError
 from ucdir.evaluation.cases import Case, Pixels
-from ucdir.images import READABLE_SUFFIXES
+from ucdir.images import find_images
 from ucdir.pipeline import Pipeline
 
 LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
@@ -111,17 +111,16 @@ class Finished:
         """
         if not self.folder.is_dir():
             raise DataError(f"{self.folder}: there is no such folder; name one of restored pictures.")
-        found = {}
         for file in sorted(self.folder.rglob("*")):
             if file.suffix.lower() in LOSSY_SUFFIXES:
                 raise DataError(
                     f"{file}: a restored picture saved as JPEG would be measured with JPEG's own damage; save it as "
                     "PNG."
                 )
-            if file.suffix.lower() in READABLE_SUFFIXES:
-                name = file.relative_to(self.folder).with_suffix("").as_posix()
-                found[name.removesuffix(".restored")] = file
-        return found
+        return {
+            file.relative_to(self.folder).with_suffix("").as_posix().removesuffix(".restored"): file
+            for file in find_images(self.folder)
+        }
 
     def restore(self, case: Case) -> Pixels:
         """See `Method`; raises DataError where there is none, or of another size."""

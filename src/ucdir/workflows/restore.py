@@ -17,7 +17,7 @@ from ucdir.engines.devices import choose_device, choose_precision
 from ucdir.errors import ConfigError, WeightsError
 from ucdir.images import Exposure, Photo, check_writable, default_output, read, write
 from ucdir.images.camera import linear_to_srgb, srgb_to_linear
-from ucdir.images.messages import shown
+from ucdir.images.paths import shown
 from ucdir.images.pixels import Pixels
 from ucdir.model.pretrained import model_folder, models
 from ucdir.pipeline import Pipeline
