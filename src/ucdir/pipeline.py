@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput, SchedulerMixin
-from diffusers.utils import logging
 from torch import Tensor
 
 from ucdir.config import Config
+from ucdir.config.pipeline import PipelineConfig
 from ucdir.diffusion import samplers
 from ucdir.diffusion.loss import RESIDUAL_RANGES, predicted_residual
 from ucdir.diffusion.noise import generator_by_step, noise_by_place
@@ -25,8 +25,9 @@ from ucdir.model.akgm.dispatch import cached_casts
 from ucdir.model.diffusion_model import DiffusionModel
 from ucdir.model.predictor import InitialPredictor
 from ucdir.model.release import ReleaseDiffusionModel, ReleasePredictor
-from ucdir.model.weights import check_folder, check_loaded
+from ucdir.model.weights import load_model, save_model
 from ucdir.patches import PatchSize, apply_in_patches, smallest_patch
+from ucdir.tasks import TASKS
 
 WHOLE_PIXELS = 1_400_000
 """Images of up to so many pixels are not split, unless a patch size is given."""
@@ -68,7 +69,7 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
                 f"residual_range {residual_range!r} is unknown; choose one of {', '.join(RESIDUAL_RANGES)}."
             )
         for network in (predictor, diffusion_model):
-            network.eval().to(memory_format=torch.channels_last)
+            network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.register_modules(predictor=predictor, diffusion_model=diffusion_model, scheduler=scheduler)
         self.register_to_config(
             residual_scale=residual_scale,
@@ -259,44 +260,46 @@ class Pipeline(DiffusionPipeline):  # type: ignore[misc]
         return known
 
     @classmethod
-    def from_pretrained(
-        cls, folder: str | Path, dtype: torch.dtype | None = None, **options: Any
-    ) -> Pipeline:
+    def from_pretrained(cls, folder: str | Path, dtype: torch.dtype | None = None) -> Pipeline:
         """Load a folder that `save_pretrained` wrote: safetensors only, nothing from the network.
 
         Args:
             folder: as `save_pretrained` laid it out.
             dtype: of the networks; float32 by default.
-            options: what diffusers takes besides.
 
         Raises:
             WeightsError: the folder is not a pipeline of ucdir, or is damaged.
         """
-        check_folder(Path(folder))
-        shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-        logging.disable_progress_bar()  # loading takes no time
-        logging.set_verbosity_error()  # what does not fit is an error here
-        try:
-            pipeline = cast(
-                Pipeline,
-                super().from_pretrained(
-                    str(folder), dtype=dtype, use_safetensors=True, local_files_only=True, **options
-                ),
-            )
-        except (OSError, ValueError, TypeError, RuntimeError, LookupError, AttributeError) as error:
-            reason = " ".join(str(error).split())
+        predictor, diffusion_model, config = load_model(folder, dtype)
+        if config.task not in TASKS:
             raise WeightsError(
-                f"{folder}: its weights and its configuration do not fit ({reason:.200})."
-            ) from error
-        finally:
-            logging.set_verbosity(verbosity)
-            if shown:
-                logging.enable_progress_bar()
-        check_loaded(Path(folder), predictor=pipeline.predictor, diffusion_model=pipeline.diffusion_model)
-        for parameter in (*pipeline.predictor.parameters(), *pipeline.diffusion_model.parameters()):
-            # a tensor mapped from a file may lie at any address, and at an odd one matrix products round differently
-            parameter.data = parameter.data.clone(memory_format=torch.preserve_format)
-        return pipeline
+                f"{folder}: its task {config.task!r:.80} is unknown; copy the model's folder again."
+            )
+        schedule = NoiseSchedule(config.timesteps, config.beta_start, config.beta_end)
+        scheduler = samplers.make_scheduler(config.sampler, schedule)
+        if config.betas is not None:
+            scheduler = type(scheduler).from_config(scheduler.config, trained_betas=list(config.betas))
+        return cls(
+            predictor, diffusion_model, scheduler, residual_scale=config.residual_scale, start=config.start_fraction,
+            default_steps=config.steps, eta=config.eta, noise=config.noise_scale, task=config.task,
+            residual_range=config.residual_range,
+        )  # fmt: skip
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a folder that `from_pretrained` loads; it appears whole or not at all.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        ours, trained = self.config, self.scheduler.config
+        solver = type(self.scheduler).__name__ != "DDIMScheduler"
+        config = PipelineConfig(
+            task=ours.task, sampler="dpm_solver++" if solver else "ddim", steps=ours.default_steps,
+            start_fraction=ours.start, eta=ours.eta, noise_scale=ours.noise, residual_scale=ours.residual_scale,
+            residual_range=ours.residual_range, timesteps=trained.num_train_timesteps, beta_start=trained.beta_start,
+            beta_end=trained.beta_end, betas=trained.trained_betas,
+        )  # fmt: skip
+        save_model(Path(folder), self.predictor, self.diffusion_model, config)
 
 
 def build_pipeline(config: Config, predictor: InitialPredictor, diffusion_model: DiffusionModel) -> Pipeline:
