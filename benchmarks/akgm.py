@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from ucdir.model.akgm.cached_cast import once
+from ucdir.model.akgm.cached_cast import cached_cast
 from ucdir.model.akgm.dispatch import akgm_grouped, akgm_strips, cached_casts
 from ucdir.model.akgm.reference import akgm_reference
 
@@ -40,7 +40,9 @@ def straight(x: Tensor, fusion_weights: Tensor, bases: Tensor) -> Tensor:
 def dense(x: Tensor, fusion_weights: Tensor, bases: Tensor) -> Tensor:
     """One ordinary convolution with as many multiply-accumulates."""
     shape = (x.shape[1], x.shape[1], 3, 3)
-    weight = once(bases, "dense", lambda: bases.reshape(shape).contiguous(memory_format=torch.channels_last))
+    weight = cached_cast(
+        bases, "dense", lambda: bases.reshape(shape).contiguous(memory_format=torch.channels_last)
+    )
     return F.conv2d(x, weight, padding=1)
 
 

@@ -23,8 +23,12 @@ import torch
 
 from ucdir.degradations import JpegCompression
 from ucdir.images import read
-from ucdir.model.release import ReleaseDiffusionModel, ReleasePredictor
-from ucdir.model.weights import save_whole
+from ucdir.model.release import (
+    ReleaseDiffusionModel,
+    ReleaseDiffusionModelConfig,
+    ReleasePredictor,
+    ReleasePredictorConfig,
+)
 from ucdir.workflows.convert import release_pipeline
 
 RELEASED_STEPS = 50
@@ -53,8 +57,9 @@ def released(folder: Path, photo: Path) -> tuple[float, float]:
     model = folder / "released"
     if not model.exists():
         betas = torch.linspace(1e-6, 0.4, RELEASED_STEPS, dtype=torch.float64)
-        networks = ReleasePredictor(), ReleaseDiffusionModel()
-        save_whole(release_pipeline(*networks, betas, "jpeg_restoration"), model)
+        predictor = ReleasePredictor(ReleasePredictorConfig())
+        diffusion_model = ReleaseDiffusionModel(ReleaseDiffusionModelConfig())
+        release_pipeline(predictor, diffusion_model, betas, "jpeg_restoration").save_pretrained(model)
     command = [sys.executable, "-m", "ucdir.cli", "restore", str(photo), "--force", "--model", str(model)]
     (one, _), (two, peak) = (run([*command, "--steps", steps]) for steps in ("1", "2"))
     return one + (RELEASED_STEPS - 1) * (two - one), peak

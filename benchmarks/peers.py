@@ -35,7 +35,7 @@ def jpegqs(case: Case) -> Pixels:
     """Debian's jpegqs on the JPEG file."""
     with tempfile.TemporaryDirectory() as place:
         file, smoothed = Path(place, "in.jpg"), Path(place, "out.jpg")
-        file.write_bytes(JpegCompression(int(case.scalars["jpeg_quality"])).encode(case.truth))
+        file.write_bytes(JpegCompression(int(case.scalars["jpeg_quality"])).encode(case.clean))
         subprocess.run(
             ["jpegqs", "--quality", "6", str(file), str(smoothed)], check=True, capture_output=True
         )

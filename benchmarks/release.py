@@ -22,13 +22,13 @@ from torch.nn import GroupNorm
 from ucdir.engines.cuda_graphs import USUAL, CudaGraphRunner
 from ucdir.engines.devices import PRECISIONS
 from ucdir.model.akgm.dispatch import cached_casts
-from ucdir.model.release import ReleaseDiffusionModel, ResBlock, WholeNorm
+from ucdir.model.release import ReleaseDiffusionModel, ReleaseDiffusionModelConfig, ResBlock, WholeNorm
 
 
 def networks(device: str) -> tuple[ReleaseDiffusionModel, ReleaseDiffusionModel]:
     """(straightforward, ours) of the same weights."""
     torch.manual_seed(0)
-    plain, ours = ReleaseDiffusionModel().eval(), ReleaseDiffusionModel().eval()
+    plain, ours = (ReleaseDiffusionModel(ReleaseDiffusionModelConfig()).eval() for _ in range(2))
     ours.load_state_dict(plain.state_dict())
     for block in plain.modules():
         if isinstance(block, ResBlock):

@@ -112,7 +112,7 @@ def main() -> None:
     strips = []
     for source in cases:
         case = source.read()
-        height, width = case.truth.shape[:2]
+        height, width = case.clean.shape[:2]
         rows, columns = borders(height, width, arguments.patch, 0)
         images = {
             name: restore()
@@ -120,7 +120,7 @@ def main() -> None:
                 pipeline, case, arguments.patch, tuple(arguments.overlaps), options
             ).items()
         }
-        for name, image in {**images, "truth": to_tensor(case.truth)}.items():
+        for name, image in {**images, "clean": to_tensor(case.clean)}.items():
             difference = float((image - images["whole image"]).abs().mean()) * 127.5
             found.setdefault(name, []).append((jump(image, rows, columns), difference))
         strips.append(np.concatenate([enlarged(i, rows[0], columns[0]) for i in images.values()], axis=1))

@@ -82,7 +82,7 @@ HEAVY = ("torch", "numpy", "diffusers", "accelerate", "pyvips", "PIL")
         ("ucdir.degradations", ("torch", "diffusers", "accelerate")),
         ("ucdir.images", ("torch", "diffusers", "accelerate")),
         ("ucdir.diffusion.schedule", ("torch", "diffusers", "accelerate")),
-        ("ucdir.model.weights", ("torch", "diffusers", "accelerate", "pyvips")),
+        ("ucdir.model.folder", ("torch", "diffusers", "accelerate", "pyvips")),
     ],
 )
 def test_importing_is_light(root, module, absent):

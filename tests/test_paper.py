@@ -151,10 +151,7 @@ def test_guidance_and_scalars_reach_every_block():
 
 
 def test_a_shortcut_goes_around_each_block():
-    block = BasicModule(
-        4, norm="layer_norm", activation="swish", injection="akgm", spatial_guidance="initial", kernel_bases=2,
-        scalar_channels=4,
-    )  # fmt: skip
+    block = BasicModule(4, DiffusionModelConfig(kernel_bases=2, scalar_channels=4))
     nn.init.zeros_(block.conv2.bases)
     x = torch.randn(1, 4, 6, 6)
     assert torch.equal(block(x, torch.randn(1, 3, 6, 6), torch.randn(1, 4)), x)

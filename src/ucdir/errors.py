@@ -13,6 +13,8 @@ An error's message is one sentence for the person who made the request: what is 
     └── DeviceError     the device asked for is not there, its memory is too small, or it cannot do what is set
 """
 
+import re
+
 
 class UcdirError(Exception):
     """Base of every expected error; its text is the whole message."""
@@ -46,6 +48,17 @@ class DeviceError(UcdirError):
     """The device asked for is not available, cannot hold even the smallest patch, or cannot do what is set."""
 
 
-def reason(error: Exception) -> str:
-    """The first line of a library's error, for a sentence of our own; its kind where it says nothing."""
-    return f"{(str(error).strip() or type(error).__name__).splitlines()[0]:.200}"
+def reason(error: BaseException) -> str:
+    """The telling line of a library's error, for a sentence of our own: at most 200 printable ASCII characters.
+
+    Lines that only name a function of libvips are skipped; an error without text gives its type.
+    """
+    first = error.args[0] if error.args else ""
+    text = first.decode("ascii", "replace") if isinstance(first, bytes) else str(error)
+    lines = [line for line in map(str.strip, text.splitlines()) if line] or [type(error).__name__]
+    line = next(
+        (line for line in lines if not line.startswith(("unable to call", "unable to fetch"))),
+        "no reason given",
+    )
+    line = re.sub(r"^(VipsJpeg|vips\w*|\w+load\w*|\w+2vips|\w+_buffer): ", "", line)
+    return re.sub(r"[^ -~]+", "?", line).rstrip(".")[:200]

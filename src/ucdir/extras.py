@@ -1,22 +1,29 @@
-"""Packages that only some uses need, imported at the first one."""
+"""Optional packages: each belongs to an extra of this package and is imported where it is first needed."""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, Literal
 
 from ucdir.errors import UcdirError
 
+Extra = Literal["metrics", "train", "diffusers", "onnx", "raw", "serve"]
 
-def optional_module(name: str, needed_by: str) -> Any:
-    """The module `name` of the extra `metrics`.
+
+def optional_module(name: str, extra: Extra, needed_by: str) -> Any:
+    """The module `name`, which the extra `extra` installs.
+
+    Args:
+        name: dotted name of the module.
+        extra: as in `pip install 'ucdir[EXTRA]'`.
+        needed_by: what needs it; begins the error message.
 
     Raises:
-        UcdirError: its package is not installed.
+        UcdirError: its package is not installed; the message says how to install it.
     """
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise UcdirError(
-            f"{needed_by} needs the package {error.name}, which is not installed; run: pip install 'ucdir[metrics]'"
+            f"{needed_by} needs the package {error.name}, which is not installed; run: pip install 'ucdir[{extra}]'"
         ) from error

@@ -17,8 +17,8 @@ class Section(BaseModel):
 
 
 def problems(error: ValidationError, renamed: Mapping[str, str] | None = None) -> str:
-    """All problems in one line, each with key and value; `renamed` maps keys of earlier versions to the new ones."""
-    return "; ".join(_problem(one, renamed or {}) for one in error.errors())
+    """Up to 20 problems in one line, each with key and value; `renamed` maps keys of earlier versions to the new."""
+    return "; ".join(_problem(one, renamed or {}) for one in error.errors()[:20])
 
 
 def _problem(error: Any, renamed: Mapping[str, str]) -> str:

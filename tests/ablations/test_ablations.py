@@ -87,7 +87,7 @@ def test_every_row_learns_in_all_its_weights(config, row):
 def test_rows_are_trained_alike_measured_and_not_done_again(config, tmp_path, metric_weights, monkeypatch):
     monkeypatch.setenv("UCDIR_WEIGHTS", str(metric_weights))
     rows = ("Addition", "DvSR", "Ours")
-    settings = {"minutes": 0.01, "strength": 10, "pictures": 2, "crop": 40}
+    settings = {"minutes": 0.01, "strength": 10, "images": 2, "crop": 40}
     first = ablate(config, tmp_path / "study", rows=rows, **settings)
     assert [one.row for one in first] == list(rows)
     assert len({one.steps for one in first}) == 1
@@ -98,7 +98,7 @@ def test_rows_are_trained_alike_measured_and_not_done_again(config, tmp_path, me
     assert first[2].parameters == parameters(build(config.model)[1])
     table = (tmp_path / "study" / "table.md").read_text()
     assert f"| DvSR | {first[1].lpips:.4f} |" in table
-    assert f"{first[0].steps} steps each; 2 pictures." in table
+    assert f"{first[0].steps} steps each; 2 images." in table
     difference = first[1].lpips - first[2].lpips
     assert f"| DvSR | {first[1].lpips:.4f} | {difference:+.4f} (" in table
     assert f"| Ours | {first[2].lpips:.4f} |  |" in table
@@ -108,7 +108,7 @@ def test_rows_are_trained_alike_measured_and_not_done_again(config, tmp_path, me
     other = config.model_copy(update={"seed": 1})
     with pytest.raises(ConfigError, match="was made by another configuration"):
         ablate(other, tmp_path / "study", rows=rows, **settings)
-    for change in ({"strength": 20}, {"pictures": 1}, {"crop": 32}):
+    for change in ({"strength": 20}, {"images": 1}, {"crop": 32}):
         with pytest.raises(ConfigError, match="measured otherwise"):
             ablate(config, tmp_path / "study", rows=rows, **{**settings, **change})
 
@@ -119,7 +119,7 @@ def test_what_is_measured_was_not_trained_on(config, tmp_path, metric_weights, m
     # too small to train on: the pictures after it take other numbers
     Image.new("RGB", (8, 8)).save(config.data.photos / "0_small.png")
     monkeypatch.setenv("UCDIR_WEIGHTS", str(metric_weights))
-    (one,) = ablate(config, tmp_path / "study", steps=1, rows=("Ours",), pictures=2, crop=40)
+    (one,) = ablate(config, tmp_path / "study", steps=1, rows=("Ours",), images=2, crop=40)
     assert set(one.lpips_of) == {"1.png", "4.png"}
 
 
@@ -176,7 +176,7 @@ def test_a_stopped_study_goes_on(config, tmp_path, metric_weights, monkeypatch):
         return real(experiment, folder)
 
     monkeypatch.setattr(module, "train", stops)
-    settings = {"steps": 2, "rows": ("AdaIN", "Ours"), "pictures": 1, "crop": 40}
+    settings = {"steps": 2, "rows": ("AdaIN", "Ours"), "images": 1, "crop": 40}
     with pytest.raises(KeyboardInterrupt):
         ablate(config, tmp_path / "study", **settings)
     results = ablate(config, tmp_path / "study", **settings)

@@ -1,4 +1,4 @@
-"""An evaluation from pictures to table: what is measured, what is done once only, and what cannot be measured."""
+"""An evaluation from images to table: what is measured, what is stored, and what cannot be measured."""
 
 import csv
 import io
@@ -10,15 +10,17 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from ucdir import cli
+from ucdir import cli, metrics
 from ucdir.data.photos import split
 from ucdir.errors import ConfigError, DataError, ImageError, WeightsError
 from ucdir.evaluation import Settings, evaluate
 from ucdir.evaluation.cases import Cases
-from ucdir.evaluation.measure import measure, published_name
-from ucdir.evaluation.methods import Degraded, Finished, Restorer
+from ucdir.evaluation.measure import load_metrics, measure
+from ucdir.evaluation.methods import Degraded, Precomputed, Restorer
 from ucdir.evaluation.sheet import place_of_interest
 from ucdir.evaluation.table import as_csv, as_dict, as_markdown, as_text, bootstrap, row_of
+from ucdir.metrics import METRICS
+from ucdir.metrics.inception import INCEPTION
 from ucdir.pipeline import Pipeline
 
 SIZES = ((40, 48), (33, 64), (48, 40))
@@ -43,8 +45,10 @@ def settings(clean, model_folder, tmp_path):
     pipeline = Pipeline.from_pretrained(model_folder)
     pipeline.set_progress_bar_config(disable=True)
     methods = [
-        Degraded(), Restorer("predictor", pipeline, model_folder, start=0.0), Restorer("ours", pipeline, model_folder),
-    ]  # fmt: skip
+        Degraded(),
+        Restorer("predictor", pipeline, model_folder, start_fraction=0.0),
+        Restorer("ours", pipeline, model_folder),
+    ]
     cases = Cases("jpeg_restoration", clean, strength=10)
     return Settings(cases, methods, tmp_path / "out", ("psnr", "ssim"))
 
@@ -55,18 +59,18 @@ def test_rows_are_the_means_of_what_the_files_hold(settings, clean):
     for row in result.rows:
         errors = []
         for number in range(3):
-            truth = np.asarray(Image.open(clean / f"photo_{number}.png"), dtype=np.float64)
+            expected = np.asarray(Image.open(clean / f"photo_{number}.png"), dtype=np.float64)
             saved = np.asarray(
                 Image.open(settings.output / row.method / f"photo_{number}.png"), dtype=np.float64
             )
-            errors.append(10 * np.log10(255**2 / ((saved - truth) ** 2).mean()))
+            errors.append(10 * np.log10(255**2 / ((saved - expected) ** 2).mean()))
         assert row.means["psnr"] == pytest.approx(np.mean(errors), abs=1e-3)
         low, high = row.intervals["psnr"]
         assert min(errors) - 1e-3 <= low <= row.means["psnr"] <= high <= max(errors) + 1e-3
     assert (settings.output / "sheet.png").exists()
 
 
-def test_the_damage_is_that_of_the_field(settings, clean):
+def test_the_degradation_is_a_jpeg_file_as_others_write_it(settings, clean):
     for case in [source.read() for source in settings.cases]:
         assert case.scalars == {"jpeg_quality": 10.0}
         buffer = io.BytesIO()
@@ -104,7 +108,7 @@ def test_other_pictures_are_measured_anew(settings, clean, tmp_path):
     restored.mkdir()
     for number in range(3):
         Image.open(clean / f"photo_{number}.png").save(restored / f"photo_{number}.restored.png")
-    finished = replace(settings, cases=Cases(None, clean), methods=[Finished("other", restored)])
+    finished = replace(settings, cases=Cases(None, clean), methods=[Precomputed("other", restored)])
     perfect = evaluate(finished)
     assert perfect.rows[0].means == {"psnr": float("inf"), "ssim": pytest.approx(1)}
     assert perfect.rows[0].seconds is None
@@ -130,7 +134,7 @@ def finished(settings, clean, tmp_path):
     restored.mkdir()
     for number in range(3):
         Image.open(clean / f"photo_{number}.png").save(restored / f"photo_{number}.png")
-    return replace(settings, cases=Cases(None, clean), methods=[Finished("other", restored)])
+    return replace(settings, cases=Cases(None, clean), methods=[Precomputed("other", restored)])
 
 
 def spoil_missing(folder):
@@ -148,8 +152,8 @@ def spoil_content(folder):
 @pytest.mark.parametrize(
     ("spoil", "error", "message"),
     [
-        (spoil_missing, DataError, "holds no picture called photo_1"),
-        (spoil_size, DataError, r"photo_1\.png: is 20x20 and its truth 64x33"),
+        (spoil_missing, DataError, "holds no image called photo_1"),
+        (spoil_size, DataError, r"photo_1\.png: is 20x20 and the clean image 64x33"),
         (spoil_content, ImageError, r"photo_1\.png"),
     ],
 )
@@ -162,13 +166,13 @@ def test_what_cannot_be_measured_is_named_and_ends_it_or_is_left_out(finished, s
     assert result.rows[0].images == 2
     for number in (0, 2):
         (finished.methods[0].folder / f"photo_{number}.png").unlink()
-    with pytest.raises(DataError, match="none of the 3 pictures can be measured"):
+    with pytest.raises(DataError, match="none of the 3 images can be measured"):
         evaluate(replace(finished, keep_going=True))
 
 
 def test_results_saved_as_jpeg_are_refused(finished):
     picture(0, *SIZES[0]).save(finished.methods[0].folder / "photo_0.jpg")
-    with pytest.raises(DataError, match=r"photo_0\.jpg: a restored picture saved as JPEG .* save it as PNG"):
+    with pytest.raises(DataError, match=r"photo_0\.jpg: a restored image saved as JPEG .* save it as PNG"):
         evaluate(finished)
 
 
@@ -188,7 +192,7 @@ def test_only_what_was_set_aside(clean, tmp_path):
     (tmp_path / "pairs.tsv").write_text("".join(f"blurred/{i}.png\tsharp/{i}.png\n" for i in range(4)))
     aside = split(4, 2, "pairs")[1]
     pairs = Cases("deblurring", pairs=tmp_path / "pairs.tsv", held_out=2)
-    assert [source.clean.stem for source in pairs] == [str(i) for i in aside]
+    assert [source.pair.clean.stem for source in pairs] == [str(i) for i in aside]
     named = Cases("jpeg_restoration", clean, names=["photo_2.png"])
     assert [source.name for source in named] == ["photo_2.png"]
 
@@ -203,23 +207,24 @@ def test_the_output_is_never_measured(settings, clean):
 def test_wrong_settings_are_refused(settings, clean, monkeypatch):
     with pytest.raises(ConfigError, match="task 'sharpening' is unknown"):
         Cases("sharpening", clean)
-    with pytest.raises(ConfigError, match="name either a folder of clean pictures or"):
+    with pytest.raises(ConfigError, match="name either a folder of clean images or"):
         Cases("deblurring")
-    with pytest.raises(ConfigError, match="pairs are damaged already"):
+    with pytest.raises(ConfigError, match="pairs are degraded already"):
         Cases("deblurring", pairs=clean, strength=3)
     with pytest.raises(ConfigError, match="metrics beauty: choose of psnr, ssim, lpips"):
         evaluate(replace(settings, metrics=("beauty",)))
     with pytest.raises(DataError, match="two methods are called degraded"):
         evaluate(replace(settings, methods=[Degraded(), Degraded()]))
     monkeypatch.delenv("UCDIR_WEIGHTS", raising=False)
+    metrics._niqe.cache_clear()  # another test may have loaded it
     with pytest.raises(WeightsError, match="UCDIR_WEIGHTS"):
         evaluate(replace(settings, metrics=("psnr", "niqe_2021")))
 
 
 def test_pictures_too_small_for_a_metric_have_no_value_of_it():
     small = np.zeros((9, 20, 3), dtype=np.uint8)
-    assert measure("ssim", small, small) is None
-    row = row_of("m", [{"ssim": None}, {"ssim": 0.5}, {"ssim": 0.7}], [None, 1.0, 2.0])
+    assert measure(METRICS["ssim"], small, small) is None
+    row = row_of("m", [{"ssim": None}, {"ssim": 0.5}, {"ssim": 0.7}], [None, 1.0, 2.0], {"fid": 3.0})
     assert (row.means["ssim"], row.seconds, row.images) == (pytest.approx(0.6), 1.5, 3)
 
 
@@ -243,22 +248,24 @@ def test_every_form_of_the_table(settings):
     assert [float(row["psnr"]) for row in rows] == [row.means["psnr"] for row in result.rows]
     markdown = as_markdown(result.rows, {"task": "jpeg_restoration", "crop": None})
     assert markdown.splitlines()[0] == "| method | PSNR↑ | SSIM↑ |"
-    assert "3 pictures; task jpeg_restoration. In brackets" in markdown
+    assert "3 images; task jpeg_restoration. In brackets" in markdown
     tree = json.loads(json.dumps(as_dict(result.rows, {"seed": 0}, result.images), allow_nan=False))
     assert tree["images"]["ours"]["photo_2.png"]["psnr"] == result.images["ours"]["photo_2.png"]["psnr"]
     assert "torch" in tree["versions"]
 
 
-def test_the_sheet_enlarges_where_the_damage_is():
-    truth = np.full((200, 300, 3), 100, dtype=np.uint8)
-    damaged = truth.copy()
-    damaged[120:160, 200:240] += 50
-    top, left, side = place_of_interest([damaged, truth])
+def test_the_sheet_enlarges_where_the_images_differ():
+    clean = np.full((200, 300, 3), 100, dtype=np.uint8)
+    degraded = clean.copy()
+    degraded[120:160, 200:240] += 50
+    top, left, side = place_of_interest([degraded, clean])
     assert (top <= 120, top + side >= 160) == (True, True)
     assert (left <= 200, left + side >= 240) == (True, True)
 
 
-def test_distances_bear_the_name_of_their_features(settings, metric_weights, monkeypatch, tmp_path):
+def test_without_inception_the_distances_are_of_alexnet_and_have_other_names(
+    settings, metric_weights, monkeypatch, tmp_path
+):
     monkeypatch.setenv("UCDIR_WEIGHTS", str(metric_weights))
     folder = tmp_path / "large"
     folder.mkdir()
@@ -271,11 +278,19 @@ def test_distances_bear_the_name_of_their_features(settings, metric_weights, mon
         metrics=("psnr", "fid", "kid"),
     )
     (row,) = evaluate(large).rows
-    assert list(row.means) == ["psnr", published_name("fid"), published_name("kid")]
-    assert published_name("fid") == "frechet_alexnet"
+    assert list(row.means) == ["psnr", "frechet_alexnet", "kernel_alexnet"]
     assert row.means["frechet_alexnet"] > 0
     small = evaluate(replace(large, cases=settings.cases, output=tmp_path / "small"))
     assert small.rows[0].means["frechet_alexnet"] is None, "no patch of 256 pixels fits"
+
+
+def test_damaged_weights_are_reported_and_not_replaced_by_alexnet(metric_weights, monkeypatch, tmp_path):
+    for file in metric_weights.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / INCEPTION.published_name).write_bytes(b"damaged")
+    monkeypatch.setenv("UCDIR_WEIGHTS", str(tmp_path))
+    with pytest.raises(WeightsError, match=INCEPTION.published_name):
+        load_metrics(["fid"])
 
 
 # ---------------------------------------------------------------------------------------------------- command
@@ -284,19 +299,20 @@ def test_distances_bear_the_name_of_their_features(settings, metric_weights, mon
 def test_the_command(clean, model_folder, tmp_path):
     arguments = [
         "evaluate", "--task", "jpeg_restoration", "--clean", str(clean), "--quality", "10", "-o", str(tmp_path / "out"),
-        "--model", str(model_folder), "--steps", "1", "--steps", "2", "--tell", "unknown", "--tell", "jpeg_quality=60",
+        "--model", str(model_folder), "--steps", "1", "--steps", "2",
+        "--given", "unknown", "--given", "jpeg_quality=60",
         "--metrics", "psnr,ssim", "--csv", str(tmp_path / "rows.csv"), "--restored", f"same={clean}",
     ]  # fmt: skip
     result = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     rows = list(csv.DictReader(io.StringIO((tmp_path / "rows.csv").read_text())))
     assert [row["method"] for row in rows] == [
-        "degraded", "predictor", "random, 1 step", "random, 2 steps", "random, told unknown",
-        "random, told jpeg_quality=60", "same",
+        "degraded", "predictor", "random, 1 step", "random, 2 steps", "random, given unknown",
+        "random, given jpeg_quality=60", "same",
     ]  # fmt: skip
     assert float(rows[-1]["ssim"]) == pytest.approx(1)
     assert {"table.md", "table.csv", "table.json", "sheet.png"} <= {
         p.name for p in (tmp_path / "out").iterdir()
     }
     with pytest.raises(ConfigError, match="'iso' is no scalar"):
-        CliRunner().invoke(cli.app, [*arguments, "--tell", "iso=3"], catch_exceptions=False)
+        CliRunner().invoke(cli.app, [*arguments, "--given", "iso=3"], catch_exceptions=False)

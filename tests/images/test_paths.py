@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ucdir.errors import OutputError
-from ucdir.images import Photo, check_writable, read, write
+from ucdir.errors import DataError, OutputError
+from ucdir.images import Photo, check_writable, find_images, read, write
 from ucdir.images import paths as paths_module
 
 PHOTO = Photo(np.arange(60, dtype=np.uint8).reshape(4, 5, 3))
@@ -211,3 +211,35 @@ def test_of_two_that_write_at_once_one_wins_whole(tmp_path):
     assert len(lost) == 3
     assert np.ptp(read(path).pixels) == 0
     assert names(tmp_path) == ["photo.png"]
+
+
+def test_images_are_found_and_those_of_other_kinds_named(tmp_path, caplog):
+    for name in (
+        "b.JPG",
+        "a.png",
+        "sub/c.tif",
+        "._a.png",
+        "d.heic",
+        "sub/e.jxl",
+        "f.nef",
+        "notes.txt",
+        "g.jp2",
+        "h.psd",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    found = [file.relative_to(tmp_path).as_posix() for file in find_images(tmp_path, raw=True)]
+    assert found == ["a.png", "b.JPG", "f.nef", "sub/c.tif"]
+    assert caplog.messages == [
+        f"{tmp_path}: 4 images are of kinds that are not read here: d.heic, g.jp2, h.psd, …"
+    ]
+    caplog.clear()
+    assert [file.name for file in find_images(tmp_path)] == ["a.png", "b.JPG", "c.tif"]
+    assert "5 images" in caplog.text
+    caplog.clear()
+    (tmp_path / "plain").mkdir()
+    assert find_images(tmp_path / "plain") == []
+    assert caplog.messages == []
+    with pytest.raises(DataError, match="nowhere: there is no such folder"):
+        find_images(tmp_path / "nowhere")

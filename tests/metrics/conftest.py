@@ -17,7 +17,7 @@ def _one_thread_and_seed(one_thread):
 
 @pytest.fixture(scope="session")
 def calibration(shared):
-    """(degraded, truth), each uint8 [5,384,512,3], and the official values: metric -> five numbers."""
+    """(degraded, clean), each uint8 [5,384,512,3], and the official values: metric -> five numbers."""
     folder = shared("data/eval/iqa_calibration")
 
     def read(kind):

@@ -8,7 +8,7 @@ import torch
 
 from ucdir.errors import DataError, WeightsError
 from ucdir.metrics import distribution
-from ucdir.metrics.distribution import AlexNet, find_features, frechet_distance, kernel_distance, patches
+from ucdir.metrics.distribution import AlexNet, frechet_distance, kernel_distance, patches
 from ucdir.metrics.inception import INCEPTION, Inception, build, resized
 from ucdir.metrics.weights import WEIGHTS_VARIABLE
 
@@ -66,7 +66,7 @@ def test_kernel_distance_takes_subsets_of_many_by_the_seed(monkeypatch):
 def test_too_few_patches():
     for distance in (frechet_distance, kernel_distance):
         with pytest.raises(
-            DataError, match="at least 2 patches of 256x256 pixels, found 1 restored and 5 true"
+            DataError, match="at least 2 patches of 256x256 pixels, found 1 restored and 5 clean"
         ):
             distance(features(1, 4, 0), features(5, 4, 0))
 
@@ -104,31 +104,14 @@ def test_inception_has_the_published_size_and_names():
     assert len(shapes) == 94 * 6 + 2, "94 convolutions with their norms"
 
 
-@pytest.fixture(scope="module")
-def inception_file(tmp_path_factory):
-    torch.manual_seed(0)
-    file = tmp_path_factory.mktemp("weights") / INCEPTION.published_name
-    torch.save(build().state_dict(), file)
-    return file
-
-
-def test_inception_takes_its_file(inception_file, monkeypatch, tmp_path):
-    monkeypatch.setenv(WEIGHTS_VARIABLE, str(inception_file.parent))
-    network = find_features()
-    assert isinstance(network, Inception)
-    assert (network.frechet_name, network.kernel_name) == ("fid", "kid")
-    found = network(torch.zeros(1, 3, 256, 256))
-    assert found.shape == (1, network.num_features)
-    torch.save({"fc.weight": torch.zeros(3)}, tmp_path / INCEPTION.published_name)
+def test_inception_takes_its_file_alone(monkeypatch, tmp_path):
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path))
+    torch.save(build().state_dict(), tmp_path / INCEPTION.published_name)
+    network = Inception()
+    assert network(torch.zeros(1, 3, 256, 256)).shape == (1, network.num_features)
+    torch.save({"fc.weight": torch.zeros(3)}, tmp_path / INCEPTION.published_name)
     with pytest.raises(WeightsError, match=r"another network than the one FID uses"):
-        find_features()
-
-
-def test_without_inception_the_distances_bear_other_names(metric_weights, monkeypatch):
-    monkeypatch.setenv(WEIGHTS_VARIABLE, str(metric_weights))
-    network = find_features()
-    assert (network.frechet_name, network.kernel_name) == ("frechet_alexnet", "kernel_alexnet")
+        Inception()
 
 
 def test_the_average_leaves_the_padding_out():

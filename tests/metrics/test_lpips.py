@@ -12,8 +12,8 @@ import torch
 
 from ucdir import pth_file
 from ucdir.errors import DataError, WeightsError
-from ucdir.metrics import Lpips
 from ucdir.metrics import lpips as module
+from ucdir.metrics.lpips import Lpips
 from ucdir.metrics.weights import WEIGHTS_VARIABLE
 
 
@@ -30,38 +30,38 @@ def trained_lpips(shared):
 @pytest.fixture(scope="module")
 def pair():
     generator = torch.Generator().manual_seed(0)
-    truth = torch.rand(3, 3, 35, 48, generator=generator) * 2 - 1
-    noise = torch.randn(truth.shape, generator=generator)
-    return (truth + torch.tensor([0.02, 0.1, 0.4])[:, None, None, None] * noise).clamp(-1, 1), truth
+    clean = torch.rand(3, 3, 35, 48, generator=generator) * 2 - 1
+    noise = torch.randn(clean.shape, generator=generator)
+    return (clean + torch.tensor([0.02, 0.1, 0.4])[:, None, None, None] * noise).clamp(-1, 1), clean
 
 
 def test_official_values_to_four_digits(trained_lpips, calibration, to_tensor):
-    degraded, truth, official = calibration
-    ours = trained_lpips(to_tensor(degraded), to_tensor(truth))
+    degraded, clean, official = calibration
+    ours = trained_lpips(to_tensor(degraded), to_tensor(clean))
     np.testing.assert_allclose(ours, official["lpips"], rtol=0, atol=6e-5)
 
 
 def test_control_other_conventions_show(trained_lpips, calibration, to_tensor):
-    degraded, truth, official = calibration
+    degraded, clean, official = calibration
     official = torch.tensor(official["lpips"][:2])
-    swapped = trained_lpips(to_tensor(degraded[:2, ..., ::-1]), to_tensor(truth[:2, ..., ::-1]))
-    from_0_to_1 = trained_lpips((to_tensor(degraded[:2]) + 1) / 2, (to_tensor(truth[:2]) + 1) / 2)
+    swapped = trained_lpips(to_tensor(degraded[:2, ..., ::-1]), to_tensor(clean[:2, ..., ::-1]))
+    from_0_to_1 = trained_lpips((to_tensor(degraded[:2]) + 1) / 2, (to_tensor(clean[:2]) + 1) / 2)
     assert (swapped - official).abs().max() > 1e-3
     assert (from_0_to_1 - official).abs().max() > 1e-3
 
 
 def test_equal_images_have_no_distance_and_noise_more_and_more(lpips, pair):
-    restored, truth = pair
-    assert torch.equal(lpips(truth, truth), torch.zeros(3))
-    values = lpips(restored, truth).tolist()
+    restored, clean = pair
+    assert torch.equal(lpips(clean, clean), torch.zeros(3))
+    values = lpips(restored, clean).tolist()
     assert 0 < values[0] < values[1] < values[2]
 
 
 def test_order_does_not_matter_and_batch_equals_singles(lpips, pair):
-    restored, truth = pair
-    together = lpips(restored, truth)
-    torch.testing.assert_close(lpips(truth, restored), together)
-    singles = [lpips(restored[i : i + 1], truth[i : i + 1]) for i in range(3)]
+    restored, clean = pair
+    together = lpips(restored, clean)
+    torch.testing.assert_close(lpips(clean, restored), together)
+    singles = [lpips(restored[i : i + 1], clean[i : i + 1]) for i in range(3)]
     torch.testing.assert_close(together, torch.cat(singles), rtol=1e-5, atol=1e-7)
 
 
@@ -78,13 +78,13 @@ def test_gradients_reach_the_image_and_not_the_weights(lpips, pair):
 
 
 def test_gradient_is_the_finite_difference(lpips, pair):
-    restored, truth = (image[2:3, :, :31, :31].double() for image in pair)
+    restored, clean = (image[2:3, :, :31, :31].double() for image in pair)
     model = copy.deepcopy(lpips).double()
     direction = torch.randn(restored.shape, dtype=torch.float64)
     restored.requires_grad_()
-    (gradient,) = torch.autograd.grad(model(restored, truth).sum(), restored)
+    (gradient,) = torch.autograd.grad(model(restored, clean).sum(), restored)
     step = 1e-6 * direction
-    difference = (model(restored + step, truth) - model(restored - step, truth)) / 2e-6
+    difference = (model(restored + step, clean) - model(restored - step, clean)) / 2e-6
     assert (gradient * direction).sum().item() == pytest.approx(difference.item(), rel=1e-4)
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from ucdir.errors import DataError, UcdirError
-from ucdir.metrics import psnr, ssim
 from ucdir.metrics.pair import checked_pair
+from ucdir.metrics.psnr import psnr
+from ucdir.metrics.ssim import ssim
 
 GOOD = torch.zeros(1, 3, 16, 16)
 
@@ -16,9 +17,9 @@ REFUSED = [
     (
         torch.zeros(1, 3, 16, 17),
         GOOD,
-        "found restored [1, 3, 16, 17] and truth [1, 3, 16, 16]; crop or restore",
+        "found restored [1, 3, 16, 17] and clean [1, 3, 16, 16]; crop or restore",
     ),
-    (torch.zeros(2, 3, 16, 16), GOOD, "found restored [2, 3, 16, 16] and truth [1, 3, 16, 16]"),
+    (torch.zeros(2, 3, 16, 16), GOOD, "found restored [2, 3, 16, 16] and clean [1, 3, 16, 16]"),
     (torch.zeros(3, 16, 16), torch.zeros(3, 16, 16), "takes RGB images [B,3,H,W], found [3, 16, 16]"),
     (
         torch.zeros(1, 1, 16, 16),
@@ -29,15 +30,15 @@ REFUSED = [
     (torch.zeros(0, 3, 16, 16), torch.zeros(0, 3, 16, 16), "found [0, 3, 16, 16]"),
     (torch.zeros(1, 3, 0, 16), torch.zeros(1, 3, 0, 16), "pixels a side, found [0, 16]"),
     (GOOD.to(torch.uint8), GOOD, "takes floating point in [-1,1], found restored torch.uint8"),
-    (GOOD, GOOD.to(torch.int64), "takes floating point in [-1,1], found truth torch.int64"),
+    (GOOD, GOOD.to(torch.int64), "takes floating point in [-1,1], found clean torch.int64"),
 ]
 
 
 @pytest.mark.parametrize("metric", [psnr, ssim])
-@pytest.mark.parametrize(("restored", "truth", "message"), REFUSED)
-def test_images_that_cannot_be_compared(metric, restored, truth, message):
+@pytest.mark.parametrize(("restored", "clean", "message"), REFUSED)
+def test_images_that_cannot_be_compared(metric, restored, clean, message):
     with pytest.raises(DataError, match=f"^{metric.__name__.upper()} .*{re.escape(message)}"):
-        metric(restored, truth)
+        metric(restored, clean)
 
 
 def test_the_smallest_image():
@@ -63,13 +64,12 @@ def test_both_come_in_one_precision(given, taken):
     assert [image.dtype for image in pair] == [taken, taken]
 
 
-@pytest.mark.parametrize(("metric", "name"), [(psnr, "PSNR"), (ssim, "SSIM")])
-def test_without_torchmetrics_the_message_says_what_to_install(monkeypatch, metric, name):
+def test_without_torchmetrics_the_message_says_what_to_install(monkeypatch):
     def absent(module):
         raise ModuleNotFoundError("No module named 'torchmetrics'", name="torchmetrics")
 
     monkeypatch.setattr(importlib, "import_module", absent)
     with pytest.raises(
-        UcdirError, match=rf"{name} needs the package torchmetrics.*pip install 'ucdir\[metrics\]'"
+        UcdirError, match=r"SSIM needs the package torchmetrics.*pip install 'ucdir\[metrics\]'"
     ):
-        metric(GOOD, GOOD)
+        ssim(GOOD, GOOD)

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ucdir.config import DiffusionModelConfig
 from ucdir.model.akgm.reference import akgm_reference
 from ucdir.model.block import BLOCKS
 from ucdir.model.cim import INJECTIONS, Akgm
@@ -13,10 +14,11 @@ from ucdir.model.layers import ACTIVATIONS, NORMS
 def make_block(
     norm="layer_norm", activation="swish", injection="akgm", spatial_guidance="initial", block="basic"
 ):
-    return BLOCKS[block](
-        8, norm=norm, activation=activation, injection=injection, spatial_guidance=spatial_guidance,
-        kernel_bases=4, scalar_channels=6,
-    ).double()  # fmt: skip
+    config = DiffusionModelConfig(
+        norm=norm, activation=activation, injection=injection, spatial_guidance=spatial_guidance, kernel_bases=4,
+        scalar_channels=6,
+    )  # fmt: skip
+    return BLOCKS[block](8, config).double()
 
 
 def conditions():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from ucdir.config import DiffusionModelConfig
 from ucdir.model.diffusion_model import DiffusionModel, precondition
 
 LEVELS = torch.tensor([0.999, 0.9, 0.45, 0.01])
@@ -42,15 +43,16 @@ def test_what_the_network_has_to_give_is_of_unit_variance():
         assert abs(np.corrcoef(wanted[i].flatten(), noisy[i].flatten())[0, 1]) < 0.02
 
 
-def test_deviation_0_is_the_plain_network():
+def test_sigma_data_0_is_the_plain_network():
     noisy, output = torch.randn(2, 4, 3, 5, 5)
     assert precondition(noisy, output, LEVELS, 0.0) is output
 
 
 def test_the_model_uses_it():
-    model = DiffusionModel(
+    config = DiffusionModelConfig(
         channels=8, multipliers=(1,), blocks=(1,), kernel_bases=2, scalar_channels=8, sigma_data=S
     )
+    model = DiffusionModel(config)
     image = torch.randn(4, 3, 8, 8)
     with torch.no_grad():  # the head of a fresh network is zero
         predicted = model(image, image, image, LEVELS, {})

@@ -42,8 +42,8 @@ def narrow(config, kind, **changes):
     """The network of a configuration with as few channels as it can have."""
     small = {**config.model_dump(), "channels": 2, **changes}
     if kind is PredictorConfig:
-        return InitialPredictor(**small)
-    return DiffusionModel(**{**small, "kernel_bases": 2, "scalar_channels": 4})
+        return InitialPredictor(PredictorConfig(**small))
+    return DiffusionModel(DiffusionModelConfig(**{**small, "kernel_bases": 2, "scalar_channels": 4}))
 
 
 def inputs_for(network: nn.Module, height: int, width: int) -> list[Tensor]:

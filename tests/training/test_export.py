@@ -68,14 +68,11 @@ def test_what_is_there_is_never_overwritten(checkpoint, tmp_path):
 
 
 def test_a_write_error_leaves_nothing(checkpoint, tmp_path, monkeypatch):
-    from ucdir.pipeline import Pipeline
-
-    def full(self, folder, **keywords):
-        folder.mkdir()
-        (folder / "half").write_text("")
+    def full(state, file, metadata):
+        file.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Pipeline, "save_pretrained", full)
+    monkeypatch.setattr("ucdir.model.weights.save_file", full)
     with pytest.raises(OutputError, match="No space left on device"):
         export(checkpoint, tmp_path / "tiny")
     assert not any(tmp_path.iterdir())

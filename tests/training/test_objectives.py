@@ -123,7 +123,7 @@ def test_sampler_aware_resume_bit_for_bit(tiny, saved, tmp_path):
 
 
 def test_the_perceptual_distance_is_lpips(tiny, metric_weights, monkeypatch):
-    from ucdir.metrics import Lpips
+    from ucdir.metrics.lpips import Lpips
 
     monkeypatch.setenv("UCDIR_WEIGHTS", str(metric_weights))
     config = tiny(objective="sampler_aware", perceptual_weight=0.5, data={"crop": 48})

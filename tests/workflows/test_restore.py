@@ -134,7 +134,7 @@ def test_models_and_devices(model_folder, tmp_path, monkeypatch):
             load(model_folder, device)
     assert load(model_folder, "auto").device.type in ("cpu", "cuda", "mps")
     monkeypatch.setattr(pretrained, "WEIGHTS", tmp_path / "absent")
-    assert pretrained.models() == []
+    assert pretrained.list_models() == []
 
 
 def test_loading_is_silent(model_folder, capfd):

@@ -1,4 +1,4 @@
-"""Table 4: its rows, each one changed field of the diffusion model's configuration."""
+"""The rows of Table 4 (Sec. 4.7), each one changed field of the diffusion model's configuration."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ucdir.errors import ConfigError
 from ucdir.tasks import task_class
 
 STUDY = Path(__file__).parent / "study.yaml"
-"""The experiment that is ablated where none is named."""
+"""The experiment that is ablated if no configuration is named."""
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """One row: what is changed, and what the paper prints (LPIPS on SID, GMACs)."""
+    """One row: what is changed, and the paper's values (LPIPS on SID, GMACs)."""
 
     change: Mapping[str, str]
-    """A field of `DiffusionModelConfig`, and the name it gets; nothing for our own row."""
+    """A field of `DiffusionModelConfig` and its value in this row; empty for the row Ours."""
     paper_lpips: float
     paper_gmacs: float
 
@@ -42,7 +42,7 @@ ROWS: dict[str, Ablation] = {
 
 
 def ablated_model(model: ModelConfig, row: str) -> ModelConfig:
-    """A model with the change of one row.
+    """A model with the change of one row applied.
 
     Raises:
         ConfigError: there is no such row.
@@ -54,12 +54,12 @@ def ablated_model(model: ModelConfig, row: str) -> ModelConfig:
 
 
 def ablated(config: Config, row: str) -> Config:
-    """An experiment with the change of one row; everything else, the seed too, stays."""
+    """An experiment with the change of one row; everything else stays, the seed included."""
     return config.model_copy(update={"model": ablated_model(config.model, row)})
 
 
 def study(task: str, photos: Path) -> Config:
-    """The experiment of `STUDY` for a task, on its own photographs.
+    """The experiment of `STUDY` for a task, on a folder of clean photographs.
 
     Raises:
         ConfigError: there is no such task.

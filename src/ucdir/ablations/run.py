@@ -1,4 +1,4 @@
-"""Train and measure the rows of Table 4 with equal data, steps and seeds, row by row, going on where it stopped."""
+"""Train and measure the rows of Table 4 with equal data, steps and seeds, row by row; resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from ucdir.workflows.restore import load
 logger = logging.getLogger(__name__)
 
 TIMED_STEPS = 4
-"""Steps of each row that the length of a training is reckoned from, after one that does not count."""
+"""Steps of each row that are timed to estimate how long training takes, after one step of warm-up."""
 METRICS = ("lpips", "psnr", "ssim")
 
 
 @dataclass(frozen=True)
 class RowResult:
-    """A row of the table: means over the pictures, and what one evaluation of f_θ costs at 256x256."""
+    """A row of the table: means over the images, and the cost of one forward pass of f_θ at 256x256."""
 
     row: str
     lpips: float
@@ -49,7 +49,7 @@ class RowResult:
     steps: int
     images: int
     lpips_of: Mapping[str, float | None] = field(default_factory=dict)
-    """By the name of the picture."""
+    """By the image's name."""
 
 
 def ablate(
@@ -60,23 +60,23 @@ def ablate(
     minutes: float | None = None,
     rows: Sequence[str] = tuple(ROWS),
     strength: float | None = None,
-    pictures: int = 8,
+    images: int = 8,
     crop: int = 256,
 ) -> list[RowResult]:
-    """Train every row and measure it on the pictures that the training set aside.
+    """Train every row and measure it on the photographs that training set aside.
 
     Args:
-        config: the experiment; its model is changed row by row, its number of steps is set here.
-        output: folder; the same call goes on where it stopped.
+        config: the experiment; its model is changed row by row, and its number of steps is set here.
+        output: folder; the same call resumes where it stopped.
         steps: optimizer steps of each row, or
-        minutes: of training in all, from which the steps are reckoned once, for all rows alike.
+        minutes: of training in all, from which the steps are estimated once, the same for all rows.
         rows: names in `ROWS`.
-        strength: of the damage that is measured on; drawn for each picture by default.
-        pictures: how many of the photographs set aside are measured.
-        crop: side in pixels of the middle of each that is measured.
+        strength: of the degradation to measure on; sampled for each image by default.
+        images: how many of the photographs set aside are measured.
+        crop: side in pixels of the centre of each that is measured.
 
     Raises:
-        ConfigError: a row is unknown, not one of steps and minutes is given, or the folder is of another study.
+        ConfigError: a row is unknown, not one of steps and minutes is given, or the folder holds another study.
         Everything that `train` and `evaluate` raise.
     """
     if (steps is None) == (minutes is None):
@@ -84,12 +84,12 @@ def ablate(
     if config.data.photos is None or config.data.hold_out < 1:
         raise ConfigError("ablation: data.photos and a data.hold_out of at least 1 are needed to measure on.")
     if config.data.has_pairs:
-        raise ConfigError("ablation: is measured on photographs; leave the pairs out of the data.")
-    task_of_strength(config.task, strength)  # tells now of one that is out of range
+        raise ConfigError("ablation: rows are measured on photographs; leave the pairs out of the data.")
+    task_of_strength(config.task, strength)  # raises now if it is out of range
     for row in rows:
         ablated(config, row)
     check_settings(config, processes=1)
-    measured = {"strength": strength, "pictures": pictures, "crop": crop}
+    measured = {"strength": strength, "images": images, "crop": crop}
     steps = _agreed_steps(config, output, steps, minutes, rows, measured)
     results = []
     for row in rows:
@@ -97,7 +97,7 @@ def ablate(
         found = _finished(folder, steps)
         if found is None:
             logger.info("row %s: %d steps", row, steps)
-            found = _run(config, row, folder, output / "pictures", steps, strength, pictures, crop)
+            found = _run(config, row, folder, output / "cache", steps, strength, images, crop)
             atomic_write([json.dumps(asdict(found), indent=1).encode()], folder / "result.json", force=True)
         results.append(found)
         atomic_write([as_markdown(results).encode()], output / "table.md", force=True)
@@ -111,7 +111,7 @@ def _run(
     cache: Path,
     steps: int,
     strength: float | None,
-    pictures: int,
+    images: int,
     crop: int,
 ) -> RowResult:
     settings = config.training.model_copy(
@@ -130,14 +130,14 @@ def _run(
     if not model.exists():
         export(checkpoint, model, torch.float32)
     names = held_out_photos(experiment, folder / "training")
-    cases = Cases(config.task, config.data.photos, None, strength, None, pictures, crop, names)
+    cases = Cases(config.task, config.data.photos, None, strength, None, images, crop, names)
     method = Restorer(row, load(model, "cpu", "fp32"), model)
     result = evaluate(Settings(cases, [method], folder / "evaluation", METRICS))
-    (measured,), (images,) = result.rows, result.images.values()
+    (measured,), (values,) = result.rows, result.images.values()
     cost, parameters = denoiser_cost(experiment.model)
     means = (measured.means[name] for name in METRICS)
     lpips, psnr, ssim = (float("nan") if mean is None else mean for mean in means)
-    lpips_of = {name: values["lpips"] for name, values in images.items()}
+    lpips_of = {name: found["lpips"] for name, found in values.items()}
     return RowResult(row, lpips, psnr, ssim, cost / 1e9, parameters, steps, measured.images, lpips_of)
 
 
@@ -157,7 +157,7 @@ def _agreed_steps(
     rows: Sequence[str],
     measured: Mapping[str, float | None],
 ) -> int:
-    """The steps of every row: as asked for, or reckoned the first time and kept, so that all rows are alike."""
+    """The steps of every row: as given, or estimated the first time and stored, so that all rows are trained alike."""
     file = output / "study.json"
     stamp = {**config.model_dump(mode="json"), "measured": dict(measured)}
     try:
@@ -182,7 +182,7 @@ def _agreed_steps(
 
 
 def seconds_a_step(config: Config) -> float:
-    """Forward and backward pass of the experiment's objective on a batch of noise, where training would run."""
+    """Time of a forward and backward pass of the experiment's objective on random images, on the training device."""
     device = choose_device("auto")
     model = new_model(config, device)
     side, size = config.data.crop, config.training.batch_size
@@ -205,7 +205,7 @@ def seconds_a_step(config: Config) -> float:
 
 
 def as_markdown(results: Sequence[RowResult]) -> str:
-    """The table, the paper's numbers beside ours."""
+    """The table, with the paper's values beside ours."""
     ours = next((one for one in results if one.row == "Ours"), None)
     lines = [
         "| row | LPIPS ↓ | LPIPS to Ours | PSNR ↑ | SSIM ↑ | GMACs | GMACs to Ours | parameters | paper: LPIPS (SID) "
@@ -224,15 +224,14 @@ def as_markdown(results: Sequence[RowResult]) -> str:
     if results:
         lines += [
             "",
-            f"{results[0].steps} steps each; {results[0].images} pictures. LPIPS to Ours: the mean difference on the "
-            "same pictures and, in brackets, where it lies with a confidence of 95 %; another seed of the training is "
-            "not in it.",
+            f"{results[0].steps} steps each; {results[0].images} images. LPIPS to Ours: the mean difference on the "
+            "same images and, in brackets, its 95 % confidence interval, which does not cover the seed of training.",
         ]
     return "\n".join(lines) + "\n"
 
 
 def paired(one: RowResult, ours: RowResult) -> str:
-    """LPIPS of a row less that of Ours, picture by picture: mean and interval; nothing where no picture has both."""
+    """LPIPS of a row minus that of Ours, image by image: mean and 95 % interval; empty if no image has both."""
     pairs = [(value, ours.lpips_of.get(name)) for name, value in one.lpips_of.items()]
     differences = [a - b for a, b in pairs if a is not None and b is not None]
     if not differences:

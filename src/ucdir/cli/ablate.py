@@ -1,4 +1,4 @@
-"""`ucdir ablate`: Table 4, row by row."""
+"""`ucdir ablate`: the rows of Table 4."""
 
 from __future__ import annotations
 
@@ -14,32 +14,31 @@ from ucdir.errors import ConfigError
 
 def ablate(
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder; the same command goes on where it stopped.")
+        Path, typer.Option("-o", "--output", help="Folder; the same command resumes where it stopped.")
     ],
     config: Annotated[
-        Path | None, typer.Argument(help="A configuration of your own, in place of the small one of --task.")
+        Path | None, typer.Argument(help="Your own configuration, instead of the small one of --task.")
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="jpeg_restoration, deblurring or low_light: a study for a laptop's hours."),
+        typer.Option(help="jpeg_restoration, deblurring or low_light: a small study, hours on a laptop."),
     ] = None,
     photos: Annotated[
-        Path | None, typer.Option(help="Folder of clean photographs, in place of data.photos.")
+        Path | None, typer.Option(help="Folder of clean photographs, instead of data.photos.")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="Of training in all; every row gets the same steps.")
+        float | None,
+        typer.Option(min=0.01, help="Of training in all; every row gets the same number of steps."),
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps of each row, in place of --minutes.")
-    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each row, instead of --minutes.")] = None,
     row: Annotated[
         list[str] | None, typer.Option(help="Only this row, by the paper's name; may be repeated.")
     ] = None,
     strength: Annotated[
-        float | None, typer.Option("--strength", "--quality", help="Of the damage that is measured on.")
+        float | None, typer.Option("--strength", "--quality", help="Of the degradation to measure on.")
     ] = None,
-    pictures: Annotated[int, typer.Option(min=1, help="Photographs set aside that are measured.")] = 8,
-    crop: Annotated[int, typer.Option(min=32, help="Side of their middle that is measured.")] = 256,
+    images: Annotated[int, typer.Option(min=1, help="Held-out photographs to measure on.")] = 8,
+    crop: Annotated[int, typer.Option(min=32, help="Side in pixels of their centre that is measured.")] = 256,
 ) -> None:
     """Train the rows of Table 4, one design choice changed in each, and measure them."""
     from ucdir.ablations import ROWS, study
@@ -55,7 +54,7 @@ def ablate(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     results = ablate_rows(
         ablated, output, steps=steps, minutes=minutes, rows=row or tuple(ROWS), strength=strength,
-        pictures=pictures, crop=crop,
+        images=images, crop=crop,
     )  # fmt: skip
     for line in as_markdown(results).splitlines():
         say(line)

@@ -1,4 +1,4 @@
-"""`ucdir evaluate`: one row of a table for each method, of our models and of any other's finished pictures."""
+"""`ucdir evaluate`: one row of a table for each of our models and for any other program's images."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 
 from ucdir.cli.app import bar, say
 from ucdir.errors import ConfigError
+from ucdir.metrics import DEFAULT, METRICS
 
 if TYPE_CHECKING:
     from ucdir.evaluation.cases import Cases
@@ -24,24 +25,23 @@ def evaluate(
         typer.Option(
             "-o",
             "--output",
-            help="Folder for pictures and values; the same command goes on where it stopped.",
+            help="Folder for images and values; the same command resumes where it stopped.",
         ),
     ],
-    clean: Annotated[
-        Path | None, typer.Option(help="Folder of clean pictures: damaged here by --task, and the truth.")
-    ] = None,
+    clean: Annotated[Path | None, typer.Option(help="Folder of clean images, which --task degrades.")] = None,
     pairs: Annotated[
-        Path | None, typer.Option(help="Real pairs in place of --clean: a folder or a list file.")
+        Path | None, typer.Option(help="Real pairs instead of --clean: a folder or a list file.")
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="jpeg_restoration, deblurring or low_light. None: only --restored.")
+        str | None,
+        typer.Option(help="jpeg_restoration, deblurring or low_light; not needed for --restored alone."),
     ] = None,
     strength: Annotated[
         float | None,
         typer.Option(
             "--strength",
             "--quality",
-            help="Of the damage: JPEG quality, blur length in pixels, exposure ratio.",
+            help="Of the degradation: JPEG quality, blur length in pixels, or exposure ratio.",
         ),
     ] = None,
     model: Annotated[
@@ -52,39 +52,39 @@ def evaluate(
         list[int] | None,
         typer.Option(help="Diffusion steps; may be repeated. Default: as the model was made for."),
     ] = None,
-    tell: Annotated[
+    given: Annotated[
         list[str] | None,
-        typer.Option(help="Rows that are told something else: unknown, or NAME=VALUE,… ; may be repeated."),
+        typer.Option(help="Another row, given these scalars: unknown, or NAME=VALUE,… ; may be repeated."),
     ] = None,
     restored: Annotated[
         list[str] | None,
-        typer.Option(help="[NAME=]FOLDER of pictures that any program restored; may be repeated."),
+        typer.Option(help="[NAME=]FOLDER of images that any program restored; may be repeated."),
     ] = None,
-    metrics: Annotated[
-        str, typer.Option(help="Of psnr, ssim, lpips, niqe, niqe_2021, fid, kid.")
-    ] = "psnr,ssim,lpips,niqe,fid,kid",
+    metrics: Annotated[str, typer.Option(help=f"Separated by commas, of {', '.join(METRICS)}.")] = ",".join(
+        DEFAULT
+    ),
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pictures.")] = None,
-    crop: Annotated[int | None, typer.Option(min=16, help="Only the middle, so many pixels a side.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")] = None,
+    crop: Annotated[int | None, typer.Option(min=16, help="Only the centre, so many pixels a side.")] = None,
     held_out: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Only what a data.hold_out of this number sets aside, where training left no picture out.",
+            help="Only what training with a data.hold_out of this number sets aside, if it used every image.",
         ),
     ] = None,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Name what cannot be measured and leave it out.")
+        bool, typer.Option("--keep-going", help="Report what cannot be measured and leave it out.")
     ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to a file.")] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the rows to a file.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the table to a file.")] = None,
 ) -> None:
-    """Measure restorations: PSNR, SSIM, LPIPS, NIQE, FID and KID, one row for each method.
+    """Measure restorations: one row of metrics for each method.
 
-    LPIPS, NIQE, FID and KID need weights that do not come with this program: name their folder by the environment
-    variable UCDIR_WEIGHTS, or they are fetched once.
+    All metrics but PSNR and SSIM need weights that do not come with this program: name their folder in the environment
+    variable UCDIR_WEIGHTS, or they are downloaded once.
     """
     from ucdir.evaluation import Settings
     from ucdir.evaluation import evaluate as evaluate_methods
@@ -92,7 +92,7 @@ def evaluate(
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     cases = Cases(task, clean, pairs, strength, held_out, limit, crop)
-    methods = _methods(cases, model or [], steps or [], tell or [], restored or [], seed, device)
+    methods = _methods(cases, model or [], steps or [], given or [], restored or [], seed, device)
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     with bar("measuring") as shown:
         result = evaluate_methods(Settings(cases, methods, output, names, keep_going, shown))
@@ -108,7 +108,7 @@ def evaluate(
     }
     _report(result, settings, output, json_file, csv_file, markdown)
     if result.left_out:
-        say(f"left out: {len(result.left_out)} pictures that cannot be measured, named above.", err=True)
+        say(f"{len(result.left_out)} images left out; the warnings above say why.", err=True)
         raise typer.Exit(1)
 
 
@@ -116,13 +116,13 @@ def _methods(
     cases: Cases,
     models: list[str],
     steps: list[int],
-    told: list[str],
+    given: list[str],
     restored: list[str],
     seed: int,
     device: str,
 ) -> list[Method]:
     """One for each row, in the order of the table."""
-    from ucdir.evaluation.methods import Degraded, Finished, Restorer
+    from ucdir.evaluation.methods import Degraded, Precomputed, Restorer
     from ucdir.model.pretrained import model_folder
     from ucdir.workflows.restore import load
 
@@ -132,25 +132,25 @@ def _methods(
     for name in models or ([cases.task] if cases.task is not None else []):
         pipeline, folder, short = load(name, device, "fp32"), model_folder(name), Path(name).name
         predictor = "predictor" if len(models) < 2 else f"{short}, predictor"
-        methods.append(Restorer(predictor, pipeline, folder, start=0.0, seed=seed))
+        methods.append(Restorer(predictor, pipeline, folder, start_fraction=0.0, seed=seed))
         if not steps:
             methods.append(Restorer(short, pipeline, folder, seed=seed))
         for count in steps:
             row = f"{short}, {count} step{'s' if count > 1 else ''}"
             methods.append(Restorer(row, pipeline, folder, count, seed=seed))
-        for text in told:
-            row = f"{short}, told {text}"
-            methods.append(Restorer(row, pipeline, folder, seed=seed, told=_scalars(text)))
+        for text in given:
+            row = f"{short}, given {text}"
+            methods.append(Restorer(row, pipeline, folder, seed=seed, given=_scalars(text)))
     for text in restored:
         name, separator, folder_name = text.partition("=")
         methods.append(
-            Finished(name, Path(folder_name)) if separator else Finished(Path(text).name, Path(text))
+            Precomputed(name, Path(folder_name)) if separator else Precomputed(Path(text).name, Path(text))
         )
     return methods
 
 
 def _scalars(text: str) -> dict[str, float]:
-    """What --tell names."""
+    """The scalars that --given names."""
     if text == "unknown":
         return {}
     from ucdir.tasks.scalars import SCALARS
@@ -161,10 +161,10 @@ def _scalars(text: str) -> dict[str, float]:
         try:
             found[name.strip()] = float(value)
         except ValueError:
-            raise ConfigError(f"--tell {text}: expected unknown, or NAME=VALUE,… with numbers.") from None
+            raise ConfigError(f"--given {text}: expected unknown, or NAME=VALUE,… with numbers.") from None
         if name.strip() not in SCALARS:
             raise ConfigError(
-                f"--tell {text}: {name.strip()!r} is no scalar; choose of {', '.join(SCALARS)}."
+                f"--given {text}: {name.strip()!r} is no scalar; choose of {', '.join(SCALARS)}."
             )
     return found
 
@@ -177,7 +177,7 @@ def _report(
     csv_file: Path | None,
     markdown: Path | None,
 ) -> None:
-    """Print the table, and write every form of it: into the output folder, and where it was asked for."""
+    """Print the table, and write every form of it into the output folder and to the files asked for."""
     from ucdir.evaluation.plot import plot
     from ucdir.evaluation.table import as_csv, as_dict, as_markdown, as_text
     from ucdir.images.paths import atomic_write
@@ -193,7 +193,7 @@ def _report(
         for file in (output / name, asked):
             if file is not None:
                 atomic_write([text.encode()], file, force=True)
-    picture = plot(result.rows)
-    if picture is not None:
-        atomic_write([picture], output / "plot.png", force=True)
-    say(f"restored pictures, table, sheet.png and plot.png are in {output}")
+    png = plot(result.rows)
+    if png is not None:
+        atomic_write([png], output / "plot.png", force=True)
+    say(f"restored images, table, sheet.png and plot.png are in {output}")

@@ -13,7 +13,7 @@ def info() -> None:
     import torch
 
     from ucdir.engines.devices import available, choose_device, choose_precision
-    from ucdir.model.pretrained import WEIGHTS, models
+    from ucdir.model.pretrained import WEIGHTS, list_models
 
     typer.echo(f"ucdir {version('ucdir')}, Python {platform.python_version()}, {platform.machine()}")
     typer.echo(
@@ -24,7 +24,7 @@ def info() -> None:
     )
     chosen = choose_precision("auto", choose_device("auto"))
     typer.echo(f"precision: {str(chosen).removeprefix('torch.')} (auto)")
-    typer.echo("models:" if models() else "models: none came with this package")
-    for name in models():
+    typer.echo("models:" if list_models() else "models: none came with this package")
+    for name in list_models():
         size_bytes = sum(f.stat().st_size for f in (WEIGHTS / name).rglob("*.safetensors"))
         typer.echo(f"  {name}  {size_bytes / 1e6:.1f} MB  {WEIGHTS / name}")

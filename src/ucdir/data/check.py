@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ucdir.data.pair import Pair, images_below
+from ucdir.data.pair import Pair
 from ucdir.data.pairs import CLEAN_NAMES, DEGRADED_NAMES, find_pairs, pair_folders
 from ucdir.data.photos import rgb8
 from ucdir.errors import DataError, ImageError
+from ucdir.images import find_images
 
 UNRELATED_DB = 8.0
 """Below this PSNR two pictures are hardly of the same thing: black against white is 0 dB, two noises are 7.7 dB."""
@@ -70,11 +71,13 @@ def check_place(place: Path, clean: Path | None = None, layout: str = "auto", cr
     """
     if clean is not None:
         pairs = pair_folders(place, clean)
-        return check_pairs(pairs, crop, _alone(pairs, [*images_below(place), *images_below(clean)]))
+        return check_pairs(
+            pairs, crop, _alone(pairs, [*find_images(place, raw=True), *find_images(clean, raw=True)])
+        )
     if layout == "auto" and place.is_dir() and not _looks_like_pairs(place):
         return check_photos(place, crop)
     pairs = find_pairs(place, layout)
-    return check_pairs(pairs, crop, _alone(pairs, images_below(place)) if place.is_dir() else ())
+    return check_pairs(pairs, crop, _alone(pairs, find_images(place, raw=True)) if place.is_dir() else ())
 
 
 def check_photos(folder: Path, crop: int = 1) -> Report:
@@ -83,7 +86,7 @@ def check_photos(folder: Path, crop: int = 1) -> Report:
     Raises:
         DataError: there is none.
     """
-    files = images_below(folder)
+    files = find_images(folder, raw=True)
     if not files:
         raise DataError(f"{folder}: holds no photograph.")
     problems, shapes = [], []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ucdir.data.pair import Pair, images_below
+from ucdir.data.pair import Pair
 from ucdir.errors import DataError
+from ucdir.images import find_images
 
 
 def gopro_pairs(place: Path, blur: str = "blur") -> list[Pair]:
@@ -24,8 +25,8 @@ def gopro_pairs(place: Path, blur: str = "blur") -> list[Pair]:
         blurred, sharp = folder / blur, folder / "sharp"
         if not (blurred.is_dir() and sharp.is_dir()):
             continue
-        truths = {file.stem: file for file in images_below(sharp)}
-        for file in images_below(blurred):
+        truths = {file.stem: file for file in find_images(sharp, raw=True)}
+        for file in find_images(blurred, raw=True):
             if file.stem in truths:
                 name = file.relative_to(place).with_suffix("").as_posix()
                 pairs.append(Pair(file, truths[file.stem], name=name))

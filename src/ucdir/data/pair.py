@@ -1,4 +1,4 @@
-"""One real pair: a degraded photograph and its truth."""
+"""One real pair: a degraded and a clean photograph of the same scene."""
 
 from __future__ import annotations
 
@@ -6,29 +6,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ucdir.data.photos import rgb8
 from ucdir.errors import DataError
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two files of one picture, and what is known of the damage: auxiliary scalars by name, in their units."""
+    """Two files of one image, and what is known of the degradation: auxiliary scalars by name, in their units."""
 
     degraded: Path
     clean: Path
     scalars: Mapping[str, float] = field(default_factory=dict)
     name: str = ""
 
+    def read(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """(degraded, clean), uint8 [H,W,3] each; a RAW file is amplified by the scalar `exposure_ratio`.
 
-def images_below(folder: Path) -> list[Path]:
-    """All files below a folder that look like images or RAW files, in the order of their names.
-
-    Raises:
-        DataError: there is no such folder.
-    """
-    from ucdir.images import READABLE_SUFFIXES
-    from ucdir.images.kinds import RAW_SUFFIXES
-
-    if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; name one that holds photographs.")
-    known = {*READABLE_SUFFIXES, *RAW_SUFFIXES}
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in known and p.is_file())
+        Raises:
+            ImageError: a file cannot be read.
+            DataError: the sizes differ.
+        """
+        degraded, clean = rgb8(self.degraded, self.scalars.get("exposure_ratio")), rgb8(self.clean, 1.0)
+        if degraded.shape != clean.shape:
+            raise DataError(
+                f"{self.degraded} is {degraded.shape[1]}x{degraded.shape[0]} and {self.clean} is "
+                f"{clean.shape[1]}x{clean.shape[0]}: no pair."
+            )
+        return degraded, clean

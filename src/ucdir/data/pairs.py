@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ucdir.data.gopro import gopro_pairs
-from ucdir.data.pair import Pair, images_below
+from ucdir.data.pair import Pair
 from ucdir.data.photos import PhotoStore, decode_groups, split
 from ucdir.data.sid import sid_pairs
 from ucdir.errors import DataError
+from ucdir.images import find_images
 from ucdir.limits import MAX_PAIR_LIST_BYTES
 
 logger = logging.getLogger(__name__)
@@ -180,7 +181,9 @@ def open_pairs(pairs: Sequence[Pair], cache: Path, smallest_side: int) -> PairSt
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
-    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in images_below(folder)}
+    return {
+        file.relative_to(folder).with_suffix("").as_posix(): file for file in find_images(folder, raw=True)
+    }
 
 
 def _scalar(place: Path, number: int, text: str) -> tuple[str, float]:

@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ucdir.errors import ConfigError, DataError, ImageError, OutputError
+from ucdir.images import READABLE_SUFFIXES, find_images, read
+from ucdir.images.pixels import to_rgb8
 
 logger = logging.getLogger(__name__)
 
@@ -94,13 +96,11 @@ def find_photos(folder: Path) -> list[Path]:
     Raises:
         DataError: the folder is missing or holds no image.
     """
-    from ucdir.images import READABLE_SUFFIXES
-
     if not folder.is_dir():
         raise DataError(
             f"{folder}: there is no such folder; data.photos must name a folder of clean photographs."
         )
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in READABLE_SUFFIXES and p.is_file())
+    found = find_images(folder)
     if not found:
         raise DataError(f"{folder}: holds no image ({', '.join(sorted(READABLE_SUFFIXES))}).")
     return found
@@ -250,7 +250,4 @@ def rgb8(file: Path, exposure_ratio: float | None = None) -> NDArray[np.uint8]:
     Raises:
         ImageError: it cannot be read.
     """
-    from ucdir.images import read
-    from ucdir.images.pixels import to_rgb8
-
     return to_rgb8(read(file, exposure_ratio="auto" if exposure_ratio is None else exposure_ratio).pixels)

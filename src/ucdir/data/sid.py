@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ucdir.data.pair import Pair, images_below
+from ucdir.data.pair import Pair
 from ucdir.errors import DataError
+from ucdir.images import find_images
 from ucdir.limits import MAX_PAIR_LIST_BYTES
 
 NAME = re.compile(r"(?P<scene>\d{5})_(?P<shot>\d{2})_(?P<seconds>\d+(\.\d+)?)s")
@@ -46,11 +47,11 @@ def sid_pairs(place: Path, split: str | None = None) -> list[Pair]:
         if not ((folder / "short").is_dir() and (folder / "long").is_dir()):
             continue
         truths: dict[str, Path] = {}
-        for file in images_below(folder / "long"):
+        for file in find_images(folder / "long", raw=True):
             found = NAME.match(file.name)
             if found is not None:
                 truths.setdefault(found["scene"], file)
-        for file in images_below(folder / "short"):
+        for file in find_images(folder / "short", raw=True):
             found = NAME.match(file.name)
             if found is not None and found["scene"] in truths:
                 truth = truths[found["scene"]]

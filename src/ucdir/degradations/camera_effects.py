@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ucdir.degradations.jpeg_compression import JpegCompression
-from ucdir.errors import ConfigError, DataError
+from ucdir.errors import ConfigError
 from ucdir.images.camera import linear_to_srgb, srgb_to_linear
+from ucdir.images.pixels import check_rgb8
 
 Light = npt.NDArray[np.float32]
 
@@ -58,7 +59,7 @@ class CameraEffects:
         Raises:
             DataError: `clean` is of another type or shape, or empty.
         """
-        _check_image(clean)
+        check_rgb8(clean, "a blur")
         light = srgb_to_linear(clean.astype(np.float32) / np.float32(255))
         if self.boost:
             above = np.maximum(light.max(axis=2, keepdims=True) - np.float32(self.threshold), 0)
@@ -70,13 +71,3 @@ class CameraEffects:
             light = light + deviation * noise
         pixels = np.rint(linear_to_srgb(light) * 255).astype(np.uint8)
         return pixels if self.jpeg_quality is None else JpegCompression(self.jpeg_quality)(pixels)
-
-
-def _check_image(clean: object) -> None:
-    if not isinstance(clean, np.ndarray) or clean.dtype != np.uint8 or clean.ndim != 3 or clean.shape[2] != 3:
-        found = (
-            f"{clean.dtype} {list(clean.shape)}" if isinstance(clean, np.ndarray) else type(clean).__name__
-        )
-        raise DataError(f"a blur takes a uint8 RGB array [H,W,3], found {found}; convert it first.")
-    if min(clean.shape) < 1:
-        raise DataError("a blur takes an image of at least one pixel; this one is empty.")

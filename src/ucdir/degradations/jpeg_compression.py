@@ -11,6 +11,8 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from ucdir.errors import ConfigError, DataError
+from ucdir.images.jpeg import ijg_tables
+from ucdir.images.pixels import check_rgb8
 from ucdir.section import Probability, Section
 
 Subsampling = Literal["4:2:0", "4:4:4"]
@@ -20,28 +22,6 @@ Quality = Annotated[int, Field(ge=1, le=100)]
 
 MAX_JPEG_SIDE: Final = 65_500
 """Longest side in pixels that libjpeg writes; the format's own limit is 65,535."""
-
-# Annex K of the JPEG standard (ITU-T T.81), tables K.1 and K.2, in rows of vertical frequency.
-_LUMINANCE: Final = (
-    (16, 11, 10, 16, 24, 40, 51, 61),
-    (12, 12, 14, 19, 26, 58, 60, 55),
-    (14, 13, 16, 24, 40, 57, 69, 56),
-    (14, 17, 22, 29, 51, 87, 80, 62),
-    (18, 22, 37, 56, 68, 109, 103, 77),
-    (24, 35, 55, 64, 81, 104, 113, 92),
-    (49, 64, 78, 87, 103, 121, 120, 101),
-    (72, 92, 95, 98, 112, 100, 103, 99),
-)
-_CHROMINANCE: Final = (
-    (17, 18, 24, 47, 99, 99, 99, 99),
-    (18, 21, 26, 66, 99, 99, 99, 99),
-    (24, 26, 56, 99, 99, 99, 99, 99),
-    (47, 66, 99, 99, 99, 99, 99, 99),
-    (99, 99, 99, 99, 99, 99, 99, 99),
-    (99, 99, 99, 99, 99, 99, 99, 99),
-    (99, 99, 99, 99, 99, 99, 99, 99),
-    (99, 99, 99, 99, 99, 99, 99, 99),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +82,12 @@ class JpegCompression:
 
     def encode(self, clean: npt.NDArray[np.uint8]) -> bytes:
         """The JPEG file (JFIF, baseline) of a photograph uint8 RGB [H,W,3]; errors as in `__call__`."""
-        _check_image(clean)
+        check_rgb8(clean, "JPEG compression")
+        if max(clean.shape) > MAX_JPEG_SIDE:
+            raise DataError(
+                f"a JPEG file holds 1 to {MAX_JPEG_SIDE} pixels a side, found {list(clean.shape[:2])}; cut the image "
+                "into smaller ones."
+            )
         # Pillow writes, simplejpeg reads: below quality 96 simplejpeg writes with the less accurate fast DCT even
         # where it is told not to; its decoder equals Pillow's and is three times as fast on small crops.
         file = io.BytesIO()
@@ -111,9 +96,7 @@ class JpegCompression:
 
     def quantization_tables(self) -> npt.NDArray[np.int64]:
         """The tables `T` of step 3, [2,8,8], 1..255: luminance, chrominance; a row is a vertical frequency."""
-        scale = 5000 // self.quality if self.quality < 50 else 200 - 2 * self.quality
-        scaled = (np.array([_LUMINANCE, _CHROMINANCE], dtype=np.int64) * scale + 50) // 100
-        return np.clip(scaled, 1, 255)
+        return ijg_tables(self.quality).reshape(2, 8, 8)
 
 
 class JpegCompressionGenerator(Section):
@@ -167,17 +150,4 @@ def _check_subsampling(subsampling: object) -> None:
     if subsampling not in get_args(Subsampling):
         raise ConfigError(
             f"subsampling {subsampling!r} of the JPEG compression is unknown; choose 4:2:0 or 4:4:4."
-        )
-
-
-def _check_image(clean: object) -> None:
-    if not isinstance(clean, np.ndarray) or clean.dtype != np.uint8 or clean.ndim != 3 or clean.shape[2] != 3:
-        found = (
-            f"{clean.dtype} {list(clean.shape)}" if isinstance(clean, np.ndarray) else type(clean).__name__
-        )
-        raise DataError(f"JPEG compression takes a uint8 RGB array [H,W,3], found {found}; convert it first.")
-    if not 1 <= min(clean.shape[:2]) <= max(clean.shape[:2]) <= MAX_JPEG_SIDE:
-        raise DataError(
-            f"a JPEG file holds 1 to {MAX_JPEG_SIDE} pixels a side, found {list(clean.shape[:2])}; "
-            "cut the image into smaller ones."
         )

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from ucdir.errors import ConfigError, DataError
+from ucdir.errors import ConfigError
 from ucdir.images.camera import camera_to_srgb, develop, undevelop
+from ucdir.images.pixels import check_rgb8
 from ucdir.section import Probability, Section
 
 SPAN: Final = 16383 - 512
@@ -164,7 +165,7 @@ class LowLightNoise:
         return float(255 * slope * math.sqrt(mixed) * self.exposure_ratio / SPAN)
 
     def _light(self, clean: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        _check_image(clean)
+        check_rgb8(clean, "low light noise")
         return undevelop(
             clean.astype(np.float32) / np.float32(255), np.array(self.white_balance), np.array(self.colours)
         ).astype(np.float32)
@@ -247,13 +248,3 @@ class LowLightGenerator(Section):
         if common < 0.5 and usual:
             return usual[int(level * len(usual))]
         return float(low * (high / low) ** level)
-
-
-def _check_image(clean: object) -> None:
-    if not isinstance(clean, np.ndarray) or clean.dtype != np.uint8 or clean.ndim != 3 or clean.shape[2] != 3:
-        found = (
-            f"{clean.dtype} {list(clean.shape)}" if isinstance(clean, np.ndarray) else type(clean).__name__
-        )
-        raise DataError(f"low light noise takes a uint8 RGB array [H,W,3], found {found}; convert it first.")
-    if min(clean.shape) < 1:
-        raise DataError("low light noise takes an image of at least one pixel; this one is empty.")

@@ -1,4 +1,4 @@
-"""Measuring restorations: one command for a row of a table, of our models and of any other method's pictures."""
+"""Measuring restorations: a row of a table for each of our models and for any other method's images."""
 
 from ucdir.evaluation.run import Settings, evaluate
 

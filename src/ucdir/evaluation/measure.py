@@ -1,10 +1,8 @@
-"""The metrics of one picture, and the distances between all pictures and all truths."""
+"""The metrics of one image, and the distances between the distributions of all restored and all clean images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache, partial
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,96 +10,62 @@ from torch import Tensor
 from ucdir.errors import ConfigError, DataError
 from ucdir.evaluation.cases import Pixels
 from ucdir.images.pixels import to_signal
-from ucdir.metrics import Lpips, Niqe, find_features, frechet_distance, kernel_distance, patches, psnr, ssim
+from ucdir.metrics import METRICS, DistributionMetric, Features, Metric
+from ucdir.metrics.distribution import patches
+from ucdir.metrics.weights import MissingWeightsError
 
 BATCH = 16
-"""Patches that features are taken of at once."""
+"""Patches in one forward pass of a feature network."""
 
 
-@cache
-def _lpips() -> Lpips:
-    return Lpips()
+def load_metrics(names: Sequence[str]) -> list[Metric | DistributionMetric]:
+    """Load metrics, so that missing weights are reported before hours are spent.
 
-
-@cache
-def _niqe(antialiased: bool) -> Niqe:
-    return Niqe(antialiased=antialiased)
-
-
-@cache
-def _features() -> Any:
-    return find_features()
-
-
-EACH: dict[str, Callable[[Tensor, Tensor], float]] = {
-    "psnr": lambda restored, truth: float(psnr(restored, truth)),
-    "ssim": lambda restored, truth: float(ssim(restored, truth)),
-    "lpips": lambda restored, truth: float(_lpips()(restored, truth)),
-    "niqe": lambda restored, truth: _niqe(True)(restored)[0],
-    "niqe_2021": lambda restored, truth: _niqe(False)(restored)[0],
-}
-"""Metrics of a picture, by name: (restored, truth) [1,3,H,W] in [-1,1] -> number. `niqe_2021` halves without
-antialiasing, as BasicSR did until 1.3.4."""
-
-TOGETHER: dict[str, Callable[[Tensor, Tensor], float]] = {
-    "fid": frechet_distance,
-    "kid": partial(kernel_distance, seed=0),
-}
-"""Distances of distributions, by name: features [n,D] of (restored, truth) -> number."""
-
-METRICS = (*EACH, *TOGETHER)
-DEFAULT = ("psnr", "ssim", "lpips", "niqe", "fid", "kid")
-HIGHER_IS_BETTER = frozenset({"psnr", "ssim"})
-
-
-def check_metrics(names: Sequence[str]) -> None:
-    """Refuse names of no metric, and metrics whose weights are missing, before hours are spent.
+    Where the weights of a metric with a fallback are missing, its fallback is returned in its place.
 
     Raises:
-        ConfigError: a name is unknown.
+        ConfigError: a name is unknown, or there is none.
         WeightsError: weights are missing; the message says where to get them.
     """
     unknown = [name for name in names if name not in METRICS]
     if unknown or not names:
         raise ConfigError(f"metrics {', '.join(unknown) or '(none)'}: choose of {', '.join(METRICS)}.")
-    if "lpips" in names:
-        _lpips()
-    for name in {"niqe", "niqe_2021"} & set(names):
-        _niqe(name == "niqe")
-    if set(TOGETHER) & set(names):
-        _features()
+    found = []
+    for name in dict.fromkeys(names):
+        metric = METRICS[name]
+        if isinstance(metric, DistributionMetric) and metric.fallback is not None:
+            try:
+                metric.load()
+            except MissingWeightsError:
+                metric = METRICS[metric.fallback]
+        metric.load()
+        found.append(metric)
+    return found
 
 
 @torch.no_grad()
-def measure(name: str, restored: Pixels, truth: Pixels) -> float | None:
-    """One metric of one picture; None where the picture is too small for it."""
+def measure(metric: Metric, restored: Pixels, clean: Pixels) -> float | None:
+    """One metric of one image; None if the image is too small for it."""
     try:
-        return EACH[name](torch.from_numpy(to_signal(restored)), torch.from_numpy(to_signal(truth)))
+        return float(metric.load()(_signal(restored), _signal(clean)))
     except DataError:
         return None
 
 
 @torch.no_grad()
-def features_of(pixels: Pixels) -> Tensor:
-    """Features of the 256x256 patches of a picture: [n,D], float32."""
-    network = _features()
-    found = [
-        network(batch)
-        for batch in torch.split(patches(torch.from_numpy(to_signal(pixels))), BATCH)
-        if len(batch)
-    ]
+def features_of(network: Features, image: Pixels) -> Tensor:
+    """Features of the 256x256 patches of an image: [n,D], float32."""
+    found = [network(batch) for batch in torch.split(patches(_signal(image)), BATCH) if len(batch)]
     return torch.cat(found) if found else torch.empty(0, network.num_features)
 
 
-def distance(name: str, restored: Sequence[Tensor], truth: Sequence[Tensor]) -> float | None:
-    """A distance between all pictures and all truths; None where they hold too few patches."""
-    a, b = torch.cat(list(restored)), torch.cat(list(truth))
-    return None if min(len(a), len(b)) < 2 else TOGETHER[name](a, b)
+def distance(metric: DistributionMetric, restored: Sequence[Tensor], clean: Sequence[Tensor]) -> float | None:
+    """A distance between the features of all restored and all clean images; None if there are too few patches."""
+    try:
+        return metric.distance(torch.cat(list(restored)), torch.cat(list(clean)))
+    except DataError:
+        return None
 
 
-def published_name(name: str) -> str:
-    """`fid` and `kid` by the name of the features that there are: they are FID and KID with Inception's alone."""
-    if name not in TOGETHER:
-        return name
-    network = _features()
-    return str(network.frechet_name if name == "fid" else network.kernel_name)
+def _signal(image: Pixels) -> Tensor:
+    return torch.from_numpy(to_signal(image))

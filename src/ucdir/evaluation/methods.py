@@ -1,4 +1,4 @@
-"""What is compared: the damaged picture itself, our models, and finished pictures of any other method."""
+"""What is compared: the degraded image itself, our models, and images that another program has restored."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ import numpy as np
 from ucdir.data.photos import rgb8
 from ucdir.errors import DataError
 from ucdir.evaluation.cases import Case, Pixels
-from ucdir.images import READABLE_SUFFIXES
+from ucdir.images import find_images
 from ucdir.pipeline import Pipeline
 
 LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 
 
 class Method(Protocol):
-    """Gives a restored picture of each case."""
+    """Restores the image of a case."""
 
     @property
     def name(self) -> str:
-        """What its row is called."""
+        """The name of its row."""
 
     @property
     def identity(self) -> str:
-        """What its pictures depend on beside the case: where it is the same, pictures need not be made again."""
+        """What its images depend on beside the case: stored images of the same identity are used again."""
 
     def restore(self, case: Case) -> Pixels:
-        """uint8 [H,W,3] of the size of the truth."""
+        """uint8 [H,W,3] of the clean image's size."""
 
 
 @dataclass(frozen=True)
 class Degraded:
-    """The damaged picture as it is."""
+    """The degraded image as it is."""
 
     name: str = "degraded"
     identity: str = "degraded"
@@ -50,40 +50,40 @@ class Degraded:
 
 @dataclass(frozen=True)
 class Restorer:
-    """One of our models; `start=0` is its initial prediction alone.
+    """One of our models; with `start_fraction=0` the initial prediction alone.
 
     Args:
         name: of the row.
         pipeline: from `restoration.load`.
-        folder: where it was loaded from, for its identity.
-        steps: evaluations of the diffusion model; by default what the model was made for.
-        start: fraction of T that sampling starts from; by default what the model was made for.
+        folder: where it was loaded from; its files are part of the identity.
+        steps: sampling steps, each one forward pass of the diffusion model; the model's own number by default.
+        start_fraction: fraction of T that sampling starts from; the model's own by default.
         seed: of the noise.
-        told: auxiliary scalars to tell in place of the true ones.
+        given: auxiliary scalars that the model is given in place of the case's own.
     """
 
     name: str
     pipeline: Pipeline = field(repr=False)
     folder: Path
     steps: int | None = None
-    start: float | None = None
+    start_fraction: float | None = None
     seed: int = 0
-    told: Mapping[str, float] | None = None
+    given: Mapping[str, float] | None = None
 
     @cached_property
     def identity(self) -> str:
         """The model's files and how it is used."""
         files = sorted(p for p in self.folder.rglob("*") if p.suffix in {".json", ".safetensors"})
         hashes = [hashlib.sha256(p.read_bytes()).hexdigest() for p in files]
-        told = None if self.told is None else dict(sorted(self.told.items()))
-        return json.dumps([hashes, self.steps, self.start, self.seed, told])
+        given = None if self.given is None else dict(sorted(self.given.items()))
+        return json.dumps([hashes, self.steps, self.start_fraction, self.seed, given])
 
     def restore(self, case: Case) -> Pixels:
         """See `Method`."""
-        known = case.scalars if self.told is None else self.told
+        known = case.scalars if self.given is None else self.given
         scalars = self.pipeline.understood(known)
         (images,) = self.pipeline(
-            _degraded(case), self.steps, seed=self.seed, scalars=scalars, start=self.start, output_type="np",
+            _degraded(case), self.steps, seed=self.seed, scalars=scalars, start=self.start_fraction, output_type="np",
             return_dict=False,
         )  # fmt: skip
         pixels: Pixels = np.rint(images[0] * 255).astype(np.uint8)  # as a file holds it
@@ -91,15 +91,15 @@ class Restorer:
 
 
 @dataclass(frozen=True)
-class Finished:
-    """Pictures that another program has made, one for each case: of the same name, or with `.restored` in it."""
+class Precomputed:
+    """Images restored by another program: for each case `NAME` or `NAME.restored`, with any suffix that is lossless."""
 
     name: str
     folder: Path
 
     @property
     def identity(self) -> str:
-        """Nothing: what they depend on is their pixels, which are looked at each time."""
+        """The same for all: the images' own pixels are compared instead."""
         return "finished"
 
     @cached_property
@@ -109,36 +109,34 @@ class Finished:
         Raises:
             DataError: there is no such folder, or it holds JPEG files.
         """
-        if not self.folder.is_dir():
-            raise DataError(f"{self.folder}: there is no such folder; name one of restored pictures.")
-        found = {}
-        for file in sorted(self.folder.rglob("*")):
+        found = find_images(self.folder)
+        for file in found:
             if file.suffix.lower() in LOSSY_SUFFIXES:
                 raise DataError(
-                    f"{file}: a restored picture saved as JPEG would be measured with JPEG's own damage; save it as "
-                    "PNG."
+                    f"{file}: a restored image saved as JPEG would be measured with JPEG's own artefacts; save it "
+                    "as PNG."
                 )
-            if file.suffix.lower() in READABLE_SUFFIXES:
-                name = file.relative_to(self.folder).with_suffix("").as_posix()
-                found[name.removesuffix(".restored")] = file
-        return found
+        return {
+            file.relative_to(self.folder).with_suffix("").as_posix().removesuffix(".restored"): file
+            for file in found
+        }
 
     def restore(self, case: Case) -> Pixels:
-        """See `Method`; raises DataError where there is none, or of another size."""
+        """See `Method`; raises DataError if there is none, or one of another size."""
         name = Path(case.name).with_suffix("").as_posix()
         file = self.files.get(name)
         if file is None:
-            raise DataError(f"{self.folder}: holds no picture called {name}, which {case.name} needs.")
+            raise DataError(f"{self.folder}: holds no image called {name}, which {case.name} needs.")
         pixels = rgb8(file)
-        if pixels.shape != case.truth.shape:
+        if pixels.shape != case.clean.shape:
             raise DataError(
-                f"{file}: is {pixels.shape[1]}x{pixels.shape[0]} and its truth {case.truth.shape[1]}x"
-                f"{case.truth.shape[0]} pixels; measure pictures of one size."
+                f"{file}: is {pixels.shape[1]}x{pixels.shape[0]} and the clean image {case.clean.shape[1]}x"
+                f"{case.clean.shape[0]} pixels; measure images of one size."
             )
         return pixels
 
 
 def _degraded(case: Case) -> Pixels:
     if case.degraded is None:
-        raise DataError(f"{case.name}: has no damaged picture; name a task or pairs.")
+        raise DataError(f"{case.name}: has no degraded image; name a task or pairs.")
     return case.degraded

@@ -1,4 +1,4 @@
-"""The perception-distortion plot (Blau and Michaeli 2018): PSNR to the right, LPIPS upwards; lower right is better."""
+"""The perception-distortion plot (Blau and Michaeli 2018): PSNR on x, LPIPS on y; lower right is better."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ucdir.extras import optional_module
 
 
 def plot(rows: Sequence[Row]) -> bytes | None:
-    """A PNG file; None where no row has both metrics.
+    """A PNG file; None if no row has both metrics.
 
     Raises:
         UcdirError: matplotlib is not installed.
@@ -18,7 +18,9 @@ def plot(rows: Sequence[Row]) -> bytes | None:
     shown = [row for row in rows if {"psnr", "lpips"} <= row.intervals.keys()]
     if not shown:
         return None
-    figure = optional_module("matplotlib.figure", "the plot").Figure(figsize=(6, 4.5), layout="constrained")
+    figure = optional_module("matplotlib.figure", "metrics", "the plot").Figure(
+        figsize=(6, 4.5), layout="constrained"
+    )
     axes = figure.add_subplot()
     for row in shown:
         x, y = row.means["psnr"], row.means["lpips"]

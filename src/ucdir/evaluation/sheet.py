@@ -1,4 +1,4 @@
-"""The contact sheet: pictures side by side, and under each the same place enlarged."""
+"""The contact sheet: the methods' images side by side, and below each an enlarged crop of the same place."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from ucdir.evaluation.cases import Pixels
 COLUMN: Final = 320
 """Width in pixels of a column."""
 CROP: Final = 80
-"""Side in pixels of the place that is enlarged."""
+"""Side in pixels of the crop that is enlarged."""
 GAP: Final = 8
 LETTERS: Final = 24
-"""Height in pixels of the names above."""
+"""Height in pixels of the line of names."""
 
 
 @dataclass(frozen=True)
 class Strip:
-    """One picture as every method has it: (name, uint8 [H,W,3]) from left to right, all of one size, the truth last."""
+    """One image by every method: (name, uint8 [H,W,3]) from left to right, all of one size, the clean image last."""
 
     columns: Sequence[tuple[str, Pixels]]
 
 
 def contact_sheet(strips: Sequence[Strip]) -> Pixels:
-    """All strips under one another: uint8 [H,W,3]."""
+    """All strips, one below the other: uint8 [H,W,3]."""
     rows = [_strip(strip) for strip in strips]
     width = max(row.width for row in rows)
     sheet = Image.new("RGB", (width, sum(row.height for row in rows)), "white")
@@ -39,9 +39,9 @@ def contact_sheet(strips: Sequence[Strip]) -> Pixels:
     return np.asarray(sheet)
 
 
-def place_of_interest(pictures: Sequence[Pixels]) -> tuple[int, int, int]:
-    """Top, left and side of the place where the first picture differs most from the last, weighted to its detail."""
-    first, last = (picture.astype(np.float32).mean(axis=2) for picture in (pictures[0], pictures[-1]))
+def place_of_interest(images: Sequence[Pixels]) -> tuple[int, int, int]:
+    """Top, left and side of the window where the first image differs most from the last one, in squared error."""
+    first, last = (image.astype(np.float32).mean(axis=2) for image in (images[0], images[-1]))
     side = min(CROP, *first.shape)
     difference = (first - last) ** 2
     total = np.pad(difference.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
@@ -51,19 +51,19 @@ def place_of_interest(pictures: Sequence[Pixels]) -> tuple[int, int, int]:
 
 
 def _strip(strip: Strip) -> Image.Image:
-    pictures = [picture for _, picture in strip.columns]
-    top, left, side = place_of_interest(pictures)
-    height, width = pictures[0].shape[:2]
+    images = [image for _, image in strip.columns]
+    top, left, side = place_of_interest(images)
+    height, width = images[0].shape[:2]
     shown = max(1, round(COLUMN * height / width))
     row = Image.new(
-        "RGB", (len(pictures) * (COLUMN + GAP) - GAP, LETTERS + shown + GAP + COLUMN + 2 * GAP), "white"
+        "RGB", (len(images) * (COLUMN + GAP) - GAP, LETTERS + shown + GAP + COLUMN + 2 * GAP), "white"
     )
     draw = ImageDraw.Draw(row)
     font = ImageFont.load_default(14)
-    for number, (name, picture) in enumerate(strip.columns):
+    for number, (name, pixels) in enumerate(strip.columns):
         x = number * (COLUMN + GAP)
         draw.text((x + 2, 4), name, fill="black", font=font)
-        image = Image.fromarray(picture)
+        image = Image.fromarray(pixels)
         whole = image.resize((COLUMN, shown), Image.Resampling.LANCZOS)
         scale = COLUMN / width
         frame = [left * scale, top * scale, (left + side) * scale - 1, (top + side) * scale - 1]

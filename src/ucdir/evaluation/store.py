@@ -1,4 +1,4 @@
-"""Restored pictures and their values on disk, so that an evaluation goes on where it stopped."""
+"""Restored images and their values on disk, so that an evaluation resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -20,43 +20,43 @@ from ucdir.images.paths import atomic_write
 
 @dataclass(frozen=True)
 class Found:
-    """What the store knows of one result; no pixels where none were asked for."""
+    """A stored result; without the image if none was asked for."""
 
-    pixels: Pixels | None
+    image: Pixels | None
     values: Mapping[str, float | str | None]
     seconds: float | None
 
 
 @dataclass(frozen=True)
 class Store:
-    """Folder of one method: `NAME.png`, and `NAME.json` with the values and with what they depend on."""
+    """Folder of one method: `NAME.png`, and `NAME.json` with the values and the key of what they depend on."""
 
     folder: Path
 
-    def load(self, case: Case, key: str, *, picture: bool) -> Found | None:
-        """What is there of this key; nothing where the record, or a picture that is asked for, is missing."""
-        place, record = self.files(case)
+    def load(self, case: Case, key: str, *, image: bool) -> Found | None:
+        """The result of this key; None if the record, or an image that is asked for, is missing."""
+        file, record = self.files(case)
         try:
             found = json.loads(record.read_text(encoding="utf-8"))
             if found["key"] != key:
                 return None
-            return Found(rgb8(place) if picture else None, dict(found["values"]), found["seconds"])
+            return Found(rgb8(file) if image else None, dict(found["values"]), found["seconds"])
         except (OSError, ValueError, KeyError, TypeError, ImageError):
             return None
 
-    def save_picture(self, case: Case, pixels: Pixels) -> None:
-        """Write the picture.
+    def save_image(self, case: Case, image: Pixels) -> None:
+        """Write the image.
 
         Raises:
             OutputError: it cannot be written.
         """
-        picture, record = self.files(case)
+        file, record = self.files(case)
         try:
-            picture.parent.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
             record.unlink(missing_ok=True)
         except OSError as error:
-            raise OutputError(f"{picture.parent}: cannot be written ({error.strerror}).") from None
-        write(Photo(pixels), picture, force=True)
+            raise OutputError(f"{file.parent}: cannot be written ({error.strerror}).") from None
+        write(Photo(image), file, force=True)
 
     def save_record(self, case: Case, record: Mapping[str, Any]) -> None:
         """Write the values.
@@ -69,13 +69,13 @@ class Store:
         atomic_write([json.dumps(record, indent=1, sort_keys=True).encode()], file, force=True)
 
     def files(self, case: Case) -> tuple[Path, Path]:
-        """Picture and record."""
+        """Image and record."""
         base = self.folder / Path(case.name).with_suffix("")
         return base.with_name(f"{base.name}.png"), base.with_name(f"{base.name}.json")
 
 
 def key_of(case: Case, identity: str) -> str:
-    """What a result depends on: the pixels of the case, what is known of it, and the method."""
+    """A hash of what a result depends on: the pixels of the case, its scalars, and the method."""
     return hashlib.sha256(f"{case.digest} {identity}".encode()).hexdigest()
 
 
@@ -85,7 +85,7 @@ def folder_name(method: str) -> str:
 
 
 def number(value: float | None) -> float | str | None:
-    """A number as JSON can hold it."""
+    """A number as strict JSON can hold it: infinity and NaN as text."""
     if value is None or math.isfinite(value):
         return value
     return str(value)

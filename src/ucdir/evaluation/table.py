@@ -13,28 +13,33 @@ from typing import Any, Final
 
 import numpy as np
 
-from ucdir.evaluation.measure import HIGHER_IS_BETTER
 from ucdir.evaluation.store import number
+from ucdir.metrics import METRICS
 
 RESAMPLES: Final = 2000
-"""Draws of the bootstrap."""
+"""Samples of the bootstrap."""
 CONFIDENCE: Final = 0.95
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method: a mean with its interval for each metric of a picture, one number for each distance of all."""
+    """One method: mean and interval of each metric of an image, and the value of each distance of distributions."""
 
     method: str
     images: int
     means: Mapping[str, float | None]
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     seconds: float | None = None
-    """Of restoring one picture, the mean."""
+    """Mean time of restoring one image."""
 
 
-def row_of(method: str, values: Sequence[Mapping[str, float | None]], seconds: Sequence[float | None]) -> Row:
-    """The means over the pictures that have a value, and 95 % intervals by bootstrap over the pictures."""
+def row_of(
+    method: str,
+    values: Sequence[Mapping[str, float | None]],
+    seconds: Sequence[float | None],
+    distances: Mapping[str, float | None],
+) -> Row:
+    """A row: means over the images that have a value, their 95 % intervals by bootstrap, and the distances."""
     means: dict[str, float | None] = {}
     intervals = {}
     for metric in values[0] if values else ():
@@ -43,11 +48,13 @@ def row_of(method: str, values: Sequence[Mapping[str, float | None]], seconds: S
         if known and all(math.isfinite(value) for value in known):
             intervals[metric] = bootstrap(known)
     timed = [one for one in seconds if one is not None]
-    return Row(method, len(values), means, intervals, float(np.mean(timed)) if timed else None)
+    return Row(
+        method, len(values), {**means, **distances}, intervals, float(np.mean(timed)) if timed else None
+    )
 
 
 def bootstrap(values: Sequence[float]) -> tuple[float, float]:
-    """The interval that the mean lies in with a confidence of 95 %: percentiles over draws with replacement."""
+    """The 95 % confidence interval of the mean: percentiles over resampling with replacement."""
     rng = np.random.default_rng(0)
     array = np.asarray(values, dtype=np.float64)
     means = array[rng.integers(len(array), size=(RESAMPLES, len(array)))].mean(axis=1)
@@ -61,18 +68,13 @@ def metrics_of(rows: Sequence[Row]) -> list[str]:
 
 
 def heading(metric: str) -> str:
-    """A metric's name with an arrow to where it is better."""
-    return f"{metric.upper() if '_' not in metric else metric}{'↑' if metric in HIGHER_IS_BETTER else '↓'}"
+    """A metric's name with an arrow in the direction that is better."""
+    return f"{metric.upper() if '_' not in metric else metric}{'↑' if METRICS[metric].better == 'higher' else '↓'}"
 
 
 def cell(metric: str, value: float | None) -> str:
-    """A number with as many digits as say something."""
-    if value is None:
-        return "-"
-    return f"{value:.{DIGITS.get(metric, 4)}f}"
-
-
-DIGITS: Final = {"psnr": 2, "niqe": 2, "niqe_2021": 2, "fid": 2, "kid": 2, "kernel_alexnet": 2}
+    """A value with the metric's number of decimals."""
+    return "-" if value is None else f"{value:.{METRICS[metric].digits}f}"
 
 
 def as_text(rows: Sequence[Row]) -> list[str]:
@@ -90,7 +92,7 @@ def as_text(rows: Sequence[Row]) -> list[str]:
 
 
 def as_markdown(rows: Sequence[Row], settings: Mapping[str, Any]) -> str:
-    """A table with intervals, and under it what it was measured on."""
+    """A table with intervals, and below it what was measured."""
     metrics = metrics_of(rows)
     lines = [f"| method | {' | '.join(heading(m) for m in metrics)} |", "|---" * (len(metrics) + 1) + "|"]
     for row in rows:
@@ -102,9 +104,9 @@ def as_markdown(rows: Sequence[Row], settings: Mapping[str, Any]) -> str:
                 text += f" ({cell(metric, low)} to {cell(metric, high)})"
             cells.append(text)
         lines.append(f"| {row.method} | {' | '.join(cells)} |")
-    told = ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None)
+    stated = ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None)
     images = max(row.images for row in rows)
-    lines += ["", f"{images} pictures; {told}. In brackets: where the mean lies with a confidence of 95 %."]
+    lines += ["", f"{images} images; {stated}. In brackets: 95 % confidence interval of the mean."]
     return "\n".join(lines) + "\n"
 
 
@@ -124,7 +126,7 @@ def as_csv(rows: Sequence[Row]) -> str:
 def as_dict(
     rows: Sequence[Row], settings: Mapping[str, Any], images: Mapping[str, Mapping[str, Mapping[str, Any]]]
 ) -> dict[str, Any]:
-    """Everything: settings, versions, rows, and the values of every picture by method and name."""
+    """Everything: settings, versions, rows, and the values of every image by method and name."""
     return {
         "settings": dict(settings),
         "versions": versions(),
@@ -146,6 +148,6 @@ def as_dict(
 
 
 def versions() -> dict[str, str]:
-    """What the numbers depend on beside the pictures."""
-    names = ("ucdir", "torch", "torchmetrics", "diffusers", "numpy", "simplejpeg", "pyvips")
+    """What the numbers depend on beside the images."""
+    names = ("ucdir", "torch", "torchmetrics", "numpy", "simplejpeg", "pyvips")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}

@@ -5,9 +5,9 @@
 Heavy libraries are imported when the first file is read or written.
 """
 
-from ucdir.images.paths import default_output
+from ucdir.images.paths import READABLE_SUFFIXES, default_output, find_images
 from ucdir.images.photo import Exposure, Metadata, Photo
-from ucdir.images.read import READABLE_SUFFIXES, read
+from ucdir.images.read import read
 from ucdir.images.write import WRITABLE_SUFFIXES, check_writable, write
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Photo",
     "check_writable",
     "default_output",
+    "find_images",
     "read",
     "write",
 ]

@@ -9,9 +9,9 @@ from ucdir.errors import ImageError
 from ucdir.images import decode
 from ucdir.images.avif import frames_of_avif, is_monochrome_avif
 from ucdir.images.gif import gif_header
-from ucdir.images.jpeg_quality import estimate, jpeg_header, without_junk
-from ucdir.images.messages import shown
+from ucdir.images.jpeg import estimate_quality, jpeg_header, without_junk
 from ucdir.images.metadata import exif_of_text, exif_of_tiff, orientation_of
+from ucdir.images.paths import shown
 from ucdir.images.photo import Metadata
 from ucdir.images.png import png_header
 from ucdir.images.tiff import tiff_header, with_valid_orientation
@@ -55,7 +55,7 @@ def read_jpeg(path: Path, data: bytes) -> Contents:
     image = _open(path, "JPEG", without_junk(data, header))
     fields = _Fields(image)
     return Contents(
-        decode.decode_with_vips(image), fields.metadata(), fields.orientation(), 1, estimate(header)
+        decode.decode_with_vips(image), fields.metadata(), fields.orientation(), 1, estimate_quality(header)
     )
 
 

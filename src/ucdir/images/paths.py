@@ -1,14 +1,83 @@
-"""Puts a finished file in its place: whole or not at all, and never over another unasked."""
+"""Paths: finding image files, printing names, and writing files whole or not at all, never over another unasked."""
 
 import contextlib
 import errno
+import logging
 import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
-from ucdir.errors import OutputError
-from ucdir.images.messages import shown
+from ucdir.errors import DataError, OutputError
+
+READABLE_SUFFIXES: Final = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""Suffixes that make a file in a folder worth trying; `read` itself goes by content, whatever the name."""
+
+RAW_SUFFIXES: Final = frozenset(
+    f".{name}"
+    for name in (
+        *("3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "fff", "iiq", "kdc", "mef", "mos", "mrw"),
+        *("nef", "nrw", "orf", "pef", "r3d", "raf", "raw", "rw2", "rwl", "sr2", "srf", "srw", "x3f"),
+    )
+)
+"""Suffixes of cameras' RAW files."""
+
+_OTHER_SUFFIXES: Final = frozenset(
+    f".{name}"
+    for name in (
+        *(
+            "dds",
+            "exr",
+            "hdr",
+            "heic",
+            "heif",
+            "hif",
+            "ico",
+            "j2k",
+            "jfif",
+            "jp2",
+            "jpe",
+            "jxl",
+            "jxr",
+            "pbm",
+        ),
+        *("pgm", "pnm", "ppm", "psd", "tga", "xcf"),
+    )
+)
+
+logger = logging.getLogger(__name__)
+
+
+def find_images(folder: Path, *, raw: bool = False) -> list[Path]:
+    """All files below a folder whose names are of images that ucdir reads, in the order of their names.
+
+    Images of other kinds are named in a warning. What macOS adds beside a file (`._photo.png`) is passed over.
+
+    Args:
+        folder: where to search.
+        raw: whether RAW files are wanted, too.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder; name one that holds photographs.")
+    files = sorted(p for p in folder.rglob("*") if not p.name.startswith("._") and p.is_file())
+    wanted = {*READABLE_SUFFIXES, *(RAW_SUFFIXES if raw else ())}
+    left_out = [p for p in files if p.suffix.lower() in (RAW_SUFFIXES | _OTHER_SUFFIXES) - wanted]
+    if left_out:
+        names = ", ".join(shown(p.relative_to(folder)) for p in left_out[:3]) + (
+            ", …" if len(left_out) > 3 else ""
+        )
+        logger.warning("%s: %d images are of kinds that are not read here: %s", folder, len(left_out), names)
+    return [p for p in files if p.suffix.lower() in wanted]
+
+
+def shown(path: Path) -> str:
+    """A path as it is printed: control characters and undecodable bytes escaped, at most 200 characters."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(path))
+    return text if len(text) <= 200 else f"{text[:90]}...{text[-100:]}"
 
 
 def default_output(photo: Path, folder: Path | None = None) -> Path:
@@ -17,7 +86,7 @@ def default_output(photo: Path, folder: Path | None = None) -> Path:
 
 
 def atomic_write(pieces: Sequence[bytes | memoryview], path: Path, *, force: bool) -> None:
-    """Writes pieces to a file beside `path`, waits until the disk has them, and only then gives it its name.
+    """Write pieces to a file beside `path`, wait until the disk has them, and only then give it its name.
 
     Raises:
         OutputError: the disk is full, the folder missing or not writable, or `path` exists (without `force`).
@@ -42,10 +111,10 @@ def atomic_write(pieces: Sequence[bytes | memoryview], path: Path, *, force: boo
 
 
 def check_path(path: Path, *, force: bool) -> None:
-    """Whether a file can be put there, found out by making an empty one beside it.
+    """Refuse a path that `atomic_write` could not write, found out by creating an empty file beside it.
 
     Raises:
-        OutputError: as `put`.
+        OutputError: as `atomic_write`.
     """
     try:
         if path.is_dir():
@@ -82,7 +151,7 @@ def _write(pieces: Sequence[bytes | memoryview], path: Path) -> None:
 
 
 def _rename_to_new(temporary: Path, path: Path) -> None:
-    """Gives a file a name that must not exist yet, in one step."""
+    """Give a file a name that must not exist yet, in one step."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -104,7 +173,7 @@ def _keep_mode(temporary: Path, path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes the new name last through a power cut, where the file system can."""
+    """Make the new name survive a power cut, where the file system can."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
         try:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ucdir.errors import ConfigError
+from ucdir.errors import ConfigError, DataError
 
 Pixels = npt.NDArray[np.unsignedinteger[Any]]
 """uint8 or uint16 over the full range, 0..255 or 0..65535."""
@@ -113,6 +113,23 @@ def to_uint8(pixels: Pixels) -> npt.NDArray[np.uint8]:
 def to_rgb8(pixels: Pixels) -> npt.NDArray[np.uint8]:
     """uint8 or uint16 [H,W,1] or [H,W,3] -> contiguous uint8 [H,W,3]."""
     return np.ascontiguousarray(np.broadcast_to(to_uint8(pixels), (*pixels.shape[:2], 3)))
+
+
+def check_rgb8(image: object, taker: str) -> None:
+    """Refuse what is no uint8 RGB array [H,W,3] of at least one pixel.
+
+    Raises:
+        DataError: `taker`, such as "a blur", cannot take it.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        found = (
+            f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
+        )
+        raise DataError(f"{taker} takes a uint8 RGB array [H,W,3], found {found}; convert it first.")
+    if image.size == 0:
+        raise DataError(
+            f"{taker} takes an image of at least one pixel, found {list(image.shape)}; give another."
+        )
 
 
 def _is_a(image: object, module: str, name: str) -> bool:

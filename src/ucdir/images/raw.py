@@ -13,10 +13,10 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ucdir.errors import ImageError
+from ucdir.errors import ImageError, reason
 from ucdir.images.camera import develop, pack_bayer
-from ucdir.images.messages import reason, shown
 from ucdir.images.metadata import exif_of_raw
+from ucdir.images.paths import shown
 from ucdir.images.photo import Exposure, Metadata, Photo
 from ucdir.limits import MAX_IMAGE_PIXELS
 
@@ -62,7 +62,7 @@ def read_raw(path: Path, data: bytes, exposure_ratio: float | Literal["auto", "f
             return replace(photo, metadata=Metadata(exif=exif_of_raw(data)))
     except (rawpy.LibRawError, ValueError, TypeError, IndexError, MemoryError) as error:
         raise ImageError(
-            f"{shown(path)} is a RAW file that cannot be decoded ({_said(error)}); get a complete copy of it, or "
+            f"{shown(path)} is a RAW file that cannot be decoded ({reason(error)}); get a complete copy of it, or "
             "develop it to a 16-bit TIFF with the camera's software first."
         ) from error
 
@@ -79,12 +79,6 @@ def _silence() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-def _said(error: Exception) -> str:
-    """What LibRaw said, which rawpy hands on as bytes."""
-    said = error.args[0] if error.args else ""
-    return said.decode("ascii", "replace") if isinstance(said, bytes) else reason(error)
 
 
 def _check_size(raw: Any, path: Path) -> None:

@@ -3,20 +3,17 @@
 import os
 import stat
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
-from ucdir.errors import ImageError
+from ucdir.errors import ImageError, reason
 from ucdir.images.decode import DecodeError, upright
 from ucdir.images.formats import READERS, Contents
-from ucdir.images.kinds import RawFile, kind_of
-from ucdir.images.messages import reason, shown
 from ucdir.images.metadata import clean_exif, clean_xmp, icc_channels
+from ucdir.images.paths import shown
 from ucdir.images.photo import Metadata, Photo
 from ucdir.images.raw import read_raw
+from ucdir.images.signatures import RawFile, kind_of
 from ucdir.limits import MAX_FILE_BYTES, MAX_METADATA_BYTES
-
-READABLE_SUFFIXES: Final = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""Of files worth trying in a folder; `read` itself goes by content, whatever the name."""
 
 
 def read(path: Path, *, exposure_ratio: float | Literal["auto", "file"] = "auto") -> Photo:

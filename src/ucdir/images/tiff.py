@@ -6,8 +6,8 @@ from typing import Final
 
 from ucdir.errors import ImageError
 from ucdir.images.ifd import Directory, Structure
-from ucdir.images.kinds import RAW_SUFFIXES, RawFile
-from ucdir.images.messages import shown
+from ucdir.images.paths import RAW_SUFFIXES, shown
+from ucdir.images.signatures import RawFile
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _ORIENTATION, _SAMPLES, _PLANES, _TILE_WIDTH, _SUBIFDS, _FORMAT, _DNG_VERSION = (

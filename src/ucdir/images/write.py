@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Final
 
-from ucdir.errors import OutputError
+from ucdir.errors import OutputError, reason
 from ucdir.images.encode import FORMATS, EncodeError, Format, without_exif
-from ucdir.images.messages import reason, shown
-from ucdir.images.paths import atomic_write, check_path
+from ucdir.images.paths import atomic_write, check_path, shown
 from ucdir.images.photo import Photo
 
 WRITABLE_SUFFIXES: Final = tuple(FORMATS)

@@ -1,4 +1,4 @@
-"""LPIPS: how different two photographs look, learned from people's judgements (Zhang et al. 2018)."""
+"""LPIPS: the perceptual distance of two images, learned from human judgements (Zhang et al. 2018)."""
 
 import importlib.util
 import os
@@ -32,14 +32,14 @@ class AlexNetTrunk(nn.Module):
     """AlexNet's five convolutions (Krizhevsky 2014), with the parameter names of torchvision's file."""
 
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        # ImageNet's mean and deviation, moved from 0..1 to [-1,1]
+        # ImageNet's mean and standard deviation, moved from 0..1 to [-1,1]
         shape = (1, 3, 1, 1)
         self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188]).view(shape), persistent=False)
-        self.register_buffer("deviation", torch.tensor([0.458, 0.448, 0.450]).view(shape), persistent=False)
+        self.register_buffer("std", torch.tensor([0.458, 0.448, 0.450]).view(shape), persistent=False)
         self.features = nn.Sequential(
             nn.Conv2d(3, 64, 11, stride=4, padding=2),
             nn.ReLU(),
@@ -57,7 +57,7 @@ class AlexNetTrunk(nn.Module):
 
     def forward(self, image: Tensor) -> Iterator[Tensor]:
         """Image [B,3,H,W] in [-1,1] -> the output of each ReLU in turn, [B,C,h,w], C = 64, 192, 384, 256, 256."""
-        image = (image.to(self.mean.dtype) - self.mean) / self.deviation
+        image = (image.to(self.mean.dtype) - self.mean) / self.std
         for layer in self.features:
             image = layer(image)
             if isinstance(layer, nn.ReLU):
@@ -79,9 +79,9 @@ def load_trunk(file: Path) -> AlexNetTrunk:
 class Lpips(nn.Module):
     """LPIPS version 0.1 with AlexNet:
 
-        d = Σ_l mean_{h,w} Σ_c w_lc (f̂_l(restored) - f̂_l(truth))²,   f̂ = f / (‖f‖ over channels + 1e-10)
+        d = Σ_l mean_{h,w} Σ_c w_lc (f̂_l(restored) - f̂_l(clean))²,   f̂ = f / (‖f‖ over channels + 1e-10)
 
-    where `f_l` is AlexNet's l-th ReLU of the image standardised by ImageNet's mean and deviation, and
+    where `f_l` is AlexNet's l-th ReLU of the image standardised by ImageNet's mean and standard deviation, and
     `w_l >= 0` is the learned head of that layer. The weights are frozen; gradients reach the images.
 
     Args:
@@ -101,15 +101,14 @@ class Lpips(nn.Module):
         fill(self.heads, heads, file, "LPIPS", "that of version 0.1")
         self.eval().requires_grad_(False)
 
-    def forward(self, restored: Tensor, truth: Tensor) -> Tensor:
+    def forward(self, restored: Tensor, clean: Tensor) -> Tensor:
         """The distance of each pair.
 
-        Works image by image and layer by layer in float32, so a batch of whole photographs needs the memory
-        of one.
+        Works image by image and layer by layer in float32, so that a batch of large images needs the memory of one.
 
         Args:
             restored: [B,3,H,W] in [-1,1], at least 31 pixels a side.
-            truth: [B,3,H,W] in [-1,1].
+            clean: [B,3,H,W] in [-1,1].
 
         Returns:
             [B], at least 0, lower is better; 0 where both are equal.
@@ -117,21 +116,21 @@ class Lpips(nn.Module):
         Raises:
             DataError: the images cannot be compared.
         """
-        restored, truth = checked_pair("LPIPS", restored, truth, MIN_SIDE)
-        pairs = zip(torch.split(restored, 1), torch.split(truth, 1), strict=True)
+        restored, clean = checked_pair("LPIPS", restored, clean, MIN_SIDE)
+        pairs = zip(torch.split(restored, 1), torch.split(clean, 1), strict=True)
         # half precision changes the third digit, so a surrounding autocast is switched off
-        with torch.autocast(truth.device.type, enabled=False):
+        with torch.autocast(clean.device.type, enabled=False):
             return torch.cat([self._distances(*pair) for pair in pairs])
 
-    def together(self, restored: Tensor, truth: Tensor) -> Tensor:
-        """As `forward`, the whole batch at once: for the small crops of a training."""
-        restored, truth = checked_pair("LPIPS", restored, truth, MIN_SIDE)
-        with torch.autocast(truth.device.type, enabled=False):
-            return self._distances(restored, truth)
+    def batched(self, restored: Tensor, clean: Tensor) -> Tensor:
+        """As `forward`, with the whole batch in one forward pass: for the small crops of training."""
+        restored, clean = checked_pair("LPIPS", restored, clean, MIN_SIDE)
+        with torch.autocast(clean.device.type, enabled=False):
+            return self._distances(restored, clean)
 
-    def _distances(self, restored: Tensor, truth: Tensor) -> Tensor:
-        both = torch.cat([restored, truth])
-        distances = self.trunk.mean.new_zeros(len(truth))
+    def _distances(self, restored: Tensor, clean: Tensor) -> Tensor:
+        both = torch.cat([restored, clean])
+        distances = self.trunk.mean.new_zeros(len(clean))
         for head, feature in zip(self.heads, self.trunk(both), strict=True):
             # vector_norm and not sqrt(sum): its gradient where no channel responds is 0 and not NaN
             unit = feature / (torch.linalg.vector_norm(feature, dim=1, keepdim=True) + 1e-10)

@@ -1,4 +1,4 @@
-"""NIQE: how natural a photograph looks, without a truth (Mittal et al. 2013), with BasicSR's numbers."""
+"""NIQE: how natural an image looks, without a reference (Mittal et al. 2013), with BasicSR's numbers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from ucdir.errors import DataError, WeightsError
@@ -57,14 +58,14 @@ class Niqe:
             ) from None
         self.antialiased = antialiased
 
-    def __call__(self, restored: Tensor) -> list[float]:
+    def __call__(self, restored: Tensor) -> Tensor:
         """NIQE of each image.
 
         Args:
-            restored: [B,3,H,W] in [-1,1], at least 192 pixels a side, so that there are blocks to compare.
+            restored: [B,3,H,W] in [-1,1], at least 192 pixels a side: four blocks.
 
         Returns:
-            B numbers, about 2 to 20; lower is more natural.
+            [B], float64, about 2 to 20; lower is more natural.
 
         Raises:
             DataError: the images are of another shape, or too small.
@@ -74,7 +75,7 @@ class Niqe:
                 f"NIQE takes images [B,3,H,W] of at least {2 * BLOCK} pixels a side, found {list(restored.shape)}."
             )
         pixels = restored.detach().cpu().double().add(1).mul(127.5).clamp(0, 255).round()
-        return [self.of_luma(luma(image.numpy())) for image in pixels]
+        return torch.tensor([self.of_luma(luma(image.numpy())) for image in pixels], dtype=torch.float64)
 
     def of_luma(self, y: Image) -> float:
         """NIQE of luma [H,W] in 0..255."""
@@ -102,8 +103,8 @@ class Niqe:
         from scipy.ndimage import convolve
 
         mean = convolve(y, self.window, mode="nearest")
-        deviation = np.sqrt(np.abs(convolve(y**2, self.window, mode="nearest") - mean**2))
-        normalised: Image = (y - mean) / (deviation + 1)
+        std = np.sqrt(np.abs(convolve(y**2, self.window, mode="nearest") - mean**2))
+        normalised: Image = (y - mean) / (std + 1)
         return normalised
 
 

@@ -1,4 +1,4 @@
-"""Weights that metrics need and that cannot come with the package: found in a folder, or fetched once."""
+"""Weights of metrics, which the package does not carry: found in a folder, or fetched once."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ WEIGHTS_VARIABLE: Final = "UCDIR_WEIGHTS"
 """Environment variable naming the folder of metric weights; if it is set, nothing is ever fetched."""
 
 
+class MissingWeightsError(WeightsError):
+    """A metric's weights are not there and cannot be fetched."""
+
+
 @dataclass(frozen=True)
 class Download:
-    """A published file: where it is, the names that it may bear in a folder, and how its SHA-256 begins."""
+    """A published file: its address, the names it may have in a folder, and the start of its SHA-256."""
 
     url: str
     names: tuple[str, ...]
     sha256: str
     needed_by: str
-    """For messages: which metric asks for it."""
+    """The metric that needs it, for messages."""
 
     @property
     def published_name(self) -> str:
@@ -35,12 +39,12 @@ class Download:
         return self.url.rsplit("/", 1)[1]
 
     def locate(self, given: str | os.PathLike[str] | None = None) -> Path:
-        """The file: given, or in the given folder, or in that named by UCDIR_WEIGHTS, or else in torch's own cache.
+        """The given file, or the one in the given folder, in the folder named by UCDIR_WEIGHTS, or in torch's cache.
 
-        Only the last is filled from the network, once, and what comes is checked.
+        Only the cache is filled from the network, once, and the download is checked against the hash.
 
         Raises:
-            WeightsError: it is not there, or cannot be fetched.
+            MissingWeightsError: it is not there, or cannot be fetched.
         """
         named = given if given is not None else os.environ.get(WEIGHTS_VARIABLE)
         if not named:
@@ -51,7 +55,7 @@ class Download:
         for name in self.names:
             if (path / name).is_file():
                 return path / name
-        raise WeightsError(
+        raise MissingWeightsError(
             f"{path}: no {' or '.join(self.names)} is here, which {self.needed_by} needs: {self._advice}"
         )
 
@@ -68,8 +72,8 @@ class Download:
         try:
             cache.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(self.url, str(target), hash_prefix=self.sha256, progress=False)
-        except (OSError, RuntimeError, ValueError) as error:  # no network; another hash; a disk that is full
-            raise WeightsError(
+        except (OSError, RuntimeError, ValueError) as error:  # no network, another hash, or a full disk
+            raise MissingWeightsError(
                 f"{self.needed_by} needs {target.name}, which could not be fetched ({error}): {self._advice}"
             ) from None
         return target
@@ -79,7 +83,7 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], file: Path, metric: str,
     """Load tensors into a network.
 
     Raises:
-        WeightsError: they are another network's.
+        WeightsError: they belong to another network.
     """
     try:
         module.load_state_dict(tensors)

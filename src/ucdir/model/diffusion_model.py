@@ -2,68 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
-from torch import Tensor, nn
+from torch import Tensor
 
+from ucdir.config import DiffusionModelConfig
 from ucdir.model.block import BLOCKS
+from ucdir.model.network import Network
 from ucdir.model.scalars import ScalarEncoder
 from ucdir.model.spatial_guidance import SPATIAL_GUIDANCE, guidance_pyramid
 from ucdir.model.unet import UNet
 
 
-class DiffusionModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """UNet of basic modules; guidance and scalars enter every one of them."""
+class DiffusionModel(Network):
+    """UNet of basic modules, each conditioned on the guidance image and the scalars."""
 
-    unet: UNet
+    config: DiffusionModelConfig
 
-    @register_to_config  # type: ignore[untyped-decorator]
-    def __init__(
-        self,
-        *,
-        channels: int = 32,  # of the finest level
-        multipliers: Sequence[int] = (1, 2, 4),  # channels of each level
-        blocks: Sequence[int] = (1, 2, 2),  # basic modules of each level
-        unshuffle: int = 2,  # pixels a side folded into channels
-        activation: str = "swish",  # a name in layers.ACTIVATIONS
-        kernel_bases: int = 4,  # N of Eq. 2
-        block: str = "basic",  # a name in block.BLOCKS
-        norm: str = "layer_norm",  # a name in layers.NORMS
-        injection: str = "akgm",  # a name in injection.INJECTIONS
-        spatial_guidance: str = "initial",  # a name in spatial_guidance.SPATIAL_GUIDANCE
-        scalars: Sequence[str] = ("jpeg_quality",),  # names in tasks.scalars.SCALARS
-        scalar_channels: int = 128,  # channels of the encoded scalars
-        sigma_data: float = 0.0,  # of the scaled residual, see `precondition`; 0 is without
-    ) -> None:
-        super().__init__()
-        self.sigma_data = sigma_data
-        self.scalar_names = tuple(scalars)
-        self.scalar_encoder = ScalarEncoder(self.scalar_names, scalar_channels)
-        self.guide = SPATIAL_GUIDANCE[spatial_guidance]
-
-        def make_block(width: int) -> nn.Module:
-            return BLOCKS[block](
-                width, norm=norm, activation=activation, injection=injection, spatial_guidance=spatial_guidance,
-                kernel_bases=kernel_bases, scalar_channels=scalar_channels,
-            )  # fmt: skip
-
-        self.unet = UNet(
-            6, 3, channels=channels, multipliers=multipliers, blocks=blocks, unshuffle=unshuffle,
-            make_block=make_block,
-        )  # fmt: skip
-
-    @property
-    def multiple_of(self) -> int:
-        """Heights and widths are multiples of this many pixels."""
-        return self.unet.multiple_of
-
-    @property
-    def receptive_field(self) -> int:
-        """Radius in pixels that an output pixel depends on."""
-        return self.unet.receptive_field
+    def __init__(self, config: DiffusionModelConfig) -> None:
+        super().__init__(config)
+        self.sigma_data = config.sigma_data
+        self.scalar_names = config.scalars
+        self.scalar_encoder = ScalarEncoder(config.scalars, config.scalar_channels)
+        self.guide = SPATIAL_GUIDANCE[config.spatial_guidance]
+        self.unet = UNet(6, 3, config, lambda width: BLOCKS[config.block](width, config))
+        self.multiple_of, self.receptive_field = self.unet.multiple_of, self.unet.receptive_field
 
     def forward(
         self,
@@ -80,41 +44,46 @@ class DiffusionModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
             degraded: x in [-1,1], [B,3,H,W].
             guidance: u_φ(x), [B,3,H,W].
             noise_level: √γ in [0,1], [B].
-            scalars: auxiliary scalars by name, each [B] in its own unit; NaN or absent is unknown.
+            scalars: auxiliary scalars by name, each [B] in its own unit; NaN or absent means unknown.
 
         Returns:
             the predicted noise ε, [B,3,H,W].
         """
         guidance_image = self.guide.image(guidance, degraded)
         pyramid = guidance_pyramid(guidance_image, self.unet.unshuffle, self.unet.levels)
-        code = self.scalar_encoder(noise_level, scalars)
-        noise: Tensor = self.unet(torch.cat([noisy, degraded], dim=1), [(image, code) for image in pyramid])
-        return precondition(noisy, noise, noise_level, self.sigma_data)
+        embedding = self.scalar_encoder(noise_level, scalars)
+        output: Tensor = self.unet(
+            torch.cat([noisy, degraded], dim=1), [(image, embedding) for image in pyramid]
+        )
+        return precondition(noisy, output, noise_level, self.sigma_data)
 
 
-def precondition(noisy: Tensor, output: Tensor, noise_level: Tensor, deviation: float) -> Tensor:
-    """The predicted noise as its best linear guess from the noisy residual, plus what the network makes of it.
+# ------------------------------------------------------------------------- preconditioning (EDM, not in the paper)
 
-    For a residual of variance s² the linear guess of ε that is best in the squared error is √(1-γ)/V·noisy with
-    V = γs² + 1-γ; what it leaves has variance γs²/V. So with F, the output of the network, of about unit variance:
 
-        ε = √(1-γ)/V · noisy - √(γs²/V) · F      (EDM's c_skip and c_out, written for ε)
+def precondition(noisy: Tensor, output: Tensor, noise_level: Tensor, sigma_data: float) -> Tensor:
+    """The predicted noise: its best linear estimate from the noisy residual, plus the network's correction.
 
-    A network need not then carry the noise through all its layers to give it back, and what it fails to carry is
-    not left in the picture as grain.
+    For a residual of variance s², the linear estimate of ε with the least squared error is √(1-γ)/V·noisy, where
+    V = γs² + 1-γ; its error has variance γs²/V. With the network's output F of about unit variance,
+
+        ε = √(1-γ)/V · noisy - √(γs²/V) · F      (c_skip and c_out of EDM, Karras et al. 2022, written for ε)
+
+    The network then need not carry the noise through all its layers, and the part it would lose on the way
+    does not stay in the image as grain.
 
     Args:
         noisy: √γ·residual + √(1-γ)·ε, [B,3,H,W].
         output: F, [B,3,H,W].
         noise_level: √γ in [0,1], [B].
-        deviation: s; 0 is without all this, ε = F.
+        sigma_data: s, the standard deviation of the scaled residual; 0 disables preconditioning: ε = F.
 
     Returns:
         ε, [B,3,H,W].
     """
-    if deviation == 0:
+    if sigma_data == 0:
         return output
     root_gamma = noise_level.float()[:, None, None, None]
-    signal, spread = (deviation * root_gamma) ** 2, (1 - root_gamma**2).clamp(min=0)
-    total = signal + spread
-    return (spread.sqrt() / total * noisy - (signal / total).sqrt() * output).to(noisy.dtype)
+    signal, noise = (sigma_data * root_gamma) ** 2, (1 - root_gamma**2).clamp(min=0)
+    total = signal + noise
+    return (noise.sqrt() / total * noisy - (signal / total).sqrt() * output).to(noisy.dtype)

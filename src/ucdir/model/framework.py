@@ -19,18 +19,16 @@ def build(config: ModelConfig) -> tuple[InitialPredictor, DiffusionModel]:
     """Initial predictor u_φ and diffusion model f_θ with fresh weights.
 
     Raises:
-        ConfigError: naming every name that nothing bears, and every number that does not go together.
+        ConfigError: listing every unknown name and every number that does not fit the others.
     """
     problems = model_problems(config)
     if problems:
         raise ConfigError("; ".join(problems) + ".")
-    predictor = InitialPredictor(**config.predictor.model_dump())
-    diffusion_model = DiffusionModel(**config.diffusion_model.model_dump())
-    return predictor, diffusion_model
+    return InitialPredictor(config.predictor), DiffusionModel(config.diffusion_model)
 
 
 def model_problems(config: ModelConfig) -> list[str]:
-    """What keeps the networks of a configuration from being built, by key; empty if nothing does."""
+    """Why the networks of a configuration cannot be built, one sentence each, starting with the key."""
     predictor, model = config.predictor, config.diffusion_model
     names: list[tuple[str, str, Collection[str]]] = [
         ("model.predictor.activation", predictor.activation, ACTIVATIONS),

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
+from ucdir.config import PredictorConfig
 from ucdir.model.layers import ACTIVATIONS
+from ucdir.model.network import Network
 from ucdir.model.unet import UNet
 
 
 class PredictorBlock(nn.Module):
-    """x + conv(activation(conv(x))): as light as a block can be."""
+    """x + conv(activation(conv(x))): a residual block without norms."""
 
     def __init__(self, channels: int, activation: str) -> None:
         super().__init__()
@@ -29,36 +27,15 @@ class PredictorBlock(nn.Module):
         return x + h
 
 
-class InitialPredictor(ModelMixin, ConfigMixin):  # type: ignore[misc]
+class InitialPredictor(Network):
     """Lightweight UNet that predicts the low-frequency, deterministic part of the restored image."""
 
-    unet: UNet
+    config: PredictorConfig
 
-    @register_to_config  # type: ignore[untyped-decorator]
-    def __init__(
-        self,
-        *,
-        channels: int = 24,  # of the finest level
-        multipliers: Sequence[int] = (1, 2, 4),  # channels of each level
-        blocks: Sequence[int] = (2, 2, 2),  # blocks of each level
-        unshuffle: int = 2,  # pixels a side folded into channels
-        activation: str = "swish",  # a name in layers.ACTIVATIONS
-    ) -> None:
-        super().__init__()
-        self.unet = UNet(
-            3, 3, channels=channels, multipliers=multipliers, blocks=blocks, unshuffle=unshuffle,
-            make_block=lambda width: PredictorBlock(width, activation),
-        )  # fmt: skip
-
-    @property
-    def multiple_of(self) -> int:
-        """Heights and widths are multiples of this many pixels."""
-        return self.unet.multiple_of
-
-    @property
-    def receptive_field(self) -> int:
-        """Radius in pixels that an output pixel depends on."""
-        return self.unet.receptive_field
+    def __init__(self, config: PredictorConfig) -> None:
+        super().__init__(config)
+        self.unet = UNet(3, 3, config, lambda width: PredictorBlock(width, config.activation))
+        self.multiple_of, self.receptive_field = self.unet.multiple_of, self.unet.receptive_field
 
     def forward(self, degraded: Tensor) -> Tensor:
         """Degraded image x [B,3,H,W] in [-1,1] -> initial guidance u_φ(x) [B,3,H,W], about [-1,1]."""

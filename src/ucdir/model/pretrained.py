@@ -1,4 +1,4 @@
-"""The models that come with the package: one folder each, named like the task."""
+"""The pretrained models of the package: one folder each, named after its task."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from ucdir.errors import ConfigError
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
-def models() -> list[str]:
-    """The names of the models in the package."""
+def list_models() -> list[str]:
+    """Names of the pretrained models."""
     return sorted(index.parent.name for index in WEIGHTS.glob("*/model_index.json"))
 
 
 def model_folder(model: str | Path) -> Path:
-    """The folder of a model of the package by its name, a bare `str`; or one's own: a `Path`, or `./low_light`."""
-    return WEIGHTS / model if isinstance(model, str) and model in models() else Path(model)
+    """Folder of a pretrained model by its name, a bare `str`; or a folder of one's own: a `Path`, or `./low_light`."""
+    return WEIGHTS / model if isinstance(model, str) and model in list_models() else Path(model)
 
 
 def check_own_name(folder: Path) -> None:
-    """Refuse to write a model where its name, given to a command, would mean the package's.
+    """Refuse to write a model to a folder that commands could not name, as they would take it for a pretrained model.
 
     Raises:
-        ConfigError: it is the name of a model of the package.
+        ConfigError: it is the name of a pretrained model.
     """
-    if str(folder) in models():
+    if str(folder) in list_models():
         raise ConfigError(
-            f"{folder}: is the name of a model of the package; name another folder, such as my_{folder}."
+            f"{folder}: is the name of a pretrained model; choose another folder, such as my_{folder}."
         )

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Final
+from typing import Annotated, Final
 
 import torch
 import torch.nn.functional as F
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
+from pydantic import Field
 from torch import Tensor, nn
 
 from ucdir.mirror import mirrored
 from ucdir.model.akgm.dispatch import chosen_kernel
 from ucdir.model.cim import guidance_branch
+from ucdir.model.network import Network
+from ucdir.section import Section
 
 MULTIPLIERS: Final = (1, 2, 4, 8, 8)
 """Channels of each level, as multiples of the base."""
@@ -31,6 +32,25 @@ GRID: Final = 32
 """Pixels of the coarsest level."""
 OVERLAP: Final = 64
 """Pixels that patches overlap by: no overlap makes them exact."""
+
+
+RELEASE_CHANNELS: Final = range(8, 513, 8)
+"""Base channels that a checkpoint of this architecture may have."""
+Channels = Annotated[int, Field(ge=8, le=512, multiple_of=8)]
+
+
+class ReleasePredictorConfig(Section):
+    """u_φ as released."""
+
+    channels: Channels = 32
+    """Channels of the finest level."""
+
+
+class ReleaseDiffusionModelConfig(Section):
+    """f_θ as released."""
+
+    channels: Channels = 64
+    """Channels of the finest level."""
 
 
 def padded(image: Tensor) -> Tensor:
@@ -164,17 +184,16 @@ class Up(nn.Module):
         return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))  # type: ignore[no-any-return]
 
 
-class ReleaseDiffusionModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
+class ReleaseDiffusionModel(Network):
     """f_θ as released; takes the place of `DiffusionModel` in a pipeline. It knows no auxiliary scalars."""
 
     scalar_names: tuple[str, ...] = ()
     multiple_of: int = 1  # it pads by itself
     receptive_field: int = OVERLAP
 
-    @register_to_config  # type: ignore[untyped-decorator]
-    def __init__(self, *, channels: int = 64) -> None:
-        super().__init__()
-        code = channels
+    def __init__(self, config: ReleaseDiffusionModelConfig) -> None:
+        super().__init__(config)
+        channels = code = config.channels
         self.noise_level_mlp = nn.Sequential(
             LevelCode(code), nn.Linear(code, 4 * code), nn.SiLU(), nn.Linear(4 * code, code)
         )
@@ -233,16 +252,15 @@ class ReleaseDiffusionModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
 # -------------------------------------------------------------------------------------------- initial predictor
 
 
-class ReleasePredictor(ModelMixin, ConfigMixin):  # type: ignore[misc]
+class ReleasePredictor(Network):
     """u_φ as released: the UNet of See-in-the-Dark (Chen et al. 2018); takes the place of `InitialPredictor`."""
 
     multiple_of: int = 1
     receptive_field: int = OVERLAP
 
-    @register_to_config  # type: ignore[untyped-decorator]
-    def __init__(self, *, channels: int = 32) -> None:
-        super().__init__()
-        widths = [channels * 2**level for level in range(5)]
+    def __init__(self, config: ReleasePredictorConfig) -> None:
+        super().__init__(config)
+        widths = [config.channels * 2**level for level in range(5)]
         width = 3
         for level, wanted in enumerate(widths, start=1):
             self.add_module(f"conv{level}_1", nn.Conv2d(width, wanted, 3, padding=1))

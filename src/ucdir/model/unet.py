@@ -1,4 +1,4 @@
-"""The UNet that initial predictor and diffusion model share: levels of blocks, joined by skips."""
+"""The UNet of initial predictor and diffusion model: levels of blocks, connected by skips."""
 
 from __future__ import annotations
 
@@ -9,58 +9,50 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ucdir.config import PredictorConfig
 from ucdir.model.layers import Downsample, Upsample
 
 
 class UNet(nn.Module):
     """Levels of blocks, each level at half the resolution of the one before.
 
-    Every operation looks at a bounded neighbourhood, and what a caller must know to split images is data:
-
-    Attributes:
-        multiple_of: height and width must be multiples of this many pixels, and patches must lie on its grid.
-        receptive_field: no output pixel depends on an input pixel further away than this many pixels, as long
-            as the blocks are local: a norm over the whole image (`group_norm`) reaches everywhere, faintly.
+    Every operation sees a bounded neighbourhood; `multiple_of` and `receptive_field` are those of `Network`.
     """
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        *,
-        channels: int,  # of the finest level
-        multipliers: Sequence[int],  # channels of each level, as multiples
-        blocks: Sequence[int],  # blocks of each level: down, and again up; once at the deepest
-        unshuffle: int,  # pixels a side folded into channels first
-        make_block: Callable[[int], nn.Module],  # channels -> block
+        config: PredictorConfig,
+        make_block: Callable[[int], nn.Module],
     ) -> None:
         super().__init__()
-        widths = [channels * m for m in multipliers]
+        widths, blocks = [config.channels * m for m in config.multipliers], config.blocks
         self.levels = len(widths)
-        self.unshuffle = unshuffle
-        self.stem = nn.Conv2d(in_channels * unshuffle**2, widths[0], 3, padding=1)
+        self.unshuffle = config.unshuffle
+        self.stem = nn.Conv2d(in_channels * self.unshuffle**2, widths[0], 3, padding=1)
         self.down = nn.ModuleList(self._level(blocks[i], widths[i], make_block) for i in range(self.levels))
         self.downsample = nn.ModuleList(Downsample(a, b) for a, b in pairwise(widths))
         self.upsample = nn.ModuleList(Upsample(b, a) for a, b in pairwise(widths))
         self.merge = nn.ModuleList(nn.Conv2d(2 * w, w, 1) for w in widths[:-1])
         self.up = nn.ModuleList(self._level(blocks[i], widths[i], make_block) for i in range(self.levels - 1))
-        self.head = nn.Conv2d(widths[0], out_channels * unshuffle**2, 3, padding=1)
+        self.head = nn.Conv2d(widths[0], out_channels * self.unshuffle**2, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
-        self.multiple_of: int = unshuffle * 2 ** (self.levels - 1)
-        convolutions = [4 * n for n in blocks]
-        convolutions[-1] //= 2
+        self.multiple_of = self.unshuffle * 2 ** (self.levels - 1)
+        convolutions = [4 * n for n in blocks]  # two in each block, on the way down and up
+        convolutions[-1] //= 2  # the deepest level has its blocks once
         convolutions[0] += 2  # stem and head
-        reach = sum(n * unshuffle * 2**level for level, n in enumerate(convolutions))
-        self.receptive_field: int = reach + self.multiple_of - 1
+        reach = sum(n * self.unshuffle * 2**level for level, n in enumerate(convolutions))
+        self.receptive_field = reach + self.multiple_of - 1
 
     @staticmethod
     def _level(count: int, width: int, make_block: Callable[[int], nn.Module]) -> nn.ModuleList:
         return nn.ModuleList(make_block(width) for _ in range(count))
 
     def forward(self, image: Tensor, conditions: Sequence[tuple[Tensor, ...]]) -> Tensor:
-        """image [B,C,H,W] and what each level's blocks are given beside their features -> [B,C',H,W]."""
+        """Image [B,C,H,W] and the conditions of each level's blocks -> [B,C',H,W]."""
         x = F.pixel_unshuffle(image, self.unshuffle) if self.unshuffle > 1 else image
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
         skips = []

@@ -8,7 +8,6 @@ import torch
 
 from ucdir.config import Config
 from ucdir.errors import OutputError, WeightsError
-from ucdir.model.weights import save_whole
 from ucdir.training.averaging import networks_with
 from ucdir.training.loop import TrainingModel
 from ucdir.training.state import read_metadata, read_tensors
@@ -43,7 +42,7 @@ def export(
             f"{checkpoint}: {too_large[0]} holds numbers too large for {dtype}; export another dtype."
         )
     pipeline = build_pipeline(config, *networks_with(weights, config.model))
-    save_whole(pipeline, folder)
+    pipeline.save_pretrained(folder)
 
 
 def _check_free(folder: Path) -> None:

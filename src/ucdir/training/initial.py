@@ -28,7 +28,7 @@ def start_from(
     knows stay as they are, fresh.
 
     Args:
-        folder: that `save_pretrained` wrote, or the name of a model of the package.
+        folder: that `save_pretrained` wrote, or the name of a pretrained model.
         networks: of "predictor" and "diffusion_model".
         model: what is filled.
         residual_scale: of the experiment; f_θ knows no other.

@@ -78,9 +78,7 @@ class SamplerAwareObjective:
         losses = {"pixels": self.scale**2 * F.mse_loss(restored, clean), "predictor": predictor_loss}
         if self.lpips is not None:
             looked_at = partial(look, rng=(self.seed, step), enlarged=step // self.steps % 2 == 1)
-            losses["perceptual"] = (
-                self.weight * self.lpips.together(*map(looked_at, (restored, clean))).mean()
-            )
+            losses["perceptual"] = self.weight * self.lpips.batched(*map(looked_at, (restored, clean))).mean()
         if self.grid_weight:
             coarsest: Any = diffusion_model.multiple_of
             pattern = repeated(restored - clean, coarsest)

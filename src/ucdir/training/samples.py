@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from ucdir.data.sources import Source
 from ucdir.errors import OutputError
 from ucdir.images import Photo, write
 from ucdir.images.pixels import to_signal
+from ucdir.metrics.psnr import psnr
 from ucdir.training.averaging import networks_with
 
 logger = logging.getLogger(__name__)
@@ -68,9 +70,11 @@ def draw_samples(
             f"{folder}: cannot be made ({error.strerror}); remove what is in its place."
         ) from None
     write_picture(columns, folder / f"step_{step:06d}.png")
-    psnr = mean_psnr(columns)
-    logger.info("samples of step %d: %s", step, ", ".join(f"{name} {db:.2f} dB" for name, db in psnr.items()))
-    return {f"psnr_{name}": db for name, db in psnr.items()}
+    means = mean_psnr(columns)
+    logger.info(
+        "samples of step %d: %s", step, ", ".join(f"{name} {db:.2f} dB" for name, db in means.items())
+    )
+    return {f"psnr_{name}": db for name, db in means.items()}
 
 
 def restore_samples(
@@ -91,13 +95,11 @@ def restore_samples(
 
 
 def mean_psnr(columns: list[dict[str, Tensor]]) -> dict[str, float]:
-    """PSNR in dB against the truth, the mean over the samples, of each column but the truth."""
-
-    def psnr(images: dict[str, Tensor], name: str) -> float:
-        error = float((images[name] - images["truth"]).square().mean())
-        return 10 * math.log10(4 / max(error, 1e-10))  # the peak of [-1,1] is 2
-
-    return {name: sum(psnr(images, name) for images in columns) / len(columns) for name in COLUMNS[:-1]}
+    """PSNR in dB (at most 100) against the clean image, the mean over the samples, of each column but the clean one."""
+    return {
+        name: fmean(float(psnr(images[name], images[COLUMNS[-1]]).clamp(max=100)) for images in columns)
+        for name in COLUMNS[:-1]
+    }
 
 
 def write_picture(columns: list[dict[str, Tensor]], path: Path) -> None:

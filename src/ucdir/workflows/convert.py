@@ -9,8 +9,13 @@ from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
 from ucdir.errors import OutputError, WeightsError
-from ucdir.model.release import ReleaseDiffusionModel, ReleasePredictor
-from ucdir.model.weights import RELEASE_CHANNELS, save_whole
+from ucdir.model.release import (
+    RELEASE_CHANNELS,
+    ReleaseDiffusionModel,
+    ReleaseDiffusionModelConfig,
+    ReleasePredictor,
+    ReleasePredictorConfig,
+)
 from ucdir.pipeline import Pipeline
 from ucdir.pth_file import tensors_of
 from ucdir.tasks import task_class
@@ -44,10 +49,10 @@ def convert(checkpoint: Path, output: Path, *, task: str = "low_light") -> Pipel
     if output.exists():
         raise OutputError(f"{output}: exists already; name a new folder.")
     tensors = tensors_of(checkpoint)
-    diffusion_model = ReleaseDiffusionModel(
-        channels=_channels(checkpoint, tensors, "denoise_fn.downs.0.weight")
-    )
-    predictor = ReleasePredictor(channels=_channels(checkpoint, tensors, "predictor.conv1_1.weight"))
+    channels = _channels(checkpoint, tensors, "denoise_fn.downs.0.weight")
+    diffusion_model = ReleaseDiffusionModel(ReleaseDiffusionModelConfig(channels=channels))
+    channels = _channels(checkpoint, tensors, "predictor.conv1_1.weight")
+    predictor = ReleasePredictor(ReleasePredictorConfig(channels=channels))
     known = BUFFERS | _fill(checkpoint, diffusion_model, tensors, "denoise_fn.")
     known |= _fill(checkpoint, predictor, tensors, "predictor.")
     left = sorted(tensors.keys() - known)
@@ -56,7 +61,7 @@ def convert(checkpoint: Path, output: Path, *, task: str = "low_light") -> Pipel
             f"{checkpoint}: holds {left[0]!r:.80}, which the released network does not have; name its own checkpoint."
         )
     pipeline = release_pipeline(predictor, diffusion_model, _betas(checkpoint, tensors), task)
-    save_whole(pipeline, output)
+    pipeline.save_pretrained(output)
     return pipeline
 
 

@@ -17,9 +17,9 @@ from ucdir.engines.devices import choose_device, choose_precision
 from ucdir.errors import ConfigError, WeightsError
 from ucdir.images import Exposure, Photo, check_writable, default_output, read, write
 from ucdir.images.camera import linear_to_srgb, srgb_to_linear
-from ucdir.images.messages import shown
+from ucdir.images.paths import shown
 from ucdir.images.pixels import Pixels
-from ucdir.model.pretrained import model_folder, models
+from ucdir.model.pretrained import list_models, model_folder
 from ucdir.pipeline import Pipeline
 from ucdir.tasks import TASKS
 
@@ -50,7 +50,7 @@ def load(model: str | Path = "jpeg_restoration", device: str = "auto", precision
     """Load a model of the package by its name, or one's own by its folder.
 
     Args:
-        model: a name of `shipped.models()`, or a folder that `save_pretrained` wrote.
+        model: a name of `list_models()`, or a folder that `save_pretrained` wrote.
         device: auto, cpu, cuda, cuda:1 …, or mps.
         precision: auto, fp32 or bf16; see `devices.choose_precision`.
 
@@ -64,7 +64,9 @@ def load(model: str | Path = "jpeg_restoration", device: str = "auto", precision
     folder = model_folder(model)
     if not os.path.isdir(folder):  # noqa: PTH112 (never an error, however odd the name)
         known = (
-            f"choose one of {', '.join(models())} or name" if models() else "none came with the package; name"
+            f"choose one of {', '.join(list_models())} or name"
+            if list_models()
+            else "none came with the package; name"
         )
         raise WeightsError(
             f"{shown(Path(model))}: no model has this name and there is no such folder; {known} the folder of your own "

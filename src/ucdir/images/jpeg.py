@@ -1,40 +1,49 @@
-"""The quality of a JPEG file, told from the quantisation tables it carries."""
+"""JPEG headers: the segments before the first scan, and the quality that their quantisation tables amount to."""
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-# Annex K of the JPEG standard (ITU-T T.81), tables K.1 and K.2, in rows of vertical frequency.
-_LUMINANCE: Final = (
-    (16, 11, 10, 16, 24, 40, 51, 61),
-    (12, 12, 14, 19, 26, 58, 60, 55),
-    (14, 13, 16, 24, 40, 57, 69, 56),
-    (14, 17, 22, 29, 51, 87, 80, 62),
-    (18, 22, 37, 56, 68, 109, 103, 77),
-    (24, 35, 55, 64, 81, 104, 113, 92),
-    (49, 64, 78, 87, 103, 121, 120, 101),
-    (72, 92, 95, 98, 112, 100, 103, 99),
-)
-_CHROMINANCE: Final = (
-    (17, 18, 24, 47, 99, 99, 99, 99),
-    (18, 21, 26, 66, 99, 99, 99, 99),
-    (24, 26, 56, 99, 99, 99, 99, 99),
-    (47, 66, 99, 99, 99, 99, 99, 99),
-    *((99,) * 8,) * 4,
-)
-_ANNEX_K: Final = np.array([_LUMINANCE, _CHROMINANCE], dtype=np.int64).reshape(2, 64)
+Tables = npt.NDArray[np.int64]
+"""[n,64], each table in rows of vertical frequency."""
 
-# Where the k-th coefficient of the zigzag order stands in a row-by-row table.
+# Annex K of the JPEG standard (ITU-T T.81), tables K.1 (luminance) and K.2 (chrominance).
+_ANNEX_K: Final = np.array(
+    [
+        [
+            *(16, 11, 10, 16, 24, 40, 51, 61),
+            *(12, 12, 14, 19, 26, 58, 60, 55),
+            *(14, 13, 16, 24, 40, 57, 69, 56),
+            *(14, 17, 22, 29, 51, 87, 80, 62),
+            *(18, 22, 37, 56, 68, 109, 103, 77),
+            *(24, 35, 55, 64, 81, 104, 113, 92),
+            *(49, 64, 78, 87, 103, 121, 120, 101),
+            *(72, 92, 95, 98, 112, 100, 103, 99),
+        ],
+        [
+            *(17, 18, 24, 47, 99, 99, 99, 99),
+            *(18, 21, 26, 66, 99, 99, 99, 99),
+            *(24, 26, 56, 99, 99, 99, 99, 99),
+            *(47, 66, 99, 99, 99, 99, 99, 99),
+            *(99,) * 32,
+        ],
+    ],
+    dtype=np.int64,
+)
+
+# The place of the k-th coefficient of the zigzag order in a table of rows.
 _ZIGZAG: Final = np.array(
     sorted(range(64), key=lambda i: (i // 8 + i % 8, (i // 8 if (i // 8 + i % 8) % 2 else i % 8)))
 )
 
 _SOS, _EOI, _DQT = 0xDA, 0xD9, 0xDB
 _FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
-_ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
+_NO_SEGMENTS: Final = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
+"""Second bytes after 0xFF that do not begin a segment: a stuffed 0xFF, TEM, restarts and the start of the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +56,7 @@ class JpegHeader:
         height: pixels.
         components: table number of each colour component, luminance first.
         tables: table number -> int64 [64], rows of vertical frequency.
-        junk: places (start, end) of bytes between the segments, which belong to none; decoders skip them.
+        junk: spans (start, end) of bytes that belong to no segment; decoders skip them.
     """
 
     precision: int = 0
@@ -59,7 +68,7 @@ class JpegHeader:
 
 
 def jpeg_header(data: bytes) -> JpegHeader:
-    """Walks the segments up to the first scan; stops where the file is damaged."""
+    """Walk the segments up to the first scan; stop where the file is damaged."""
     precision = width = height = 0
     components: tuple[int, ...] = ()
     tables: dict[int, npt.NDArray[np.int64]] = {}
@@ -67,9 +76,8 @@ def jpeg_header(data: bytes) -> JpegHeader:
     at = 2
     while at + 4 <= len(data):
         marker = data[at + 1]
-        if data[at] != 0xFF or marker == 0x00 or marker in _ALONE:
-            start, at = at, _next_marker(data, at)
-            junk.append((start, at))
+        if data[at] != 0xFF or marker in _NO_SEGMENTS:
+            junk.append((at, at := _next_segment(data, at)))
             continue
         if marker == 0xFF:
             at += 1
@@ -87,41 +95,36 @@ def jpeg_header(data: bytes) -> JpegHeader:
     return JpegHeader(precision, width, height, components, tables, tuple(junk))
 
 
-def _next_marker(data: bytes, at: int) -> int:
-    """The place of the next marker of a segment, or the end."""
+def _next_segment(data: bytes, at: int) -> int:
+    """Where the next segment begins, or the end."""
     while 0 <= (at := data.find(b"\xff", at)) < len(data) - 1:
-        if data[at + 1] not in (0x00, *_ALONE):
+        if data[at + 1] not in _NO_SEGMENTS:
             return at
         at += 2
     return len(data)
 
 
 def without_junk(data: bytes, header: JpegHeader) -> bytes:
-    """The file without the bytes that belong to no segment before the first scan."""
-    pieces, end = [], 0
-    for start, stop in header.junk:
-        pieces.append(data[end:start])
-        end = stop
-    return b"".join([*pieces, data[end:]]) if header.junk else data
+    """The file without the bytes that belong to no segment."""
+    starts, ends = (0, *(end for _, end in header.junk)), (*(start for start, _ in header.junk), len(data))
+    return b"".join(data[start:end] for start, end in zip(starts, ends, strict=True)) if header.junk else data
 
 
-def _tables(body: bytes) -> dict[int, npt.NDArray[np.int64]]:
-    """The tables of one DQT segment."""
-    found: dict[int, npt.NDArray[np.int64]] = {}
+def _tables(body: bytes) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    """The numbers and tables of a DQT segment."""
     at = 0
     while at < len(body):
         wide, number = body[at] >> 4, body[at] & 15
-        if wide > 1 or len(body) < at + 65 + 64 * wide:
-            break
-        values = np.frombuffer(body[at + 1 : at + 65 + 64 * wide], dtype=">u2" if wide else "u1")
+        end = at + 65 + 64 * wide
+        if wide > 1 or len(body) < end:
+            return
         table = np.empty(64, dtype=np.int64)
-        table[_ZIGZAG] = values
-        found[number] = table
-        at += 65 + 64 * wide
-    return found
+        table[_ZIGZAG] = np.frombuffer(body[at + 1 : end], dtype=">u2" if wide else "u1")
+        yield number, table
+        at = end
 
 
-def ijg_tables(quality: int) -> npt.NDArray[np.int64]:
+def ijg_tables(quality: int) -> Tables:
     """The tables of the Independent JPEG Group, [2,64], 1..255: luminance, chrominance.
 
     `T = clip( ⌊(s T₀ + 50) / 100⌋, 1, 255 )` with `s = ⌊5000 / quality⌋` below 50, else `200 - 2 quality`.
@@ -137,14 +140,14 @@ def _candidates() -> npt.NDArray[np.float64]:
     return logarithms
 
 
-def estimate(header: JpegHeader) -> int | None:
+def estimate_quality(header: JpegHeader) -> int | None:
     """The quality 1..100 whose tables are these or, by least squares of their logarithms, come nearest.
 
     Returns None for a file without tables, which is not a lossy JPEG.
 
     Example:
         >>> tables = dict(enumerate(ijg_tables(35)))
-        >>> estimate(JpegHeader(8, 16, 16, (0, 1, 1), tables))
+        >>> estimate_quality(JpegHeader(8, 16, 16, (0, 1, 1), tables))
         35
     """
     numbers = list(dict.fromkeys(header.components))[:2] or sorted(header.tables)[:2]

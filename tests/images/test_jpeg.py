@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ucdir.degradations.jpeg_compression import JpegCompression
-from ucdir.images.jpeg_quality import JpegHeader, estimate, ijg_tables, jpeg_header
+from ucdir.images.jpeg import JpegHeader, estimate_quality, ijg_tables, jpeg_header
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
 
@@ -19,12 +19,14 @@ def jpeg(**settings) -> bytes:
 
 
 def test_every_quality_that_pillow_writes_is_found():
-    assert [estimate(jpeg_header(jpeg(quality=quality))) for quality in range(1, 101)] == [*range(1, 101)]
+    assert [estimate_quality(jpeg_header(jpeg(quality=quality))) for quality in range(1, 101)] == [
+        *range(1, 101)
+    ]
 
 
 @pytest.mark.parametrize("settings", [{"progressive": True}, {"subsampling": 0}, {"optimize": True}])
 def test_the_way_of_coding_does_not_matter(settings):
-    assert estimate(jpeg_header(jpeg(quality=37, **settings))) == 37
+    assert estimate_quality(jpeg_header(jpeg(quality=37, **settings))) == 37
 
 
 def test_grey_files_have_one_table():
@@ -32,7 +34,7 @@ def test_grey_files_have_one_table():
     Image.fromarray(PIXELS[:, :, 0]).save(file, "JPEG", quality=63)
     header = jpeg_header(file.getvalue())
     assert header.components == (0,)
-    assert estimate(header) == 63
+    assert estimate_quality(header) == 63
 
 
 @pytest.mark.parametrize("quality", [1, 10, 49, 50, 75, 100])
@@ -52,12 +54,12 @@ def test_header_holds_size_and_tables_in_rows_of_vertical_frequency():
 def test_tables_that_are_near_a_quality_get_it(quality):
     rng = np.random.default_rng(quality)
     tables = np.rint(ijg_tables(quality) * rng.uniform(0.9, 1.1, (2, 64))).astype(int)
-    assert abs(estimate(JpegHeader(8, 8, 8, (0, 1, 1), dict(enumerate(tables)))) - quality) <= 3
+    assert abs(estimate_quality(JpegHeader(8, 8, 8, (0, 1, 1), dict(enumerate(tables)))) - quality) <= 3
 
 
 def test_flat_tables_of_other_programs_are_ordered_by_strength():
     strengths = [2, 8, 24, 80]
-    found = [estimate(JpegHeader(8, 8, 8, (0,), {0: np.full(64, level)})) for level in strengths]
+    found = [estimate_quality(JpegHeader(8, 8, 8, (0,), {0: np.full(64, level)})) for level in strengths]
     assert found == sorted(found, reverse=True)
     assert found[0] > 90
     assert found[-1] < 40
@@ -65,25 +67,25 @@ def test_flat_tables_of_other_programs_are_ordered_by_strength():
 
 def test_one_table_for_all_components_is_measured_as_luminance():
     header = JpegHeader(8, 8, 8, (0, 0, 0), {0: ijg_tables(55)[0]})
-    assert estimate(header) == 55
+    assert estimate_quality(header) == 55
 
 
 def test_custom_tables_written_by_pillow_are_read():
     table = [*range(1, 65)]
     header = jpeg_header(jpeg(qtables=[table, table]))
     assert sorted(header.tables[0]) == table
-    assert 1 <= estimate(header) <= 100
+    assert 1 <= estimate_quality(header) <= 100
 
 
 def test_sixteen_bit_tables_are_read():
     body = b"\x10" + np.arange(300, 364).astype(">u2").tobytes()
     data = b"\xff\xd8\xff\xdb" + (len(body) + 2).to_bytes(2, "big") + body + b"\xff\xd9  "
     assert jpeg_header(data).tables[0].max() == 363
-    assert estimate(jpeg_header(data)) == 1
+    assert estimate_quality(jpeg_header(data)) == 1
 
 
 def test_without_tables_there_is_no_quality():
-    assert estimate(jpeg_header(b"\xff\xd8\xff\xd9")) is None
+    assert estimate_quality(jpeg_header(b"\xff\xd8\xff\xd9")) is None
 
 
 def test_no_bytes_break_it():
@@ -93,5 +95,5 @@ def test_no_bytes_break_it():
         broken = bytearray(data[: rng.integers(1, 700)])
         for place in rng.integers(0, len(broken), 8):
             broken[place] = rng.integers(0, 256)
-        quality = estimate(jpeg_header(bytes(broken)))
+        quality = estimate_quality(jpeg_header(bytes(broken)))
         assert quality is None or 1 <= quality <= 100

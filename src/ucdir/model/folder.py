@@ -1,0 +1,240 @@
+"""The JSON files and the layout of a model folder, which diffusers' users know; read and written without torch.
+
+model_index.json                   class of each part, and what `PipelineConfig` holds beside the schedule
+predictor/config.json              settings of u_φ,  diffusion_pytorch_model.safetensors beside it
+diffusion_model/config.json        settings of f_θ,  diffusion_pytorch_model.safetensors beside it
+scheduler/scheduler_config.json    noise schedule, as a scheduler of diffusers
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from operator import index
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from ucdir.config.pipeline import PipelineConfig
+from ucdir.errors import WeightsError
+from ucdir.limits import MAX_CHECKPOINT_BYTES, MAX_CONFIG_BYTES, MAX_SAFETENSORS_HEADER_BYTES
+from ucdir.section import Section, problems
+
+INDEX_FILE = "model_index.json"
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+SCHEDULER_FILE = Path("scheduler", "scheduler_config.json")
+
+PIPELINE = "RestorationPipeline"
+NETWORKS = {
+    "predictor": ["ucdir.model.predictor", "InitialPredictor"],
+    "diffusion_model": ["ucdir.model.diffusion_model", "DiffusionModel"],
+}
+"""Module and class of each network, as the index names them; or"""
+RELEASE = {
+    "predictor": ["ucdir.model.release", "ReleasePredictor"],
+    "diffusion_model": ["ucdir.model.release", "ReleaseDiffusionModel"],
+}
+"""the authors' networks. No other classes are accepted, and none is imported by its name."""
+
+SCHEDULERS: dict[str, tuple[str, dict[str, object]]] = {
+    "ddpm": ("DDIMScheduler", {"clip_sample": False, "set_alpha_to_one": True}),
+    "ddim": ("DDIMScheduler", {"clip_sample": False, "set_alpha_to_one": True}),
+    "euler": ("EulerDiscreteScheduler", {}),
+    "heun": ("HeunDiscreteScheduler", {}),
+    "dpm_solver++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "solver_order": 2}),
+}
+"""The scheduler of diffusers that stands for each sampler, and its settings."""
+SETTINGS: dict[str, object] = {
+    "beta_schedule": "linear",
+    "prediction_type": "epsilon",
+    "timestep_spacing": "trailing",  # uniform, from the last step on: T, T - T/n, …
+}
+"""Settings of every scheduler."""
+OFF = (
+    "clip_sample", "thresholding", "rescale_betas_zero_snr", "euler_at_final", "use_karras_sigmas",
+    "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas", "use_flow_sigmas",
+)  # fmt: skip
+"""Settings of schedulers that change the samples and that our samplers do not have."""
+
+# Folders of earlier versions
+OLD_PIPELINE = "Pipeline"
+OLD_MODULES = {"ucdir.model.initial_predictor": "ucdir.model.predictor"}
+OLD_SAMPLERS = ("ddim", "dpm_solver++")  # by the scheduler; DDPM was DDIM with eta 1
+OLD_KEYS = {
+    "default_steps": "steps", "start": "start_fraction", "noise": "noise_scale", "residual_deviation": "sigma_data"
+}  # fmt: skip
+
+COPY_AGAIN = "copy the model's folder again."
+FOREIGN = "open the folder with `ucdir.diffusers.RestorationPipeline.from_pretrained`."
+
+S = TypeVar("S", bound=Section)
+
+
+# ------------------------------------------------------------------------------------------------------ reading
+
+
+def read_index(folder: Path) -> tuple[bool, PipelineConfig]:
+    """Whether a folder holds the authors' networks, and what it says beside its networks.
+
+    Raises:
+        WeightsError: it is not a model of ucdir, is damaged, or has a scheduler that stands for no sampler.
+    """
+    if not folder.is_dir():
+        raise WeightsError(f"{folder}: there is no such folder; name a folder that a model was saved to.")
+    settings = {OLD_KEYS.get(key, key): value for key, value in read_json(folder / INDEX_FILE).items()}
+    if settings.get("_class_name") not in (PIPELINE, OLD_PIPELINE):
+        raise WeightsError(
+            f"{folder}: is not a model of ucdir ({INDEX_FILE} names {settings.get('_class_name')!r:.80})."
+        )
+    found = {name: _renamed(settings.pop(name, None)) for name in NETWORKS}
+    release = found["predictor"] == RELEASE["predictor"]
+    for name, expected in (RELEASE if release else NETWORKS).items():
+        if found[name] != expected:
+            raise WeightsError(
+                f"{folder}: {INDEX_FILE} names {found[name]!r:.80} as {name}, expected {expected[1]}."
+            )
+    scheduler = settings.pop("scheduler", None)
+    if "sampler" not in settings:
+        settings["sampler"] = next(
+            (s for s in OLD_SAMPLERS if scheduler == ["diffusers", SCHEDULERS[s][0]]), "ddim"
+        )
+    sampler = settings["sampler"]
+    if not isinstance(sampler, str) or sampler not in SCHEDULERS:
+        raise WeightsError(
+            f"{folder / INDEX_FILE}: sampler {sampler!r:.80} is unknown; choose one of {', '.join(SCHEDULERS)}."
+        )
+    kind, own = SCHEDULERS[sampler]
+    if scheduler != ["diffusers", kind]:
+        raise WeightsError(
+            f"{folder}: {INDEX_FILE} names {scheduler!r:.80} as scheduler, which is none of our samplers; {FOREIGN}"
+        )
+    schedule = _read_schedule(folder / SCHEDULER_FILE, own)
+    return release, validated(PipelineConfig, {**settings, **schedule}, folder / INDEX_FILE)
+
+
+def _renamed(entry: object) -> object:
+    """The index's entry for a network, its module by its present name."""
+    match entry:
+        case [str(module), name]:
+            return [OLD_MODULES.get(module, module), name]
+        case _:
+            return entry
+
+
+def _read_schedule(file: Path, own: Mapping[str, object]) -> dict[str, Any]:
+    """The noise schedule, as `PipelineConfig` holds it, from a scheduler's file whose settings are the sampler's."""
+    values = read_json(file)
+    betas = values.get("trained_betas")
+    for key, expected in {**SETTINGS, **dict.fromkeys(OFF, False), **own}.items():
+        if values.get(key, expected) != expected and not (key == "beta_schedule" and betas is not None):
+            raise WeightsError(
+                f"{file}: {key} is {values[key]!r:.80}, and our samplers know only {expected!r}; {FOREIGN}"
+            )
+    names = {"num_train_timesteps": "timesteps", "beta_start": "beta_start", "beta_end": "beta_end"}
+    schedule = {new: values[old] for old, new in names.items() if old in values}
+    steps = schedule.get("timesteps")
+    if isinstance(betas, list) and len(betas) != steps:
+        raise WeightsError(f"{file}: holds {len(betas)} betas for {steps!r:.80} steps; {COPY_AGAIN}")
+    return {**schedule, "betas": betas}
+
+
+def read_network_config(file: Path, section: type[S]) -> S:
+    """Settings of a network.
+
+    Raises:
+        WeightsError: naming the file and every key that is wrong.
+    """
+    return validated(section, {OLD_KEYS.get(key, key): value for key, value in read_json(file).items()}, file)
+
+
+def validated(section: type[S], values: Mapping[str, Any], file: Path) -> S:
+    """A section from what a JSON file holds; keys that begin with an underscore are diffusers' own.
+
+    Raises:
+        WeightsError: naming the file and what is wrong in it.
+    """
+    own = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if not k.startswith("_")}
+    try:
+        return section.model_validate(own, strict=True)
+    except ValidationError as error:
+        raise WeightsError(f"{file}: {problems(error)}; {COPY_AGAIN}") from None
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Keys and values of a small JSON file.
+
+    Raises:
+        WeightsError: it is missing, is too large, or holds something else.
+    """
+    try:
+        if file.stat().st_size > MAX_CONFIG_BYTES:
+            raise WeightsError(f"{file}: is larger than {MAX_CONFIG_BYTES} bytes, so it is no configuration.")
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WeightsError(f"{file}: is missing; the model's folder is incomplete, copy it again.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{file}: cannot be read ({error}); {COPY_AGAIN}") from None
+    if not isinstance(values, dict):
+        raise WeightsError(f"{file}: holds no keys and values; {COPY_AGAIN}")
+    return values
+
+
+def read_header(file: Path) -> dict[str, Any]:
+    """Name -> {dtype, shape, data_offsets} of the tensors in a safetensors file of the length that its header tells.
+
+    Raises:
+        WeightsError: it is missing, is cut short, or is something else.
+    """
+    try:
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            start = stream.read(8)
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else -1
+            if not 0 <= length <= min(size - 8, MAX_SAFETENSORS_HEADER_BYTES) or size > MAX_CHECKPOINT_BYTES:
+                raise WeightsError(f"{file}: is not a safetensors file, or is cut short; copy it again.")
+            header: dict[str, Any] = json.loads(stream.read(length))
+        header.pop("__metadata__", None)
+        spans = [map(index, entry["data_offsets"]) for entry in header.values()]
+        length_of_data = max(end for _, end in spans)
+    except FileNotFoundError:
+        raise WeightsError(f"{file}: is missing; the model's folder is incomplete, copy it again.") from None
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise WeightsError(f"{file}: is not a safetensors file ({error}); copy it again.") from None
+    if size != 8 + length + length_of_data:
+        raise WeightsError(
+            f"{file}: {size} bytes, expected {8 + length + length_of_data}; it is cut short, copy it again."
+        )
+    return header
+
+
+# ------------------------------------------------------------------------------------------------------ writing
+
+
+def write_index(folder: Path, networks: Mapping[str, list[str]], config: PipelineConfig) -> None:
+    """Write the index and the scheduler's file; `networks` is `NETWORKS` or `RELEASE`."""
+    kind, own = SCHEDULERS[config.sampler]
+    schedule = {"timesteps", "beta_start", "beta_end", "betas"}
+    write_json(
+        folder / INDEX_FILE,
+        {
+            "_class_name": PIPELINE, **networks, "scheduler": ["diffusers", kind],
+            **config.model_dump(exclude=schedule),
+        },
+    )  # fmt: skip
+    write_json(
+        folder / SCHEDULER_FILE,
+        {
+            "_class_name": kind, **SETTINGS, **own,
+            "num_train_timesteps": config.timesteps if config.betas is None else len(config.betas),
+            "beta_start": config.beta_start, "beta_end": config.beta_end, "trained_betas": config.betas,
+        },
+    )  # fmt: skip
+
+
+def write_json(file: Path, values: Mapping[str, object]) -> None:
+    """Write keys and values, one a line, making the file's folder."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,36 @@
+"""Base of the networks: the settings they were built from, and what a caller must know to run them on tiles."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ucdir.section import Section
+
+
+class Network(nn.Module):
+    """A convolutional network on images of any size.
+
+    Attributes:
+        config: the section of the configuration that it was built from.
+        multiple_of: height and width must be multiples of this many pixels, and tiles must lie on its grid.
+        receptive_field: no output pixel depends on an input pixel further away than this many pixels, as long
+            as the network is local: a norm over the whole image (`group_norm`) reaches everywhere, faintly.
+    """
+
+    multiple_of: int
+    receptive_field: int
+
+    def __init__(self, config: Section) -> None:
+        super().__init__()
+        self.config = config
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Of the weights."""
+        return next(self.parameters()).device
