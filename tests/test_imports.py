@@ -1,13 +1,12 @@
-"""Imports point one way, the package is light until used, and no file is long."""
+"""Imports point one way, and nothing heavy is imported before it is needed."""
 
+import ast
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
-
-MAX_LINES = 350
+from PIL import Image
 
 
 def run(*command, cwd):
@@ -68,7 +67,17 @@ def test_every_module_stands_in_a_layer(root, contract):
     assert not found - layered, "name them in [tool.importlinter] of pyproject.toml"
 
 
-HEAVY = ("torch", "numpy", "diffusers", "accelerate", "pyvips", "PIL")
+NETWORKS = ("torch", "diffusers", "accelerate")
+HEAVY = (*NETWORKS, "numpy", "pyvips", "PIL")
+PENDING = pytest.mark.xfail(reason="the way of an image is not array code yet", strict=True)
+
+
+def imported(program, names, cwd):
+    """The names that are in `sys.modules` at the end of a program."""
+    at_exit = f"import atexit, sys; atexit.register(lambda: print(*(n for n in {names} if n in sys.modules)))"
+    result = run(sys.executable, "-c", f"{at_exit}\n{program}", cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.parametrize(
@@ -77,24 +86,80 @@ HEAVY = ("torch", "numpy", "diffusers", "accelerate", "pyvips", "PIL")
         ("ucdir", HEAVY),
         ("ucdir.errors", HEAVY),
         ("ucdir.limits", HEAVY),
-        ("ucdir.config", ("torch", "diffusers", "accelerate", "pyvips")),
-        ("ucdir.tasks", ("torch", "diffusers", "accelerate", "pyvips")),
-        ("ucdir.degradations", ("torch", "diffusers", "accelerate")),
-        ("ucdir.images", ("torch", "diffusers", "accelerate")),
-        ("ucdir.diffusion.schedule", ("torch", "diffusers", "accelerate")),
-        ("ucdir.model.folder", ("torch", "diffusers", "accelerate", "pyvips")),
+        ("ucdir.config", (*NETWORKS, "pyvips")),
+        ("ucdir.tasks", (*NETWORKS, "pyvips")),
+        ("ucdir.degradations", NETWORKS),
+        ("ucdir.images", NETWORKS),
+        ("ucdir.model.folder", (*NETWORKS, "pyvips")),
+        ("ucdir.diffusion.schedule", NETWORKS),
+        pytest.param("ucdir.diffusion.samplers", NETWORKS, marks=PENDING),
+        pytest.param("ucdir.patches.tile_runner", NETWORKS, marks=PENDING),
+        pytest.param("ucdir.pipeline", NETWORKS, marks=PENDING),
+        pytest.param("ucdir.workflows.restore", NETWORKS, marks=PENDING),
     ],
 )
 def test_importing_is_light(root, module, absent):
-    program = f"import sys, {module}; print(*(m for m in {absent} if m in sys.modules))"
-    result = run(sys.executable, "-c", program, cwd=root / "src")
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == []
+    assert imported(f"import {module}", absent, cwd=root / "src") == set()
 
 
 def test_control_a_heavy_import_shows(root):
-    program = "import sys, ucdir.model.layers; print('torch' in sys.modules)"
-    assert run(sys.executable, "-c", program, cwd=root / "src").stdout.strip() == "True"
+    assert "torch" in imported("import ucdir.model.layers", HEAVY, cwd=root / "src")
+
+
+@PENDING
+def test_restoring_a_photo_needs_none_of_these(root, tmp_path):
+    Image.new("RGB", (24, 16), "teal").save(tmp_path / "photo.jpg", quality=10)
+    command = ["ucdir", "restore", str(tmp_path / "photo.jpg"), "--device", "cpu"]
+    absent = (
+        "diffusers",
+        "accelerate",
+        "scipy",
+        "torchvision",
+        "torchmetrics",
+        "matplotlib",
+        "torch._dynamo",
+    )
+    program = f"from ucdir.cli import main\nsys.argv = {command}\nmain()"
+    assert imported(program, ("torch", *absent), cwd=root / "src") == {"torch"}
+    assert (tmp_path / "photo.restored.png").exists()
+
+
+MAY_IMPORT = {
+    "torch": (
+        "ablations/", "cli/info.py", "data/crops.py", "degradations/motion_blur.py", "diffusers.py",
+        "diffusion/loss.py", "engines/", "evaluation/", "metrics/", "model/", "pth_file.py", "training/",
+        "workflows/convert.py",
+    ),
+    "diffusers": ("diffusers.py",),
+    "accelerate": ("training/",),
+}  # fmt: skip
+
+
+def imports_of(file):
+    """Top-level names of the packages that a file imports, anywhere but under `if TYPE_CHECKING`."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize(
+    "library", [pytest.param("torch", marks=PENDING), pytest.param("diffusers", marks=PENDING), "accelerate"]
+)
+def test_only_these_rooms_import(root, library):
+    package = root / "src" / "ucdir"
+    importing = [
+        name
+        for file in sorted(package.rglob("*.py"))
+        if library in imports_of(file)
+        and not (name := file.relative_to(package).as_posix()).startswith(MAY_IMPORT[library])
+    ]
+    assert importing == []
 
 
 def test_what_the_package_offers(root):
@@ -102,17 +167,3 @@ def test_what_the_package_offers(root):
     result = run(sys.executable, "-c", program, cwd=root / "src")
     assert "['Pipeline', 'load', 'restore']" in result.stdout
     assert "AttributeError: module 'ucdir' has no attribute 'no_such_thing'" in result.stderr
-
-
-def test_no_file_is_long(root):
-    files = sorted((root / "src").rglob("*.py"))
-    assert len(files) > 20
-    lines = {str(f.relative_to(root)): len(f.read_text(encoding="utf-8").splitlines()) for f in files}
-    assert not {name: count for name, count in lines.items() if count > MAX_LINES}
-    assert sorted(lines.values())[len(lines) // 2] <= 120, "the median file"
-
-
-def test_version_is_the_one_of_the_package(root):
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    text = (root / Path("src", "ucdir", "__init__.py")).read_text(encoding="utf-8")
-    assert f'__version__ = "{project["version"]}"' in text

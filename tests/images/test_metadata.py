@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 
 from ucdir import limits
 from ucdir.images import read
-from ucdir.images.metadata import clean_exif, clean_xmp, exif_of_text, icc_channels, orientation_of
+from ucdir.images.exif import clean_exif, clean_xmp, exif_of_text, icc_channels, orientation_of
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()

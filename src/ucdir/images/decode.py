@@ -6,12 +6,10 @@ import logging
 import os
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from ucdir.images.pixels import Pixels
 
@@ -26,21 +24,17 @@ _LOADERS: Final[Mapping[str, tuple[str, str]]] = {
     "GIF": ("gifload_buffer", "warning"),
 }
 
-
 _FETCH_BYTES: Final = 1 << 20
+
+PILLOW_ERRORS: Final = (
+    *(OSError, EOFError, ValueError, SyntaxError, LookupError, OverflowError, TypeError, AttributeError),
+    struct.error,
+)
+"""What Pillow raises over damaged files."""
 
 
 class DecodeError(Exception):
     """A decoder gave up; its text is the decoder's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """Pixels as stored, not yet upright: [H,W,1] or [H,W,3]; alpha [H,W]; whether colours were converted."""
-
-    pixels: Pixels
-    alpha: Pixels | None
-    converted: bool = False
 
 
 @functools.cache
@@ -58,11 +52,7 @@ def vips() -> ModuleType:
 
 
 def open_with_vips(kind: str, data: bytes) -> Any:
-    """An image of libvips whose header is read and whose pixels are not yet.
-
-    Raises:
-        DecodeError: the header is damaged.
-    """
+    """An image of libvips with its header read and its pixels not yet; raises DecodeError over a damaged header."""
     loader, fail_on = _LOADERS[kind]
     try:
         return getattr(vips().Image, loader)(data, access="sequential", fail_on=fail_on)
@@ -70,8 +60,8 @@ def open_with_vips(kind: str, data: bytes) -> Any:
         raise DecodeError(str(error)) from error
 
 
-def decode_with_vips(image: Any) -> Decoded:
-    """Pixels of an image of libvips; CMYK becomes sRGB.
+def decode_with_vips(image: Any) -> Pixels:
+    """Samples [H,W,1..4] of an image of libvips as stored; CMYK becomes sRGB.
 
     Raises:
         DecodeError: the data are damaged or cut off, or the samples are not whole numbers of 8 or 16 bits.
@@ -80,8 +70,7 @@ def decode_with_vips(image: Any) -> Decoded:
         wide = image.format == "ushort"
         if image.format not in ("uchar", "ushort"):
             raise DecodeError(f"its samples are of the type {image.format}")
-        converted = image.interpretation == "cmyk"
-        if converted:
+        if image.interpretation == "cmyk":
             image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=16 if wide else 8)
         if wide and image.get_typeof("heif-compression"):
             # libvips shifts the 10 or 12 bits of AVIF up to 16; white must be 65535.
@@ -89,10 +78,9 @@ def decode_with_vips(image: Any) -> Decoded:
             image = (image * (65535 / white)).rint().cast("ushort")
         if image.bands not in (1, 2, 3, 4):
             raise DecodeError(f"it has {image.bands} channels")
-        samples = _fetch(image)
+        return _fetch(image)
     except vips().Error as error:
         raise DecodeError(str(error)) from error
-    return split(samples, converted=converted)
 
 
 def _fetch(image: Any) -> Pixels:
@@ -111,61 +99,32 @@ def _fetch(image: Any) -> Pixels:
     return samples
 
 
-def split(samples: Pixels, *, converted: bool = False) -> Decoded:
-    """Colours and alpha of [H,W,1..4]; without alpha nothing is copied."""
-    if samples.shape[2] in (1, 3):
-        return Decoded(samples, None, converted)
-    return Decoded(
-        np.ascontiguousarray(samples[:, :, :-1]), np.ascontiguousarray(samples[:, :, -1]), converted
-    )
-
-
-_PILLOW_ERRORS: Final = (
-    OSError,
-    EOFError,
-    ValueError,
-    SyntaxError,
-    LookupError,
-    OverflowError,
-    TypeError,
-    AttributeError,
-    struct.error,
-)
-"""What Pillow raises over damaged files."""
-
-
 def open_with_pillow(kind: str, data: bytes) -> Any:
-    """A BMP or WebP image of Pillow whose header is read and whose pixels are not yet.
-
-    Raises:
-        DecodeError: the header is damaged.
-    """
+    """A BMP or WebP image of Pillow with its header read; raises DecodeError over a damaged header."""
     # The plugins are called by name: Image.open would try others, and warns of sizes that limits.py allows.
     from PIL import BmpImagePlugin, Image, WebPImagePlugin
 
     opener: Any = {"BMP": BmpImagePlugin.BmpImageFile, "WebP": WebPImagePlugin.WebPImageFile}[kind]
     try:
         return opener(io.BytesIO(data))
-    except (*_PILLOW_ERRORS, Image.DecompressionBombError) as error:
+    except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
         raise DecodeError(str(error)) from error
 
 
-def decode_with_pillow(image: Any) -> Decoded:
-    """Pixels of an image of Pillow; palettes and 1 to 5 bits a sample become 8 bits.
+def decode_with_pillow(image: Any) -> Pixels:
+    """uint8 samples [H,W,1..4] of an image of Pillow; palettes and 1 to 5 bits a sample become 8 bits.
 
     Raises:
         DecodeError: the data are damaged or cut off.
     """
     try:
         image.load()
-        if image.mode == "1":
-            image = image.convert("L")
-        elif image.mode not in ("L", "RGB", "RGBA"):
-            image = image.convert("RGB")
-    except _PILLOW_ERRORS as error:
+        if image.mode not in ("L", "RGB", "RGBA"):
+            image = image.convert("L" if image.mode == "1" else "RGB")
+    except PILLOW_ERRORS as error:
         raise DecodeError(str(error)) from error
-    samples: npt.NDArray[np.uint8] = np.array(image)
-    return split(samples.reshape(samples.shape[0], samples.shape[1], -1))
+    samples: Pixels = np.array(image)
+    return samples.reshape(samples.shape[0], samples.shape[1], -1)
 
 
 _UPRIGHT: Final = {
@@ -179,26 +138,7 @@ _UPRIGHT: Final = {
 }
 
 
-def upright(decoded: Decoded, orientation: int) -> Decoded:
-    """Pixels turned by an EXIF orientation 1..8; any other value means as they are."""
+def upright(samples: Pixels, orientation: int) -> Pixels:
+    """Samples [H,W,C] turned by an EXIF orientation 1..8; any other value leaves them as they are."""
     turn = _UPRIGHT.get(orientation)
-    if turn is None:
-        return decoded
-    alpha = None if decoded.alpha is None else np.ascontiguousarray(turn(decoded.alpha))
-    return Decoded(np.ascontiguousarray(turn(decoded.pixels)), alpha, decoded.converted)
-
-
-def one_channel(decoded: Decoded) -> Decoded:
-    """Grey pixels that a decoder gave as three equal channels."""
-    if decoded.pixels.shape[2] == 1:
-        return decoded
-    return Decoded(np.ascontiguousarray(decoded.pixels[:, :, :1]), decoded.alpha, decoded.converted)
-
-
-def transparent_outside(decoded: Decoded, left: int, top: int, width: int, height: int) -> Decoded:
-    """8-bit pixels of which only a rectangle was stored."""
-    if decoded.alpha is not None:
-        return decoded
-    alpha = np.zeros(decoded.pixels.shape[:2], dtype=np.uint8)
-    alpha[top : top + height, left : left + width] = 255
-    return Decoded(decoded.pixels, alpha, decoded.converted)
+    return samples if turn is None else turn(samples)

@@ -2,8 +2,9 @@
 
 import struct
 import zlib
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
+
+from ucdir.images.photo import Metadata
 
 MAX_CHUNKS: Final = 1_000_000
 """Most chunks that are looked at; a file of 1 GiB in pieces of 8 KiB has 131,072."""
@@ -11,8 +12,7 @@ MAX_CHUNKS: Final = 1_000_000
 _CRITICAL: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 
 
-@dataclass(frozen=True, slots=True)
-class PngHeader:
+class PngHeader(NamedTuple):
     """Width and height in pixels, and the number of frames (1 where it is not animated)."""
 
     width: int
@@ -21,7 +21,7 @@ class PngHeader:
 
 
 def png_header(data: bytes) -> PngHeader:
-    """Walks all chunks and checks those that pixels depend on against their checksums.
+    """Walk all chunks and check those that pixels depend on against their checksums.
 
     Raises:
         ValueError: the file is cut off or damaged; the text says where.
@@ -51,18 +51,15 @@ def png_header(data: bytes) -> PngHeader:
     raise ValueError("it has too many chunks")
 
 
-def with_metadata(
-    data: bytes, *, exif: bytes | None, icc: bytes | None, xmp: bytes | None
-) -> list[bytes | memoryview]:
-    """A PNG file in pieces, with the chunks iCCP, eXIf and iTXt (XMP) put behind its header chunk."""
-    pieces: list[bytes | memoryview] = [data[:33]]
-    if icc is not None:
-        pieces.append(_chunk(b"iCCP", b"icc\0\0" + zlib.compress(icc)))
-    if exif is not None:
-        pieces.append(_chunk(b"eXIf", exif))
-    if xmp is not None:
-        pieces.append(_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp))
-    return [*pieces, memoryview(data)[33:]]
+def with_metadata(data: bytes, kept: Metadata) -> list[bytes | memoryview]:
+    """A PNG file in pieces, with the chunks iCCP, eXIf and iTXt (XMP) behind its header chunk."""
+    chunks = {
+        b"iCCP": kept.icc and b"icc\0\0" + zlib.compress(kept.icc),
+        b"eXIf": kept.exif,
+        b"iTXt": kept.xmp and b"XML:com.adobe.xmp\0\0\0\0\0" + kept.xmp,
+    }
+    added = [_chunk(name, body) for name, body in chunks.items() if body is not None]
+    return [data[:33], *added, memoryview(data)[33:]]
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:

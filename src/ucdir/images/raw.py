@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ucdir.errors import ImageError, reason
 from ucdir.images.camera import develop, pack_bayer
-from ucdir.images.metadata import exif_of_raw
+from ucdir.images.exif import exif_of_tiff
 from ucdir.images.paths import shown
 from ucdir.images.photo import Exposure, Metadata, Photo
 from ucdir.limits import MAX_IMAGE_PIXELS
@@ -59,7 +59,7 @@ def read_raw(path: Path, data: bytes, exposure_ratio: float | Literal["auto", "f
             raw.open_buffer(io.BytesIO(data))
             _check_size(raw, path)
             photo = _developed(raw, path, exposure_ratio)
-            return replace(photo, metadata=Metadata(exif=exif_of_raw(data)))
+            return replace(photo, metadata=Metadata(exif=exif_of_tiff(data)))
     except (rawpy.LibRawError, ValueError, TypeError, IndexError, MemoryError) as error:
         raise ImageError(
             f"{shown(path)} is a RAW file that cannot be decoded ({reason(error)}); get a complete copy of it, or "

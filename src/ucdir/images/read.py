@@ -1,17 +1,19 @@
-"""Reads a photograph from a file that nobody vouches for."""
+"""Reads a photograph from a file that need not be trusted."""
 
 import os
 import stat
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from ucdir.errors import ImageError, reason
 from ucdir.images.decode import DecodeError, upright
-from ucdir.images.formats import READERS, Contents
-from ucdir.images.metadata import clean_exif, clean_xmp, icc_channels
+from ucdir.images.exif import clean_exif, clean_xmp, icc_channels
 from ucdir.images.paths import shown
 from ucdir.images.photo import Metadata, Photo
 from ucdir.images.raw import read_raw
+from ucdir.images.readers import READERS, Contents
 from ucdir.images.signatures import RawFile, kind_of
 from ucdir.limits import MAX_FILE_BYTES, MAX_METADATA_BYTES
 
@@ -23,7 +25,7 @@ def read(path: Path, *, exposure_ratio: float | Literal["auto", "file"] = "auto"
     read and a warning says so.
 
     Args:
-        path: a file, taken literally; what it is is told from its content.
+        path: a file, taken literally; its content says what it is.
         exposure_ratio: of RAW files, see `read_raw`; others are left as bright as they are.
 
     Raises:
@@ -58,24 +60,25 @@ def _bytes_of(path: Path) -> bytes:
                     "ucdir opens; save it smaller."
                 )
             data = file.read(MAX_FILE_BYTES)
-    except FileNotFoundError as error:
-        raise ImageError(f"{shown(path)} does not exist; check the name.") from error
-    except IsADirectoryError as error:
-        raise ImageError(f"{shown(path)} is a folder; name an image file in it.") from error
-    except PermissionError as error:
-        raise ImageError(f"{shown(path)} may not be read; change its permissions.") from error
     except (OSError, ValueError) as error:
         text = error.strerror if isinstance(error, OSError) else str(error)
-        raise ImageError(f"{shown(path)} cannot be opened ({text}); check the name.") from error
+        known: dict[type[Exception], str] = {
+            FileNotFoundError: "does not exist; check the name",
+            IsADirectoryError: "is a folder; name an image file in it",
+            PermissionError: "may not be read; change its permissions",
+        }
+        problem = known.get(type(error), f"cannot be opened ({text}); check the name")
+        raise ImageError(f"{shown(path)} {problem}.") from error
     if not data:
         raise ImageError(f"{shown(path)} is empty; get a complete copy of it.")
     return data
 
 
 def _assemble(path: Path, kind: str, contents: Contents) -> Photo:
-    """Turns pixels upright and joins what is kept beside them; what is left out gets a warning."""
-    name, warnings = shown(path), []
-    decoded, found = upright(contents.decoded, contents.orientation), contents.metadata
+    """Turn pixels upright and add what is kept beside them; what is left out gets a warning."""
+    name, warnings, found = shown(path), [], contents.metadata
+    samples = upright(contents.samples, contents.orientation)
+    colours = samples.shape[2] if samples.shape[2] in (1, 3) else samples.shape[2] - 1
     if contents.frames > 1:
         part = "page" if kind == "TIFF" else "frame"
         warnings.append(f"{name}: has {contents.frames} {part}s; only the first is restored.")
@@ -87,15 +90,15 @@ def _assemble(path: Path, kind: str, contents: Contents) -> Photo:
         warnings.append(f"{name}: metadata of more than {MAX_METADATA_BYTES >> 20} MiB are left out.")
     if exif is not None and (exif := clean_exif(exif)) is None:
         warnings.append(f"{name}: its EXIF data are damaged and are left out.")
-    if decoded.converted:
+    if contents.converted:
         icc = None
         warnings.append(f"{name}: its CMYK colours were converted to sRGB.")
-    elif icc is not None and icc_channels(icc) != decoded.pixels.shape[2]:
+    elif icc is not None and icc_channels(icc) != colours:
         icc = None
         warnings.append(f"{name}: its colour profile does not fit its pixels and is left out.")
     return Photo(
-        pixels=decoded.pixels,
-        alpha=decoded.alpha,
+        pixels=np.ascontiguousarray(samples[:, :, :colours]),
+        alpha=None if colours == samples.shape[2] else np.ascontiguousarray(samples[:, :, colours]),
         jpeg_quality=contents.jpeg_quality,
         metadata=Metadata(exif, icc, None if xmp is None else clean_xmp(xmp)),
         warnings=tuple(warnings),

@@ -1,24 +1,22 @@
-"""What a TIFF file holds, checked before it is decoded."""
+"""TIFF: what a file holds, checked before it is decoded; and files written with EXIF byte for byte."""
 
-from dataclasses import dataclass
+import struct
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+
+import numpy as np
 
 from ucdir.errors import ImageError
-from ucdir.images.ifd import Directory, Structure
+from ucdir.images.exif import DESCRIPTIVE, ORIENTATION, Ifd, TiffStructure, Values, ifd_bytes
 from ucdir.images.paths import RAW_SUFFIXES, shown
+from ucdir.images.photo import Photo
+from ucdir.images.pixels import Pixels
 from ucdir.images.signatures import RawFile
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
-_ORIENTATION, _SAMPLES, _PLANES, _TILE_WIDTH, _SUBIFDS, _FORMAT, _DNG_VERSION = (
-    274,
-    277,
-    284,
-    322,
-    330,
-    339,
-    50706,
-)
+_SAMPLES, _PLANES, _TILE_WIDTH, _SUBIFDS, _FORMAT, _DNG_VERSION = 277, 284, 322, 330, 339, 50706
 
 _FORMATS: Final = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 _DEPTHS: Final = (1, 2, 4, 8, 16)
@@ -30,36 +28,29 @@ _RAW_COMPRESSIONS: Final = (32767, 34713, 65000, 65535)
 _COMPRESSIONS: Final = (1, 2, 3, 4, 5, 7, 8, 32773, 32946, 50000, 50001)
 _ODD_COMPRESSIONS: Final = {6: "old-style JPEG", 34676: "SGI LogLuv", 34677: "SGI LogLuv", 34925: "LZMA"}
 
+_STRIP_BYTES: Final = 1 << 18
+_BYTE, _SHORT, _LONG, _UNDEFINED = 1, 3, 4, 7
 
-@dataclass(frozen=True, slots=True)
-class TiffHeader:
-    """What the first page says.
 
-    Args:
-        structure: the file's directories.
-        main: the first page's directory.
-        width: pixels.
-        height: pixels.
-        pages: full-size images in the file.
-    """
+class TiffHeader(NamedTuple):
+    """Width and height of the first page in pixels, how many full-size pages there are, and the bytes to decode."""
 
-    structure: Structure
-    main: Directory
     width: int
     height: int
     pages: int
+    data: bytes
 
 
 def tiff_header(data: bytes, path: Path) -> TiffHeader:
-    """Reads the directories of a TIFF file.
+    """Read the IFDs of a TIFF file.
 
     Raises:
         RawFile: it is a camera's RAW file.
         ImageError: the file is damaged, or of a depth or colour that is not read.
     """
     try:
-        structure = Structure(data)
-        pages = structure.directories()
+        structure = TiffStructure(data)
+        pages = structure.ifds()
     except ValueError:
         pages = []
     if not pages:
@@ -67,69 +58,127 @@ def tiff_header(data: bytes, path: Path) -> TiffHeader:
             f"{shown(path)} is damaged or cut off (no TIFF directory can be read); get a complete copy of it."
         )
     main = pages[0]
-    _refuse_raw(structure, pages, path)
-    samples = structure.number(main, _SAMPLES, 1)
-    _refuse_samples(structure, main, samples, path)
-    return TiffHeader(
-        structure,
-        main,
-        structure.number(main, _WIDTH, 0),
-        structure.number(main, _HEIGHT, 0),
-        sum(not structure.number(page, _SUBFILE, 0) & 5 for page in pages),
-    )
-
-
-def with_valid_orientation(data: bytes, header: TiffHeader) -> bytes:
-    """The file with an orientation that does not exist, at which libtiff would give up, set to 1."""
-    entry = header.main.entries.get(_ORIENTATION)
-    if entry is None or 1 <= header.structure.number(header.main, _ORIENTATION, 1) <= 8:
-        return data
-    one = (1).to_bytes(entry.size, "little" if header.structure.order == "<" else "big")
-    return data[: entry.place] + one + data[entry.place + entry.size :]
-
-
-def _refuse_raw(structure: Structure, pages: list[Directory], path: Path) -> None:
-    """The first page of a RAW file is often a thumbnail, which must not pass for the photograph."""
-    subs = [structure.directory(offset) for offset in structure.numbers(pages[0], _SUBIFDS)]
-    for page in (*pages, *(sub for sub in subs if sub is not None)):
-        if (
-            _DNG_VERSION in page.entries
-            or structure.number(page, _PHOTOMETRIC, 0) in _RAW_COLOURS
-            or structure.number(page, _COMPRESSION, 1) in _RAW_COMPRESSIONS
-        ):
-            raise RawFile
-    if path.suffix.lower() in RAW_SUFFIXES:
+    if path.suffix.lower() in RAW_SUFFIXES or _is_raw(structure, pages):
         raise RawFile
-
-
-def _refuse_samples(structure: Structure, main: Directory, samples: int, path: Path) -> None:
-    bits = structure.numbers(main, _BITS) or (1,)
-    formats = structure.numbers(main, _FORMAT) or (1,)
-    colour = structure.number(main, _PHOTOMETRIC, 1)
-    compression = structure.number(main, _COMPRESSION, 1)
-    problem = ""
-    if compression not in _COMPRESSIONS:
-        problem = f"is compressed as {_ODD_COMPRESSIONS.get(compression, f'number {compression}')}"
-    elif formats[0] in _FORMATS:
-        problem = f"stores {_FORMATS[formats[0]]} samples of {bits[0]} bits"
-    elif len(set(bits)) > 1:
-        problem = f"stores samples of differing depths {list(bits)}"
-    elif bits[0] not in _DEPTHS or (bits[0] < 8 and samples > 1):
-        problem = f"stores {'colour ' if samples > 1 else ''}samples of {bits[0]} bits"
-    elif colour not in _COLOURS:
-        problem = f"stores its colours as {_ODD_COLOURS.get(colour, f'photometric interpretation {colour}')}"
-    elif not 0 <= samples - _COLOURS[colour] <= (colour in _WITH_ALPHA):
-        problem = f"stores {samples} samples a pixel"
-    elif colour == _PALETTE and bits[0] > 8:
-        problem = f"stores a palette of {bits[0]} bits"
-    elif (
-        structure.number(main, _PLANES, 1) != 1
-        and samples > 1
-        and (samples == 2 or _TILE_WIDTH in main.entries)
-    ):
-        # libvips 8.18 gives wrong pixels for the one and an error for the other.
-        problem = f"stores {samples} samples a pixel in separate planes"
-    if problem:
+    if problem := _problem(structure, main):
         raise ImageError(
             f"{shown(path)} {problem}, which ucdir does not read; convert it to a TIFF of 8 or 16 bits first."
         )
+    turned = main.entries.get(ORIENTATION)
+    if turned is not None and not 1 <= structure.number(main, ORIENTATION, 1) <= 8:  # libtiff would give up
+        one = (1).to_bytes(turned.size, "little" if structure.order == "<" else "big")
+        data = data[: turned.start] + one + data[turned.start + turned.size :]
+    full_size = sum(not structure.number(page, _SUBFILE, 0) & 5 for page in pages)
+    return TiffHeader(structure.number(main, _WIDTH, 0), structure.number(main, _HEIGHT, 0), full_size, data)
+
+
+def _is_raw(structure: TiffStructure, pages: list[Ifd]) -> bool:
+    """Whether a page is of RAW data; the first is often a thumbnail, which must not pass for the photograph."""
+    subs = [structure.ifd(offset) for offset in structure.numbers(pages[0], _SUBIFDS)]
+    return any(
+        _DNG_VERSION in page.entries
+        or structure.number(page, _PHOTOMETRIC, 0) in _RAW_COLOURS
+        or structure.number(page, _COMPRESSION, 1) in _RAW_COMPRESSIONS
+        for page in (*pages, *subs)
+        if page is not None
+    )
+
+
+def _problem(structure: TiffStructure, main: Ifd) -> str:  # noqa: PLR0911 (one line a problem)
+    """Why an image is not read; empty if it is."""
+    samples = structure.number(main, _SAMPLES, 1)
+    bits = structure.numbers(main, _BITS) or (1,)
+    number_format = structure.number(main, _FORMAT, 1)
+    colour = structure.number(main, _PHOTOMETRIC, 1)
+    compression = structure.number(main, _COMPRESSION, 1)
+    if compression not in _COMPRESSIONS:
+        return f"is compressed as {_ODD_COMPRESSIONS.get(compression, f'number {compression}')}"
+    if number_format in _FORMATS:
+        return f"stores {_FORMATS[number_format]} samples of {bits[0]} bits"
+    if len(set(bits)) > 1:
+        return f"stores samples of differing depths {list(bits)}"
+    if bits[0] not in _DEPTHS or (bits[0] < 8 and samples > 1):
+        return f"stores {'colour ' if samples > 1 else ''}samples of {bits[0]} bits"
+    if colour not in _COLOURS:
+        return f"stores its colours as {_ODD_COLOURS.get(colour, f'photometric interpretation {colour}')}"
+    if not 0 <= samples - _COLOURS[colour] <= (colour in _WITH_ALPHA):
+        return f"stores {samples} samples a pixel"
+    if colour == _PALETTE and bits[0] > 8:
+        return f"stores a palette of {bits[0]} bits"
+    planes = structure.number(main, _PLANES, 1) != 1 and samples > 1
+    if planes and (samples == 2 or _TILE_WIDTH in main.entries):
+        # libvips 8.18 gives wrong pixels for the one and an error for the other.
+        return f"stores {samples} samples a pixel in separate planes"
+    return ""
+
+
+# ---------------------------------------------------------------------------------------------------- writing
+
+
+def encode_tiff(photo: Photo) -> list[bytes]:
+    """A file in pieces, to be written one after the other: deflate with horizontal differences.
+
+    An EXIF block is itself a TIFF structure. The file begins with it, so that all offsets in it stay right
+    (in maker notes, too); strips of pixels follow, then an IFD with EXIF's entries and the image's.
+    """
+    kept = photo.metadata
+    block = bytearray(b"II*\0\0\0\0\0" if kept.exif is None else kept.exif + bytes(len(kept.exif) % 2))
+    structure = TiffStructure(block)
+    order = structure.order
+    height, width, channels = photo.pixels.shape
+    samples, item = channels + (photo.alpha is not None), photo.pixels.dtype.itemsize
+    rows = max(1, _STRIP_BYTES // (width * samples * item))
+    strips = [*_strips(photo, rows, order)]
+    ends = [len(block) + end for end in np.cumsum([len(strip) for strip in strips]).tolist()]
+
+    def numbers(kind: int, *values: int) -> Values:
+        return (
+            kind,
+            len(values),
+            struct.pack(f"{order}{len(values)}{'H' if kind == _SHORT else 'I'}", *values),
+        )
+
+    described = structure.ifd(structure.first)
+    tags: dict[int, Values] = {
+        tag: (entry.kind, entry.number, bytes(block[entry.field + 8 : entry.field + 12]))
+        for tag, entry in ({} if described is None else described.entries).items()
+        if tag in DESCRIPTIVE
+    }
+    tags |= {
+        _WIDTH: numbers(_LONG, width),
+        _HEIGHT: numbers(_LONG, height),
+        _BITS: numbers(_SHORT, *(8 * item,) * samples),
+        _COMPRESSION: numbers(_SHORT, 8),
+        _PHOTOMETRIC: numbers(_SHORT, 1 if channels == 1 else 2),
+        273: numbers(
+            _LONG, *(end - len(strip) for end, strip in zip(ends, strips, strict=True))
+        ),  # StripOffsets
+        ORIENTATION: numbers(_SHORT, 1),
+        _SAMPLES: numbers(_SHORT, samples),
+        278: numbers(_LONG, rows),  # RowsPerStrip
+        279: numbers(_LONG, *map(len, strips)),  # StripByteCounts
+        _PLANES: numbers(_SHORT, 1),
+        317: numbers(_SHORT, 2),  # Predictor
+        _FORMAT: numbers(_SHORT, *(1,) * samples),
+    }
+    if photo.alpha is not None:
+        tags[338] = numbers(_SHORT, 2)  # ExtraSamples
+    if kept.xmp is not None:
+        tags[700] = (_BYTE, len(kept.xmp), kept.xmp)
+    if kept.icc is not None:
+        tags[34675] = (_UNDEFINED, len(kept.icc), kept.icc)
+    padding = bytes(ends[-1] % 2)
+    at = ends[-1] + len(padding)
+    struct.pack_into(order + "I", block, 4, at)
+    return [bytes(block), *strips, padding, ifd_bytes(order, at, tags)]
+
+
+def _strips(photo: Photo, rows: int, order: str) -> Iterator[bytes]:
+    """Compressed strips; of each pixel its difference from the one to its left is stored."""
+    for top in range(0, photo.pixels.shape[0], rows):
+        strip: Pixels = photo.pixels[top : top + rows]
+        if photo.alpha is not None:
+            strip = np.dstack([strip, photo.alpha[top : top + rows]])
+        differences = strip.astype(strip.dtype.newbyteorder(order))  # type: ignore[arg-type]
+        differences[:, 1:] -= strip[:, :-1]
+        yield zlib.compress(differences.tobytes(), 4)

@@ -1,19 +1,132 @@
 """Writes a photograph: the suffix chooses the format, and the file appears whole or not at all."""
 
+import functools
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from ucdir.errors import OutputError, reason
-from ucdir.images.encode import FORMATS, EncodeError, Format, without_exif
+from ucdir.images.decode import PILLOW_ERRORS, vips
 from ucdir.images.paths import atomic_write, check_path, shown
 from ucdir.images.photo import Photo
+from ucdir.images.pixels import to_uint8
+from ucdir.images.png import with_metadata
+from ucdir.images.tiff import encode_tiff
+
+Pieces = Sequence[bytes | memoryview]
+"""A file in pieces, to be written one after the other."""
+
+
+class EncodeError(Exception):
+    """An encoder gave up; its text is the encoder's."""
+
+
+def encode_png(photo: Photo) -> Pieces:
+    """PNG of 8 or 16 bits, every row with the filter that suits it; 12 megapixels take 2 to 5 seconds."""
+    height, width, channels = photo.pixels.shape
+    kind = "ushort" if photo.pixels.dtype == np.uint16 else "uchar"
+    interpretation = {"uchar": ("b-w", "srgb"), "ushort": ("grey16", "rgb16")}[kind][not photo.is_grey]
+    new = vips().Image.new_from_memory
+    try:
+        image = new(np.ascontiguousarray(photo.pixels).data, width, height, channels, kind)
+        image = image.copy(interpretation=interpretation)
+        if photo.alpha is not None:
+            image = image.bandjoin(new(np.ascontiguousarray(photo.alpha).data, width, height, 1, kind))
+        data = image.pngsave_buffer(compression=6, filter="all", keep="none")
+    except vips().Error as error:
+        raise EncodeError(str(error)) from error
+    return with_metadata(data, photo.metadata)
+
+
+def encode_with_pillow(photo: Photo, *, format: str, **settings: Any) -> Pieces:
+    """A file of 8 bits a sample, by Pillow's encoder of a format."""
+    from PIL import Image
+
+    kept = photo.metadata
+    exif = b"Exif\0\0" + kept.exif if kept.exif is not None and format == "JPEG" else kept.exif
+    blocks = {"exif": exif, "icc_profile": kept.icc, "xmp": kept.xmp}
+    if format == "AVIF":
+        settings["subsampling"] = "4:0:0" if photo.is_grey else "4:4:4"
+    file = io.BytesIO()
+    try:
+        image = Image.fromarray(to_uint8(photo.pixels[:, :, 0] if photo.is_grey else photo.pixels))
+        if photo.alpha is not None:
+            image.putalpha(Image.fromarray(to_uint8(photo.alpha)))
+        image.save(file, format, **settings, **{name: block for name, block in blocks.items() if block})
+    except PILLOW_ERRORS as error:
+        raise EncodeError(str(error)) from error
+    return [file.getbuffer()]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What a format that is written can hold.
+
+    Args:
+        name: for messages.
+        encode: the encoder.
+        alpha: whether it holds transparency.
+        side: longest side in pixels.
+        exif: longest EXIF block in bytes.
+        xmp: longest XMP block in bytes.
+        icc: numbers of channels for which it holds a colour profile.
+    """
+
+    name: str
+    encode: Callable[[Photo], Pieces]
+    alpha: bool = True
+    side: int = 65_535
+    exif: int = 1 << 30
+    xmp: int = 1 << 30
+    icc: tuple[int, ...] = (1, 3)
+
+    def without_excess(self, photo: Photo) -> tuple[Photo, list[str]]:
+        """The photograph without the metadata that the format cannot hold, and the names of those."""
+        kept = photo.metadata
+        excess = {
+            "EXIF": {"exif": None} if kept.exif is not None and len(kept.exif) > self.exif else {},
+            "XMP": {"xmp": None} if kept.xmp is not None and len(kept.xmp) > self.xmp else {},
+            "colour profile": {"icc": None}
+            if kept.icc is not None and photo.pixels.shape[2] not in self.icc
+            else {},
+        }
+        for change in excess.values():
+            kept = replace(kept, **change)
+        return replace(photo, metadata=kept), [name for name, change in excess.items() if change]
+
+
+def _pillow(format: str, **settings: Any) -> Callable[[Photo], Pieces]:
+    return functools.partial(encode_with_pillow, format=format, **settings)
+
+
+_JPEG: Final = Format(
+    *("JPEG", _pillow("JPEG", quality=95, subsampling="4:4:4")),
+    alpha=False, side=65_500, exif=65_527, xmp=65_504,
+)  # fmt: skip
+_TIFF: Final = Format("TIFF", encode_tiff)
+
+FORMATS: Final[Mapping[str, Format]] = {
+    ".avif": Format("AVIF", _pillow("AVIF", quality=90, speed=8)),
+    ".bmp": Format("BMP", _pillow("BMP"), alpha=False, exif=0, xmp=0, icc=()),
+    ".jpeg": _JPEG,
+    ".jpg": _JPEG,
+    ".png": Format("PNG", encode_png),
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".webp": Format("WebP", _pillow("WEBP", quality=95, method=4, exact=True), side=16_383, icc=(3,)),
+}
+"""The formats that are written, by suffix."""
 
 WRITABLE_SUFFIXES: Final = tuple(FORMATS)
 """In lower case; upper case is the same."""
 
 
 def check_writable(path: Path, *, force: bool = False, photo: Photo | None = None) -> None:
-    """Refuses at once what `write` would refuse after hours of work.
+    """Refuse at once what `write` would refuse after hours of work.
 
     Args:
         path: the file to be written.
@@ -23,14 +136,12 @@ def check_writable(path: Path, *, force: bool = False, photo: Photo | None = Non
     Raises:
         OutputError: as `write`, except for a disk that is full by then.
     """
-    chosen = _format(Path(path))
-    if photo is not None:
-        _check_fit(photo, chosen, Path(path))
+    _format(Path(path), photo)
     check_path(Path(path), force=force)
 
 
 def write(photo: Photo, path: Path, *, force: bool = False) -> tuple[str, ...]:
-    """Writes a photograph with its EXIF (orientation 1), colour profile, XMP and transparency.
+    """Write a photograph with its EXIF (orientation 1), colour profile, XMP and transparency.
 
     PNG and TIFF keep 16 bits; the other formats get values rounded to 8. JPEG is of quality 95 and 4:4:4.
 
@@ -47,18 +158,17 @@ def write(photo: Photo, path: Path, *, force: bool = False) -> tuple[str, ...]:
             (without `force`), or it cannot be written. Then nothing is left behind.
     """
     path = Path(path)
-    chosen = _format(path)
-    _check_fit(photo, chosen, path)
+    chosen = _format(path, photo)
     check_path(path, force=force)
-    photo, dropped = chosen.fitted(photo)
+    photo, dropped = chosen.without_excess(photo)
     try:
         try:
             pieces = chosen.encode(photo)
         except EncodeError:
-            # Pillow takes apart the EXIF of some formats and stumbles over what cameras wrote into it.
+            # Pillow parses the EXIF of some formats and stumbles over what cameras wrote into it.
             if photo.metadata.exif is None:
                 raise
-            pieces = chosen.encode(without_exif(photo))
+            pieces = chosen.encode(replace(photo, metadata=replace(photo.metadata, exif=None)))
             dropped.append("EXIF")
     except EncodeError as error:
         raise OutputError(
@@ -69,26 +179,22 @@ def write(photo: Photo, path: Path, *, force: bool = False) -> tuple[str, ...]:
     return tuple(f"{shown(path)}: {chosen.name} cannot hold the photograph's {name}." for name in dropped)
 
 
-def _format(path: Path) -> Format:
+def _format(path: Path, photo: Photo | None) -> Format:
+    """The format of a suffix; refused if it is unknown or cannot hold a photograph's size or transparency."""
     found = FORMATS.get(path.suffix.lower())
     if found is None:
         raise OutputError(
-            f"{shown(path)} has the unknown suffix {path.suffix!r}; choose one of "
-            f"{', '.join(WRITABLE_SUFFIXES)}."
+            f"{shown(path)} has the unknown suffix {path.suffix!r}; choose one of {', '.join(WRITABLE_SUFFIXES)}."
         )
-    return found
-
-
-def _check_fit(photo: Photo, chosen: Format, path: Path) -> None:
-    height, width = photo.pixels.shape[:2]
-    if photo.alpha is not None and not chosen.alpha:
+    if photo is not None and photo.alpha is not None and not found.alpha:
         names = ", ".join(suffix for suffix, other in FORMATS.items() if other.alpha)
         raise OutputError(
-            f"{shown(path)} cannot hold the photograph's transparency as {chosen.name}; choose one of "
-            f"{names}."
+            f"{shown(path)} cannot hold the photograph's transparency as {found.name}; choose one of {names}."
         )
-    if max(width, height) > chosen.side:
+    if photo is not None and max(photo.pixels.shape) > found.side:
+        height, width = photo.pixels.shape[:2]
         raise OutputError(
-            f"{shown(path)} cannot hold {width} x {height} pixels as {chosen.name}, which ends at "
-            f"{chosen.side:,} a side; choose .png or .tif."
+            f"{shown(path)} cannot hold {width} x {height} pixels as {found.name}, which ends at {found.side:,} a "
+            "side; choose .png or .tif."
         )
+    return found

@@ -1,0 +1,259 @@
+"""EXIF, colour profiles and XMP; and the directories (IFDs) of TIFF structures, in which EXIF is stored.
+
+Every offset is checked and every count is bounded, so any bytes are safe to pass. EXIF is kept byte for byte, except
+for what no longer holds.
+"""
+
+import re
+import struct
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+MAX_ENTRIES: Final = 1024
+"""Most entries of an IFD that are read; cameras write about 30."""
+MAX_IFDS: Final = 1000
+"""Most IFDs of a chain that are followed."""
+
+ORIENTATION, _EXIF_IFD, _GPS_IFD = 0x0112, 0x8769, 0x8825
+_THUMBNAIL_START, _THUMBNAIL_BYTES = 0x0201, 0x0202
+
+DESCRIPTIVE: Final = frozenset(
+    {270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 0x4746, 0x4749, 33432, _EXIF_IFD, _GPS_IFD}
+    | {*range(0x9C9B, 0x9CA0)}
+)
+"""Tags of a first IFD that describe the photograph, not how its pixels are stored: description, maker, model,
+resolution, software, date, artist, host, rating, copyright, and the offsets of EXIF and GPS."""
+
+# A maker note holds offsets that break when it is moved; the interoperability IFD says nothing.
+_NOT_COPIED: Final = frozenset({0x927C, 0xA005, _EXIF_IFD, _GPS_IFD})
+
+_ICC_CHANNELS: Final = {b"GRAY": 1, b"RGB ": 3, b"CMYK": 4}
+
+# Type of values -> bytes of one, and its code in `struct` if it is a whole number.
+_SIZES: Final = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
+_CODES: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+
+Values = tuple[int, int, bytes]
+"""Type, count and stored bytes of a tag."""
+
+# ------------------------------------------------------------------------------------------- TIFF structures
+
+
+class Entry(NamedTuple):
+    """One tag of an IFD: the type of its values, how many, and the offsets of the values and of the entry itself."""
+
+    kind: int
+    number: int
+    start: int
+    field: int
+
+    @property
+    def size(self) -> int:
+        """Bytes that the values take."""
+        return self.number * _SIZES[self.kind]
+
+
+class Ifd(NamedTuple):
+    """Entries by tag, where the offset of the next IFD is stored, and that offset (0 after the last)."""
+
+    entries: dict[int, Entry]
+    link: int
+    following: int
+
+
+class TiffStructure:
+    """The IFDs of TIFF and BigTIFF files and of EXIF blocks.
+
+    Args:
+        data: the bytes, which begin with `II` or `MM`.
+
+    Raises:
+        ValueError: they do not begin like a TIFF structure.
+    """
+
+    def __init__(self, data: bytes | bytearray) -> None:
+        self.data = data
+        self.order = "<" if data[:2] == b"II" else ">"
+        magic = self._number("H", 2)
+        if data[:2] not in (b"II", b"MM") or magic not in (42, 43):
+            raise ValueError("not a TIFF structure")
+        self.big = magic == 43
+        self._offset = "Q" if self.big else "I"
+        self.first = self._number(self._offset, 8 if self.big else 4)
+
+    def ifd(self, offset: int) -> Ifd | None:
+        """The IFD at an offset without entries that point outside; None where none can be."""
+        head, width, link = ("Q", 20, 8) if self.big else ("H", 12, 4)
+        start = offset + struct.calcsize(head)
+        if offset < 8 or start > len(self.data):
+            return None
+        count = self._number(head, offset)
+        end = start + count * width
+        if count > MAX_ENTRIES or end > len(self.data):
+            return None
+        entries: dict[int, Entry] = {}
+        for field in range(start, end, width):
+            tag, kind = struct.unpack_from(self.order + "HH", self.data, field)
+            if kind not in _SIZES or tag in entries:
+                continue
+            entry = Entry(kind, self._number(self._offset, field + 4), field + width - link, field)
+            if entry.size > link:
+                entry = entry._replace(start=self._number(self._offset, entry.start))
+            if entry.start + entry.size <= len(self.data):
+                entries[tag] = entry
+        return Ifd(entries, end, self._number(self._offset, end) if end + link <= len(self.data) else 0)
+
+    def ifds(self) -> list[Ifd]:
+        """The chain of IFDs, up to a loop, a broken link or `MAX_IFDS`."""
+        found: dict[int, Ifd] = {}
+        offset = self.first
+        while offset not in found and len(found) < MAX_IFDS and (ifd := self.ifd(offset)) is not None:
+            found[offset] = ifd
+            offset = ifd.following
+        return [*found.values()]
+
+    def numbers(self, ifd: Ifd, tag: int) -> tuple[int, ...]:
+        """The first 16 whole numbers of a tag; empty where it is absent or of another type."""
+        entry = ifd.entries.get(tag)
+        if entry is None or entry.kind not in _CODES:
+            return ()
+        return struct.unpack_from(
+            f"{self.order}{min(entry.number, 16)}{_CODES[entry.kind]}", self.data, entry.start
+        )
+
+    def number(self, ifd: Ifd, tag: int, default: int) -> int:
+        """The first whole number of a tag."""
+        return next(iter(self.numbers(ifd, tag)), default)
+
+    def values(self, ifd: Ifd) -> dict[int, Values]:
+        """What an EXIF block can hold of an IFD."""
+        return {
+            tag: (entry.kind, entry.number, bytes(self.data[entry.start : entry.start + entry.size]))
+            for tag, entry in ifd.entries.items()
+            if entry.kind <= 13 and entry.size <= 65_535
+        }
+
+    def _number(self, code: str, offset: int) -> int:
+        if offset + struct.calcsize(code) > len(self.data):
+            raise ValueError("the structure ends too early")
+        return int(struct.unpack_from(self.order + code, self.data, offset)[0])
+
+
+def ifd_bytes(order: str, at: int, tags: Mapping[int, Values]) -> bytes:
+    """An IFD for the even offset `at`, and behind it the values of more than 4 bytes."""
+    head, tail = struct.pack(order + "H", len(tags)), bytearray()
+    for tag, (kind, count, stored) in sorted(tags.items()):
+        head += struct.pack(order + "HHI", tag, kind, count)
+        if len(stored) <= 4:
+            head += stored.ljust(4, b"\0")
+        else:
+            head += struct.pack(order + "I", at + 2 + 12 * len(tags) + 4 + len(tail))
+            tail += stored + bytes(len(stored) % 2)
+    return head + bytes(4) + tail
+
+
+# ------------------------------------------------------------------------------------------------ EXIF blocks
+
+
+def clean_exif(block: bytes) -> bytes | None:
+    """An EXIF block for the upright image: orientation 1, the thumbnail unlinked and, if it comes last, cut off.
+
+    Everything else keeps its offset, so maker notes stay readable. Returns None for what is no EXIF.
+    """
+    data = bytearray(block.removeprefix(b"Exif\0\0"))
+    try:
+        structure = TiffStructure(data)
+        main = None if structure.big else structure.ifd(structure.first)
+        if main is None or not main.entries:
+            return None
+        orientation = main.entries.get(ORIENTATION)
+        if orientation is not None and orientation.number >= 1 and orientation.kind in (3, 4):
+            struct.pack_into(structure.order + _CODES[orientation.kind], data, orientation.start, 1)
+        thumbnail = structure.ifd(main.following) if main.following else None
+        if main.following:
+            data[main.link : main.link + 4] = bytes(4)
+        if thumbnail is not None:
+            start = structure.number(thumbnail, _THUMBNAIL_START, 0)
+            end = start + structure.number(thumbnail, _THUMBNAIL_BYTES, 0)
+            if max(main.link, thumbnail.link) < start < len(data) <= end + 4:
+                del data[start:]
+    except ValueError:
+        return None
+    return bytes(data)
+
+
+def exif_of_tiff(data: bytes) -> bytes | None:
+    """An EXIF block from the first IFD of a TIFF or RAW file; None where that is absent or describes nothing."""
+    try:
+        structure = TiffStructure(data)
+        main = structure.ifd(structure.first)
+        if main is None:
+            return None
+        offsets = {tag: structure.number(main, tag, 0) for tag in (_EXIF_IFD, _GPS_IFD)}
+        subs = {tag: ifd for tag, offset in offsets.items() if (ifd := structure.ifd(offset)) is not None}
+    except ValueError:
+        return None
+    order = structure.order
+    described = {
+        tag: found for tag, found in structure.values(main).items() if tag in DESCRIPTIVE - _NOT_COPIED
+    }
+    if not (described.keys() | subs.keys()) - {282, 283, 296}:  # resolution alone is nothing
+        return None
+    tags = described | {tag: (4, 1, bytes(4)) for tag in subs}
+    end, behind = 8 + len(ifd_bytes(order, 8, tags)), b""
+    for tag, sub in subs.items():
+        at = end + len(behind)
+        tags[tag] = (4, 1, struct.pack(order + "I", at))
+        copied = {tag: found for tag, found in structure.values(sub).items() if tag not in _NOT_COPIED}
+        behind += ifd_bytes(order, at, copied)
+    header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    return header + ifd_bytes(order, 8, tags) + behind
+
+
+def exif_of_text(comment: str) -> bytes | None:
+    """EXIF from a PNG file's text chunk `Raw profile type exif`: a name, the length, and hex digits."""
+    words = comment.split()
+    try:
+        return bytes.fromhex("".join(words[2:])) if words[:1] in (["exif"], ["APP1"]) and words[2:] else None
+    except ValueError:
+        return None
+
+
+def orientation_of(block: bytes) -> int:
+    """The orientation in an EXIF block, 1 where there is none."""
+    try:
+        structure = TiffStructure(block.removeprefix(b"Exif\0\0"))
+        main = structure.ifd(structure.first)
+    except ValueError:
+        return 1
+    return 1 if main is None else structure.number(main, ORIENTATION, 1)
+
+
+# ------------------------------------------------------------------------------------ colour profiles and XMP
+
+
+def icc_channels(profile: bytes) -> int | None:
+    """How many channels a colour profile describes: 1 grey, 3 RGB, 4 CMYK; None if it is none of these."""
+    return _ICC_CHANNELS.get(profile[16:20]) if len(profile) >= 128 and profile[36:40] == b"acsp" else None
+
+
+def clean_xmp(block: bytes) -> bytes:
+    """XMP with the orientation, where it is given, set to 1."""
+    return re.sub(rb"""(tiff:Orientation(?:\s*=\s*["']|>))[2-8]""", rb"\g<1>1", block)

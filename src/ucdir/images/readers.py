@@ -1,0 +1,216 @@
+"""One reader for each kind of file: what its header says is checked before anything is decoded."""
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ucdir.errors import ImageError
+from ucdir.images.decode import decode_with_pillow, decode_with_vips, open_with_pillow, open_with_vips
+from ucdir.images.exif import exif_of_text, exif_of_tiff, orientation_of
+from ucdir.images.jpeg import estimate_quality, jpeg_header, without_junk
+from ucdir.images.paths import shown
+from ucdir.images.photo import Metadata
+from ucdir.images.pixels import Pixels
+from ucdir.images.png import png_header
+from ucdir.images.tiff import tiff_header
+from ucdir.limits import MAX_IMAGE_PIXELS, MAX_IMAGE_SIDE, MAX_JPEG_SCANS
+
+MAX_GIF_BLOCKS: Final = 100_000
+"""Most blocks before the first frame that are skipped; each holds up to 255 bytes of comment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a file holds.
+
+    Args:
+        samples: [H,W,C] as stored; the last of 2 or 4 channels is alpha.
+        metadata: blocks as stored, not yet checked.
+        orientation: EXIF orientation still to be applied; values other than 2..8 mean none.
+        frames: how many frames or pages there are.
+        converted: whether CMYK was converted to sRGB.
+        jpeg_quality: 1..100, or None.
+    """
+
+    samples: Pixels
+    metadata: Metadata = field(default_factory=Metadata)
+    orientation: int = 1
+    frames: int = 1
+    converted: bool = False
+    jpeg_quality: int | None = None
+
+
+def read_jpeg(path: Path, data: bytes) -> Contents:
+    """Baseline and progressive JPEG of 8 bits a sample: grey, RGB, CMYK."""
+    header = jpeg_header(data)
+    if header.precision:
+        check_size(path, header.width, header.height)
+        if header.precision != 8:
+            raise ImageError(
+                f"{shown(path)} is a JPEG file of {header.precision} bits a sample, which ucdir does not "
+                "read; convert it to a 16-bit PNG or TIFF first."
+            )
+    if (scans := data.count(b"\xff\xda")) > MAX_JPEG_SCANS:
+        raise ImageError(
+            f"{shown(path)} is a JPEG file of {scans} scans, more than the {MAX_JPEG_SCANS} that ucdir "
+            "decodes; save it anew."
+        )
+    return replace(
+        _contents(_open(path, "JPEG", without_junk(data, header))), jpeg_quality=estimate_quality(header)
+    )
+
+
+def read_png(path: Path, data: bytes) -> Contents:
+    """PNG of 1 to 16 bits a sample, and the first frame of APNG."""
+    header = png_header(data)
+    check_size(path, header.width, header.height)
+    image = _open(path, "PNG", data)
+    contents = replace(_contents(image), frames=header.frames)
+    texts = (name for name in image.get_fields() if name.startswith("png-comment-"))
+    text = next((str(image.get(name)) for name in texts if name.endswith("-Raw profile type exif")), "")
+    if contents.metadata.exif is not None or not (exif := exif_of_text(text)):
+        return contents
+    return replace(contents, metadata=replace(contents.metadata, exif=exif), orientation=orientation_of(exif))
+
+
+def read_tiff(path: Path, data: bytes) -> Contents:
+    """The first page of TIFF or BigTIFF of 1 to 16 bits a sample; libvips divides premultiplied alpha out."""
+    header = tiff_header(data, path)
+    check_size(path, header.width, header.height)
+    contents = _contents(_open(path, "TIFF", header.data))
+    return replace(
+        contents, metadata=replace(contents.metadata, exif=exif_of_tiff(data)), frames=header.pages
+    )
+
+
+def read_webp(path: Path, data: bytes) -> Contents:
+    """Lossy and lossless WebP; the first frame of an animation."""
+    _open(path, "WebP", data)
+    image = open_with_pillow("WebP", data)
+    check_size(path, *image.size)
+    exif = image.info.get("exif")
+    metadata = Metadata(exif, image.info.get("icc_profile"), image.info.get("xmp"))
+    orientation = orientation_of(exif) if exif else 1
+    return Contents(decode_with_pillow(image), metadata, orientation, image.n_frames)
+
+
+def read_avif(path: Path, data: bytes) -> Contents:
+    """AVIF of 8 to 12 bits a sample; its rotation is part of its coding, whatever its EXIF says."""
+    contents = replace(_contents(_open(path, "AVIF", data)), orientation=1)
+    if data[8:12] == b"avis" and (at := data.find(b"stsz")) >= 0:  # a sequence, with its table of sizes
+        contents = replace(
+            contents, frames=max(contents.frames, int.from_bytes(data[at + 12 : at + 16], "big"))
+        )
+    channels = contents.samples.shape[2]
+    if channels > 2 and _is_monochrome_avif(data):
+        contents = replace(contents, samples=contents.samples[:, :, [0, 3] if channels == 4 else [0]])
+    return contents
+
+
+def _is_monochrome_avif(data: bytes) -> bool:
+    """Whether every coded image in an AVIF file is grey, as the configurations (av1C) in its header say.
+
+    An alpha channel is coded as a grey image of its own, so one grey image does not say enough.
+    """
+    found, at = False, data.find(b"av1C")
+    while 0 <= at < len(data) - 6:
+        if not data[at + 6] & 0x10:
+            return False
+        found, at = True, data.find(b"av1C", at + 4)
+    return found
+
+
+def read_gif(path: Path, data: bytes) -> Contents:
+    """The first frame of GIF, transparent where it does not cover the screen."""
+    width, height, left, top, frame_width, frame_height = _gif_sizes(data)
+    check_size(path, width, height)
+    check_size(path, frame_width, frame_height)
+    contents = _contents(_open(path, "GIF", data))
+    covered = left == top == 0 and frame_width >= width and frame_height >= height
+    if covered or contents.samples.shape[2] in (2, 4):
+        return contents
+    alpha = np.zeros(contents.samples.shape[:2], dtype=np.uint8)
+    alpha[top : top + frame_height, left : left + frame_width] = 255
+    return replace(contents, samples=np.dstack([contents.samples, alpha]))
+
+
+def _gif_sizes(data: bytes) -> tuple[int, ...]:
+    """Width and height of the screen, and the first frame's left, top, width and height on it, in pixels.
+
+    Raises:
+        ValueError: there is no frame.
+    """
+    try:
+        width, height, flags = struct.unpack_from("<HHB", data, 6)
+        at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+        within = False  # an extension, which is a chain of blocks that a block of length 0 ends
+        for _ in range(MAX_GIF_BLOCKS):
+            if within:
+                within = data[at] != 0
+                at += 1 + data[at]
+            elif data[at] == 0x21:
+                within = True
+                at += 2
+            elif data[at] == 0x2C:
+                return (width, height, *struct.unpack_from("<HHHH", data, at + 1))
+            else:
+                break
+    except (struct.error, IndexError):
+        pass
+    raise ValueError("it has no frame")
+
+
+def read_bmp(path: Path, data: bytes) -> Contents:
+    """BMP of 1 to 32 bits a pixel."""
+    image = open_with_pillow("BMP", data)
+    check_size(path, *image.size)
+    return Contents(decode_with_pillow(image))
+
+
+READERS: Final[Mapping[str, Callable[[Path, bytes], Contents]]] = {
+    "JPEG": read_jpeg,
+    "PNG": read_png,
+    "TIFF": read_tiff,
+    "WebP": read_webp,
+    "AVIF": read_avif,
+    "GIF": read_gif,
+    "BMP": read_bmp,
+}
+"""By what `signatures.kind_of` says. They raise ImageError, or DecodeError or ValueError over damage."""
+
+
+def check_size(path: Path, width: int, height: int) -> None:
+    """Refuse an image that is empty or larger than `limits.py` allows."""
+    if min(width, height) < 1:
+        raise ImageError(f"{shown(path)} has no pixels ({width} x {height}); get a complete copy of it.")
+    if max(width, height) > MAX_IMAGE_SIDE or width * height > MAX_IMAGE_PIXELS:
+        raise ImageError(
+            f"{shown(path)} is {width} x {height} pixels, more than ucdir opens ({MAX_IMAGE_PIXELS:,} in "
+            f"all, {MAX_IMAGE_SIDE:,} a side); cut it into parts."
+        )
+
+
+def _open(path: Path, kind: str, data: bytes) -> Any:
+    """An image of libvips of permitted size, not yet decoded."""
+    image = open_with_vips(kind, data)
+    check_size(path, image.width, image.height)
+    return image
+
+
+def _contents(image: Any) -> Contents:
+    """What libvips knows of an image."""
+    names = ("exif-data", "icc-profile-data", "xmp-data", "orientation", "n-pages")
+    exif, icc, xmp, orientation, pages = (
+        image.get(name) if image.get_typeof(name) else None for name in names
+    )
+    return Contents(
+        decode_with_vips(image),
+        Metadata(exif, icc, xmp),
+        int(orientation or 1),
+        int(pages or 1),
+        converted=image.interpretation == "cmyk",
+    )
