@@ -149,6 +149,8 @@ def random_pipeline(random_networks):
 @pytest.fixture(scope="session")
 def model_folder(random_pipeline, tmp_path_factory) -> Path:
     """A folder with a small model of random weights."""
-    folder = tmp_path_factory.mktemp("models") / "random"
-    random_pipeline().save_pretrained(folder)
+    from ucdir.model.weights import save_model
+
+    folder, pipeline = tmp_path_factory.mktemp("models") / "random", random_pipeline()
+    save_model(folder, pipeline.engine.predictor, pipeline.engine.diffusion_model, pipeline.config)
     return folder

@@ -16,7 +16,7 @@ from ucdir.errors import ConfigError
 from ucdir.model.cost import denoiser_cost, parameters
 from ucdir.model.framework import build
 from ucdir.model.pretrained import model_folder
-from ucdir.pipeline import Pipeline
+from ucdir.pipeline import load
 from ucdir.tasks import TASKS
 from ucdir.training.checks import check_settings
 
@@ -94,7 +94,7 @@ def test_rows_are_trained_alike_measured_and_not_done_again(config, tmp_path, me
     for one in first:
         assert one.lpips > 0
         assert one.images == 2
-        Pipeline.from_pretrained(tmp_path / "study" / one.row / "model")
+        load(tmp_path / "study" / one.row / "model", "cpu")
     assert first[2].parameters == parameters(build(config.model)[1])
     table = (tmp_path / "study" / "table.md").read_text()
     assert f"| DvSR | {first[1].lpips:.4f} |" in table

@@ -21,7 +21,7 @@ from ucdir.evaluation.sheet import place_of_interest
 from ucdir.evaluation.table import as_csv, as_dict, as_markdown, as_text, bootstrap, row_of
 from ucdir.metrics import METRICS
 from ucdir.metrics.inception import INCEPTION
-from ucdir.pipeline import Pipeline
+from ucdir.pipeline import load
 
 SIZES = ((40, 48), (33, 64), (48, 40))
 
@@ -42,8 +42,7 @@ def clean(tmp_path_factory):
 
 @pytest.fixture
 def settings(clean, model_folder, tmp_path):
-    pipeline = Pipeline.from_pretrained(model_folder)
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline = load(model_folder, "cpu", "fp32")
     methods = [
         Degraded(),
         Restorer("predictor", pipeline, model_folder, start_fraction=0.0),

@@ -22,12 +22,12 @@ from ucdir.evaluation.store import folder_name
 from ucdir.evaluation.table import bootstrap
 from ucdir.images.paths import atomic_write
 from ucdir.model.cost import denoiser_cost
+from ucdir.pipeline import load
 from ucdir.tasks import task_of_strength
 from ucdir.training.checks import check_settings
 from ucdir.training.export import export
 from ucdir.training.loop import new_model, train
 from ucdir.training.pictures import held_out_photos
-from ucdir.workflows.restore import load
 
 logger = logging.getLogger(__name__)
 

@@ -124,7 +124,7 @@ def _methods(
     """One for each row, in the order of the table."""
     from ucdir.evaluation.methods import Degraded, Precomputed, Restorer
     from ucdir.model.pretrained import model_folder
-    from ucdir.workflows.restore import load
+    from ucdir.pipeline import load
 
     methods: list[Method] = []
     if cases.task is not None or cases.pairs is not None:

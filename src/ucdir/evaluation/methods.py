@@ -10,13 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from ucdir.data.photos import rgb8
 from ucdir.errors import DataError
 from ucdir.evaluation.cases import Case, Pixels
 from ucdir.images import find_images
-from ucdir.pipeline import Pipeline
+from ucdir.pipeline import RestorationPipeline
 
 LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 
@@ -54,7 +52,7 @@ class Restorer:
 
     Args:
         name: of the row.
-        pipeline: from `restoration.load`.
+        pipeline: from `pipeline.load`.
         folder: where it was loaded from; its files are part of the identity.
         steps: sampling steps, each one forward pass of the diffusion model; the model's own number by default.
         start_fraction: fraction of T that sampling starts from; the model's own by default.
@@ -63,7 +61,7 @@ class Restorer:
     """
 
     name: str
-    pipeline: Pipeline = field(repr=False)
+    pipeline: RestorationPipeline = field(repr=False)
     folder: Path
     steps: int | None = None
     start_fraction: float | None = None
@@ -80,14 +78,12 @@ class Restorer:
 
     def restore(self, case: Case) -> Pixels:
         """See `Method`."""
-        known = case.scalars if self.given is None else self.given
-        scalars = self.pipeline.understood(known)
-        (images,) = self.pipeline(
-            _degraded(case), self.steps, seed=self.seed, scalars=scalars, start=self.start_fraction, output_type="np",
-            return_dict=False,
+        given = case.scalars if self.given is None else self.given
+        restored: Pixels = self.pipeline(
+            _degraded(case), steps=self.steps, seed=self.seed, start_fraction=self.start_fraction,
+            scalars={name: value for name, value in given.items() if name in self.pipeline.engine.scalars},
         )  # fmt: skip
-        pixels: Pixels = np.rint(images[0] * 255).astype(np.uint8)  # as a file holds it
-        return pixels
+        return restored
 
 
 @dataclass(frozen=True)
