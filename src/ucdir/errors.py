@@ -58,7 +58,7 @@ def reason(error: BaseException) -> str:
     lines = [line for line in map(str.strip, text.splitlines()) if line] or [type(error).__name__]
     line = next(
         (line for line in lines if not line.startswith(("unable to call", "unable to fetch"))),
-        "no reason given",
+        "no details given",
     )
     line = re.sub(r"^(VipsJpeg|vips\w*|\w+load\w*|\w+2vips|\w+_buffer): ", "", line)
     return re.sub(r"[^ -~]+", "?", line).rstrip(".")[:200]

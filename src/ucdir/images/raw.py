@@ -7,7 +7,6 @@ import io
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -16,7 +15,6 @@ import numpy.typing as npt
 from ucdir.errors import ImageError, reason
 from ucdir.images.camera import develop, pack_bayer
 from ucdir.images.exif import exif_of_tiff
-from ucdir.images.paths import shown
 from ucdir.images.photo import Exposure, Metadata, Photo
 from ucdir.limits import MAX_IMAGE_PIXELS
 
@@ -34,15 +32,14 @@ _TURNS: Final = {0: 0, 3: 2, 5: 1, 6: 3}
 """Orientation as LibRaw tells it -> quarter turns to the left."""
 
 
-def read_raw(path: Path, data: bytes, exposure_ratio: float | Literal["auto", "file"]) -> Photo:
+def read_raw(data: bytes, exposure_ratio: float | Literal["auto", "file"]) -> Photo:
     """Develop a RAW file with a Bayer sensor: ARW, NEF, CR2, CR3, DNG, RAF and what else LibRaw knows.
 
     Black level off, divided by the white level, packed to half size, amplified, white balance as the camera noted it,
     colours to sRGB. Nothing is sharpened, denoised or stretched.
 
     Args:
-        path: of the file, for messages.
-        data: its content.
+        data: the file's content.
         exposure_ratio: what the light is multiplied by; "auto" makes the picture as bright as an ordinary one, "file"
             as if it had been exposed for 10 s; both from 1 to 300.
 
@@ -50,19 +47,19 @@ def read_raw(path: Path, data: bytes, exposure_ratio: float | Literal["auto", "f
         the photograph, uint16 [h,w,3], upright, with the `exposure` used.
 
     Raises:
-        ImageError: it cannot be read, or its sensor has another pattern.
+        ImageError: it cannot be read, or its sensor has another pattern; the text continues the file's name.
     """
     import rawpy
 
     try:
         with _silence(), rawpy.RawPy() as raw:
             raw.open_buffer(io.BytesIO(data))
-            _check_size(raw, path)
-            photo = _developed(raw, path, exposure_ratio)
+            _check_size(raw)
+            photo = _developed(raw, exposure_ratio)
             return replace(photo, metadata=Metadata(exif=exif_of_tiff(data)))
     except (rawpy.LibRawError, ValueError, TypeError, IndexError, MemoryError) as error:
         raise ImageError(
-            f"{shown(path)} is a RAW file that cannot be decoded ({reason(error)}); get a complete copy of it, or "
+            f"is a RAW file that cannot be decoded ({reason(error)}); get a complete copy of it, or "
             "develop it to a 16-bit TIFF with the camera's software first."
         ) from error
 
@@ -81,15 +78,13 @@ def _silence() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _check_size(raw: Any, path: Path) -> None:
+def _check_size(raw: Any) -> None:
     height, width = int(raw.sizes.raw_height), int(raw.sizes.raw_width)
     if not 0 < height * width <= MAX_IMAGE_PIXELS:
-        raise ImageError(
-            f"{shown(path)} is {width}x{height} pixels; ucdir opens RAW files of 1 to {MAX_IMAGE_PIXELS:,}."
-        )
+        raise ImageError(f"is {width}x{height} pixels; ucdir opens RAW files of 1 to {MAX_IMAGE_PIXELS:,}.")
 
 
-def _developed(raw: Any, path: Path, exposure_ratio: float | Literal["auto", "file"]) -> Photo:
+def _developed(raw: Any, exposure_ratio: float | Literal["auto", "file"]) -> Photo:
     import rawpy
 
     raw.unpack()
@@ -97,33 +92,29 @@ def _developed(raw: Any, path: Path, exposure_ratio: float | Literal["auto", "fi
     if raw.raw_type != rawpy.RawType.Flat or pattern is None or pattern.shape != (2, 2):
         what = "X-Trans" if pattern is not None and pattern.shape == (6, 6) else "no Bayer"
         raise ImageError(
-            f"{shown(path)} comes from a sensor with {what} pattern, which ucdir does not develop; develop it to a "
+            f"comes from a sensor with {what} pattern, which ucdir does not develop; develop it to a "
             "16-bit TIFF with the camera's software first."
         )
     mosaic = raw.raw_image_visible
     empty = float((~mosaic.any(axis=1)).mean())
     if empty > MOST_EMPTY_ROWS:  # LibRaw fills what is missing with zeros and raises nothing
         raise ImageError(
-            f"{shown(path)} is a damaged or incomplete RAW file ({empty:.0%} of its rows hold nothing); get a complete "
+            f"is a damaged or incomplete RAW file ({empty:.0%} of its rows hold nothing); get a complete "
             "copy of it."
         )
     colours = raw.raw_colors_visible[:2, :2]
     letters = "".join(raw.color_desc.decode("ascii")[number] for number in colours.flat)
     if sorted(letters) != ["B", "G", "G", "R"]:
-        raise ImageError(
-            f"{shown(path)} comes from a sensor of the colours {letters}; ucdir knows red, green, blue."
-        )
+        raise ImageError(f"comes from a sensor of the colours {letters}; ucdir knows red, green, blue.")
     black = np.array(raw.black_level_per_channel, dtype=np.float32)[colours]
     white = float(raw.white_level)
     if not white > black.max():
-        raise ImageError(
-            f"{shown(path)} is damaged: its white level {white:g} is not above black; copy it again."
-        )
+        raise ImageError(f"is damaged: its white level {white:g} is not above black; copy it again.")
     light = pack_bayer(mosaic, letters).astype(np.float32)
     light -= _packed(black, letters)
     light /= white - black.max()
 
-    ratio = _ratio(raw, light, exposure_ratio, path)
+    ratio = _ratio(raw, light, exposure_ratio)
     picture = develop(light * np.float32(ratio), _white_balance(raw), _matrix(raw))
     pixels = np.rint(picture * 65535).astype(np.uint16)
     turned = np.ascontiguousarray(np.rot90(pixels, _TURNS.get(int(raw.sizes.flip), 0)))
@@ -141,15 +132,11 @@ def _packed(levels: npt.NDArray[np.float32], letters: str) -> npt.NDArray[np.flo
     return packed
 
 
-def _ratio(
-    raw: Any, light: npt.NDArray[np.float32], wanted: float | Literal["auto", "file"], path: Path
-) -> float:
+def _ratio(raw: Any, light: npt.NDArray[np.float32], wanted: float | Literal["auto", "file"]) -> float:
     if wanted == "file":
         seconds = float(raw.other.shutter_speed)
         if not seconds > 0:
-            raise ImageError(
-                f"{shown(path)} does not tell its exposure time; give the exposure ratio as a number."
-            )
+            raise ImageError("does not tell its exposure time; give the exposure ratio as a number.")
         return float(np.clip(LONG_EXPOSURE / seconds, 1, MAX_RATIO))
     if wanted == "auto":
         # the mean and not a percentile: noise has no mean, and lamps in the night are few

@@ -32,18 +32,21 @@ def read(path: Path, *, exposure_ratio: float | Literal["auto", "file"] = "auto"
         ImageError: it cannot be opened, is not a supported image, is damaged or cut off (rather than half
             of it being restored), or is larger than `limits.py` allows.
     """
-    path = Path(path)
-    data = _bytes_of(path)
-    kind = "RAW"
+    name, kind = shown(Path(path)), "RAW"
     try:
-        kind = kind_of(data, path)
-        return _assemble(path, kind, READERS[kind](path, data))
-    except RawFile:
-        return read_raw(path, data, exposure_ratio)
+        data = _bytes_of(Path(path))
+        try:
+            kind = kind_of(data, Path(path).suffix.lower())
+            contents = READERS[kind](data)
+        except RawFile:
+            return read_raw(data, exposure_ratio)
+        return _assemble(name, kind, contents)
+    except ImageError as error:
+        raise ImageError(f"{name} {error}") from error
     except (DecodeError, ValueError) as error:
         raise ImageError(
-            f"{shown(path)} is a damaged or incomplete {kind} file ({reason(error)}); "
-            "get a complete copy of it or save it anew."
+            f"{name} is a damaged or incomplete {kind} file ({reason(error)}); get a complete copy of it or save it "
+            "anew."
         ) from error
 
 
@@ -53,30 +56,29 @@ def _bytes_of(path: Path) -> bytes:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise ImageError(f"{shown(path)} is a device or pipe; name an ordinary file.")
+                raise ImageError("is a device or pipe; name an ordinary file.")
             if status.st_size > MAX_FILE_BYTES:
                 raise ImageError(
-                    f"{shown(path)} is {status.st_size:,} bytes long, more than the {MAX_FILE_BYTES:,} that "
-                    "ucdir opens; save it smaller."
+                    f"is {status.st_size:,} bytes long, more than the {MAX_FILE_BYTES:,} that ucdir opens; save it "
+                    "smaller."
                 )
             data = file.read(MAX_FILE_BYTES)
     except (OSError, ValueError) as error:
         text = error.strerror if isinstance(error, OSError) else str(error)
         known: dict[type[Exception], str] = {
-            FileNotFoundError: "does not exist; check the name",
-            IsADirectoryError: "is a folder; name an image file in it",
-            PermissionError: "may not be read; change its permissions",
+            FileNotFoundError: "does not exist; check the name.",
+            IsADirectoryError: "is a folder; name an image file in it.",
+            PermissionError: "may not be read; change its permissions.",
         }
-        problem = known.get(type(error), f"cannot be opened ({text}); check the name")
-        raise ImageError(f"{shown(path)} {problem}.") from error
+        raise ImageError(known.get(type(error), f"cannot be opened ({text}); check the name.")) from error
     if not data:
-        raise ImageError(f"{shown(path)} is empty; get a complete copy of it.")
+        raise ImageError("is empty; get a complete copy of it.")
     return data
 
 
-def _assemble(path: Path, kind: str, contents: Contents) -> Photo:
+def _assemble(name: str, kind: str, contents: Contents) -> Photo:
     """Turn pixels upright and add what is kept beside them; what is left out gets a warning."""
-    name, warnings, found = shown(path), [], contents.metadata
+    warnings, found = [], contents.metadata
     samples = upright(contents.samples, contents.orientation)
     colours = samples.shape[2] if samples.shape[2] in (1, 3) else samples.shape[2] - 1
     if contents.frames > 1:

@@ -1,21 +1,28 @@
-"""One reader for each kind of file: what its header says is checked before anything is decoded."""
+"""One reader for each kind of file: what its header says is checked before anything is decoded.
+
+The text of an ImageError raised here continues a sentence that begins with the name of the file.
+"""
 
 import struct
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from ucdir.errors import ImageError
-from ucdir.images.decode import decode_with_pillow, decode_with_vips, open_with_pillow, open_with_vips
+from ucdir.images.decode import (
+    DecodeError,
+    decode_with_pillow,
+    decode_with_vips,
+    open_with_pillow,
+    open_with_vips,
+)
 from ucdir.images.exif import exif_of_text, exif_of_tiff, orientation_of
 from ucdir.images.jpeg import estimate_quality, jpeg_header, without_junk
-from ucdir.images.paths import shown
 from ucdir.images.photo import Metadata
 from ucdir.images.pixels import Pixels
-from ucdir.images.png import png_header
 from ucdir.images.tiff import tiff_header
 from ucdir.limits import MAX_IMAGE_PIXELS, MAX_IMAGE_SIDE, MAX_JPEG_SCANS
 
@@ -44,32 +51,38 @@ class Contents:
     jpeg_quality: int | None = None
 
 
-def read_jpeg(path: Path, data: bytes) -> Contents:
+def read_jpeg(data: bytes) -> Contents:
     """Baseline and progressive JPEG of 8 bits a sample: grey, RGB, CMYK."""
     header = jpeg_header(data)
     if header.precision:
-        check_size(path, header.width, header.height)
+        check_size(header.width, header.height)
         if header.precision != 8:
             raise ImageError(
-                f"{shown(path)} is a JPEG file of {header.precision} bits a sample, which ucdir does not "
+                f"is a JPEG file of {header.precision} bits a sample, which ucdir does not "
                 "read; convert it to a 16-bit PNG or TIFF first."
             )
     if (scans := data.count(b"\xff\xda")) > MAX_JPEG_SCANS:
         raise ImageError(
-            f"{shown(path)} is a JPEG file of {scans} scans, more than the {MAX_JPEG_SCANS} that ucdir "
+            f"is a JPEG file of {scans} scans, more than the {MAX_JPEG_SCANS} that ucdir "
             "decodes; save it anew."
         )
     return replace(
-        _contents(_open(path, "JPEG", without_junk(data, header))), jpeg_quality=estimate_quality(header)
+        _contents(_open("JPEG", without_junk(data, header))), jpeg_quality=estimate_quality(header)
     )
 
 
-def read_png(path: Path, data: bytes) -> Contents:
+def read_png(data: bytes) -> Contents:
     """PNG of 1 to 16 bits a sample, and the first frame of APNG."""
-    header = png_header(data)
-    check_size(path, header.width, header.height)
-    image = _open(path, "PNG", data)
-    contents = replace(_contents(image), frames=header.frames)
+    if len(data) >= 33 and zlib.crc32(data[12:29]) == int.from_bytes(
+        data[29:33], "big"
+    ):  # libpng refuses large sizes unnamed
+        check_size(*struct.unpack_from(">II", data, 16))
+    if b"IEND\xaeB`\x82" not in data:
+        raise DecodeError("it ends before its last chunk")
+    image = _open("PNG", data)
+    contents = _contents(image)
+    if (at := data.find(b"acTL", 0, data.find(b"IDAT"))) >= 0:
+        contents = replace(contents, frames=int.from_bytes(data[at + 4 : at + 8], "big"))
     texts = (name for name in image.get_fields() if name.startswith("png-comment-"))
     text = next((str(image.get(name)) for name in texts if name.endswith("-Raw profile type exif")), "")
     if contents.metadata.exif is not None or not (exif := exif_of_text(text)):
@@ -77,30 +90,30 @@ def read_png(path: Path, data: bytes) -> Contents:
     return replace(contents, metadata=replace(contents.metadata, exif=exif), orientation=orientation_of(exif))
 
 
-def read_tiff(path: Path, data: bytes) -> Contents:
+def read_tiff(data: bytes) -> Contents:
     """The first page of TIFF or BigTIFF of 1 to 16 bits a sample; libvips divides premultiplied alpha out."""
-    header = tiff_header(data, path)
-    check_size(path, header.width, header.height)
-    contents = _contents(_open(path, "TIFF", header.data))
+    header = tiff_header(data)
+    check_size(header.width, header.height)
+    contents = _contents(_open("TIFF", header.data))
     return replace(
         contents, metadata=replace(contents.metadata, exif=exif_of_tiff(data)), frames=header.pages
     )
 
 
-def read_webp(path: Path, data: bytes) -> Contents:
+def read_webp(data: bytes) -> Contents:
     """Lossy and lossless WebP; the first frame of an animation."""
-    _open(path, "WebP", data)
+    _open("WebP", data)
     image = open_with_pillow("WebP", data)
-    check_size(path, *image.size)
+    check_size(*image.size)
     exif = image.info.get("exif")
     metadata = Metadata(exif, image.info.get("icc_profile"), image.info.get("xmp"))
     orientation = orientation_of(exif) if exif else 1
     return Contents(decode_with_pillow(image), metadata, orientation, image.n_frames)
 
 
-def read_avif(path: Path, data: bytes) -> Contents:
+def read_avif(data: bytes) -> Contents:
     """AVIF of 8 to 12 bits a sample; its rotation is part of its coding, whatever its EXIF says."""
-    contents = replace(_contents(_open(path, "AVIF", data)), orientation=1)
+    contents = replace(_contents(_open("AVIF", data)), orientation=1)
     if data[8:12] == b"avis" and (at := data.find(b"stsz")) >= 0:  # a sequence, with its table of sizes
         contents = replace(
             contents, frames=max(contents.frames, int.from_bytes(data[at + 12 : at + 16], "big"))
@@ -124,12 +137,12 @@ def _is_monochrome_avif(data: bytes) -> bool:
     return found
 
 
-def read_gif(path: Path, data: bytes) -> Contents:
+def read_gif(data: bytes) -> Contents:
     """The first frame of GIF, transparent where it does not cover the screen."""
     width, height, left, top, frame_width, frame_height = _gif_sizes(data)
-    check_size(path, width, height)
-    check_size(path, frame_width, frame_height)
-    contents = _contents(_open(path, "GIF", data))
+    check_size(width, height)
+    check_size(frame_width, frame_height)
+    contents = _contents(_open("GIF", data))
     covered = left == top == 0 and frame_width >= width and frame_height >= height
     if covered or contents.samples.shape[2] in (2, 4):
         return contents
@@ -164,14 +177,14 @@ def _gif_sizes(data: bytes) -> tuple[int, ...]:
     raise ValueError("it has no frame")
 
 
-def read_bmp(path: Path, data: bytes) -> Contents:
+def read_bmp(data: bytes) -> Contents:
     """BMP of 1 to 32 bits a pixel."""
     image = open_with_pillow("BMP", data)
-    check_size(path, *image.size)
+    check_size(*image.size)
     return Contents(decode_with_pillow(image))
 
 
-READERS: Final[Mapping[str, Callable[[Path, bytes], Contents]]] = {
+READERS: Final[Mapping[str, Callable[[bytes], Contents]]] = {
     "JPEG": read_jpeg,
     "PNG": read_png,
     "TIFF": read_tiff,
@@ -183,21 +196,21 @@ READERS: Final[Mapping[str, Callable[[Path, bytes], Contents]]] = {
 """By what `signatures.kind_of` says. They raise ImageError, or DecodeError or ValueError over damage."""
 
 
-def check_size(path: Path, width: int, height: int) -> None:
+def check_size(width: int, height: int) -> None:
     """Refuse an image that is empty or larger than `limits.py` allows."""
     if min(width, height) < 1:
-        raise ImageError(f"{shown(path)} has no pixels ({width} x {height}); get a complete copy of it.")
+        raise ImageError(f"has no pixels ({width} x {height}); get a complete copy of it.")
     if max(width, height) > MAX_IMAGE_SIDE or width * height > MAX_IMAGE_PIXELS:
         raise ImageError(
-            f"{shown(path)} is {width} x {height} pixels, more than ucdir opens ({MAX_IMAGE_PIXELS:,} in "
+            f"is {width} x {height} pixels, more than ucdir opens ({MAX_IMAGE_PIXELS:,} in "
             f"all, {MAX_IMAGE_SIDE:,} a side); cut it into parts."
         )
 
 
-def _open(path: Path, kind: str, data: bytes) -> Any:
+def _open(kind: str, data: bytes) -> Any:
     """An image of libvips of permitted size, not yet decoded."""
     image = open_with_vips(kind, data)
-    check_size(path, image.width, image.height)
+    check_size(image.width, image.height)
     return image
 
 

@@ -1,11 +1,10 @@
-"""What a file is, known from its first bytes and never from its name."""
+"""What a file is, known from its first bytes; its name only decides whether a TIFF file is a camera's RAW file."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from ucdir.errors import ImageError
-from ucdir.images.paths import RAW_SUFFIXES, shown
+from ucdir.images.paths import RAW_SUFFIXES
 
 READABLE: Final = "JPEG, PNG, TIFF, WebP, AVIF, BMP or GIF"
 
@@ -47,12 +46,16 @@ _OTHERS: Final[Mapping[str, tuple[bytes, ...]]] = {
 _HEIC: Final = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 
-def kind_of(data: bytes, path: Path) -> str:
+def kind_of(data: bytes, suffix: str) -> str:
     """`JPEG`, `PNG`, `TIFF`, `WebP`, `AVIF`, `BMP` or `GIF`.
+
+    Args:
+        data: the file's content.
+        suffix: of its name, in lower case.
 
     Raises:
         RawFile: it is a camera's RAW file.
-        ImageError: the file is none of them; the message says what it is, as far as that can be known.
+        ImageError: the file is none of them; the text continues the file's name and says what it is, if that is known.
     """
     head = data[:64]
     if head.startswith(_RAW) or (head.startswith(b"II*\0") and head[8:10] == b"CR"):
@@ -71,13 +74,15 @@ def kind_of(data: bytes, path: Path) -> str:
         what = "a HEIC image" if brands & _HEIC else "a video"
     else:
         found = [kind for kind, starts in _SUPPORTED.items() if head.startswith(starts)]
+        if found == ["TIFF"] and suffix in RAW_SUFFIXES:  # many cameras' files begin as TIFF
+            raise RawFile
         if found:
             return found[0]
-        what = _foreign(head, path)
-    raise ImageError(f"{shown(path)} is {what}, which ucdir does not read; convert it to {READABLE} first.")
+        what = _foreign(head, suffix)
+    raise ImageError(f"is {what}, which ucdir does not read; convert it to {READABLE} first.")
 
 
-def _foreign(head: bytes, path: Path) -> str:
+def _foreign(head: bytes, suffix: str) -> str:
     for name, starts in _OTHERS.items():
         if head.startswith(starts):
             return name
@@ -86,6 +91,6 @@ def _foreign(head: bytes, path: Path) -> str:
         return "an SVG drawing or XML document"
     if text.startswith((b"<!doctype", b"<html")):
         return "a web page (perhaps of a failed download)"
-    if path.suffix.lower() in RAW_SUFFIXES:
+    if suffix in RAW_SUFFIXES:
         return "perhaps a camera's RAW file of a kind that is not known, or damaged"
     return "not an image, or damaged at its beginning"

@@ -3,14 +3,12 @@
 import struct
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from ucdir.errors import ImageError
 from ucdir.images.exif import DESCRIPTIVE, ORIENTATION, Ifd, TiffStructure, Values, ifd_bytes
-from ucdir.images.paths import RAW_SUFFIXES, shown
 from ucdir.images.photo import Photo
 from ucdir.images.pixels import Pixels
 from ucdir.images.signatures import RawFile
@@ -41,7 +39,7 @@ class TiffHeader(NamedTuple):
     data: bytes
 
 
-def tiff_header(data: bytes, path: Path) -> TiffHeader:
+def tiff_header(data: bytes) -> TiffHeader:
     """Read the IFDs of a TIFF file.
 
     Raises:
@@ -54,16 +52,12 @@ def tiff_header(data: bytes, path: Path) -> TiffHeader:
     except ValueError:
         pages = []
     if not pages:
-        raise ImageError(
-            f"{shown(path)} is damaged or cut off (no TIFF directory can be read); get a complete copy of it."
-        )
+        raise ImageError("is damaged or cut off (no TIFF directory can be read); get a complete copy of it.")
     main = pages[0]
-    if path.suffix.lower() in RAW_SUFFIXES or _is_raw(structure, pages):
+    if _is_raw(structure, pages):
         raise RawFile
     if problem := _problem(structure, main):
-        raise ImageError(
-            f"{shown(path)} {problem}, which ucdir does not read; convert it to a TIFF of 8 or 16 bits first."
-        )
+        raise ImageError(f"{problem}, which ucdir does not read; convert it to a TIFF of 8 or 16 bits first.")
     turned = main.entries.get(ORIENTATION)
     if turned is not None and not 1 <= structure.number(main, ORIENTATION, 1) <= 8:  # libtiff would give up
         one = (1).to_bytes(turned.size, "little" if structure.order == "<" else "big")

@@ -2,6 +2,8 @@
 
 import functools
 import io
+import struct
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +14,8 @@ import numpy as np
 from ucdir.errors import OutputError, reason
 from ucdir.images.decode import PILLOW_ERRORS, vips
 from ucdir.images.paths import atomic_write, check_path, shown
-from ucdir.images.photo import Photo
+from ucdir.images.photo import Metadata, Photo
 from ucdir.images.pixels import to_uint8
-from ucdir.images.png import with_metadata
 from ucdir.images.tiff import encode_tiff
 
 Pieces = Sequence[bytes | memoryview]
@@ -39,7 +40,22 @@ def encode_png(photo: Photo) -> Pieces:
         data = image.pngsave_buffer(compression=6, filter="all", keep="none")
     except vips().Error as error:
         raise EncodeError(str(error)) from error
-    return with_metadata(data, photo.metadata)
+    return _png_with_metadata(data, photo.metadata)
+
+
+def _png_with_metadata(data: bytes, kept: Metadata) -> list[bytes | memoryview]:
+    """A PNG file in pieces, with the chunks iCCP, eXIf and iTXt (XMP) behind its header chunk."""
+    chunks = {
+        b"iCCP": kept.icc and b"icc\0\0" + zlib.compress(kept.icc),
+        b"eXIf": kept.exif,
+        b"iTXt": kept.xmp and b"XML:com.adobe.xmp\0\0\0\0\0" + kept.xmp,
+    }
+    added = [_chunk(name, body) for name, body in chunks.items() if body is not None]
+    return [data[:33], *added, memoryview(data)[33:]]
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
 def encode_with_pillow(photo: Photo, *, format: str, **settings: Any) -> Pieces:
