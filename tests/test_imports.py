@@ -92,9 +92,9 @@ def imported(program, names, cwd):
         ("ucdir.images", NETWORKS),
         ("ucdir.model.folder", (*NETWORKS, "pyvips")),
         ("ucdir.diffusion.schedule", NETWORKS),
-        pytest.param("ucdir.diffusion.samplers", NETWORKS, marks=PENDING),
-        pytest.param("ucdir.patches.tile_runner", NETWORKS, marks=PENDING),
-        pytest.param("ucdir.pipeline", NETWORKS, marks=PENDING),
+        ("ucdir.diffusion.samplers", NETWORKS),
+        ("ucdir.patches.tile_runner", NETWORKS),
+        ("ucdir.pipeline", NETWORKS),
         pytest.param("ucdir.workflows.restore", NETWORKS, marks=PENDING),
     ],
 )
