@@ -29,7 +29,7 @@ from ucdir.model.akgm.dispatch import KERNELS, cached_casts
 from ucdir.model.cim import Akgm
 from ucdir.model.cost import macs
 from ucdir.model.pretrained import model_folder
-from ucdir.training.loop import new_model
+from ucdir.training.model import new_model
 
 
 def peak(rounds: int) -> float:

@@ -3,7 +3,7 @@
     python scripts/kill_training.py --kills 100
 
 Each training is a process of its own. It is killed at an arbitrary moment, or exactly while a checkpoint or
-the decoded photographs are half written, or stopped by Ctrl-C with all its workers; then the same training is
+the decoded photos are half written, or stopped by Ctrl-C with all its workers; then the same training is
 started again. When one reaches its end, its checkpoint must hold the same bits as that of a training nobody
 touched, and nothing unfinished may lie about; then the next begins, until there were enough kills. Exits with
 1 at the first difference.

@@ -85,11 +85,11 @@ def test_the_paper_is_what_the_defaults_train():
 def test_eq_2_pixel_by_pixel_in_the_module():
     channels, n = 6, 3
     module = Akgm(channels, guidance_channels=3, kernel_bases=n, scalar_channels=4)
-    x, image, code = torch.randn(1, channels, 4, 5), torch.randn(1, 3, 4, 5), torch.randn(1, 4)
+    x, image, embedding = torch.randn(1, channels, 4, 5), torch.randn(1, 3, 4, 5), torch.randn(1, 4)
     with torch.no_grad():
-        result = module(x, image, code)[0].double().numpy()
+        result = module(x, image, embedding)[0].double().numpy()
         g = module.guidance(image)[0].double().numpy()  # [N,H,W]
-        s = module.scalars(code)[0].double().numpy()  # [N]
+        s = module.scalars(embedding)[0].double().numpy()  # [N]
     bases = module.bases.detach().double().numpy()
     width = channels // n
     kernels = np.zeros((n, channels, channels, 3, 3))  # W_b, grouped: zero between groups
@@ -142,15 +142,15 @@ def test_guidance_and_scalars_reach_every_block():
         block.register_forward_hook(lambda _, inputs, __: seen.append(inputs))
     f(noisy, x, guidance, torch.tensor([0.4]), {})
     assert len(seen) == 3
-    for features, scaled, code in seen:
+    for features, scaled, embedding in seen:
         assert scaled.shape[2:] == features.shape[2:], "the guidance is first scaled to the feature map"
         cell = 8 // features.shape[2]
         by_hand = guidance.unflatten(3, (-1, cell)).unflatten(2, (-1, cell)).mean((3, 5))
         torch.testing.assert_close(scaled, by_hand)
-        assert code is seen[0][2]
+        assert embedding is seen[0][2]
 
 
-def test_a_shortcut_goes_around_each_block():
+def test_each_block_has_a_skip_connection():
     block = BasicModule(4, DiffusionModelConfig(kernel_bases=2, scalar_channels=4))
     nn.init.zeros_(block.conv2.bases)
     x = torch.randn(1, 4, 6, 6)

@@ -1,4 +1,4 @@
-"""A training small enough for a test: 12 photographs of 40x48, networks of 15,000 parameters, crops of 16."""
+"""A training small enough for a test: 12 photos of 40x48, networks of 15,000 parameters, crops of 16."""
 
 import numpy as np
 import pytest

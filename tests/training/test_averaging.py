@@ -1,10 +1,10 @@
-"""The average follows its formula, and networks are made of it without copying or drawing random numbers."""
+"""The average follows its formula, and networks share its tensors without using random numbers."""
 
 import pytest
 import torch
 
 from ucdir.training.averaging import WeightAverage, networks_with
-from ucdir.training.loop import TrainingModel
+from ucdir.training.model import TrainingModel
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.2, 0.9999])
@@ -19,7 +19,7 @@ def test_formula(decay):
         d = min(decay, (1 + step) / (10 + step))
         expected = d * expected + (1 - d) * step**0.5
         assert float(average.weights["weight"]) == pytest.approx(expected, rel=1e-5)
-    assert model.weight.item() == pytest.approx(19**0.5), "the model is left alone"
+    assert model.weight.item() == pytest.approx(19**0.5), "the model itself is unchanged"
 
 
 def test_networks_hold_the_averages_themselves(tiny):

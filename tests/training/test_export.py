@@ -1,14 +1,17 @@
-"""A checkpoint becomes a pipeline folder: averaged weights, and the answers that sample pictures had."""
+"""A checkpoint becomes a model folder: the averaged weights, and results equal to the sample images of training."""
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from ucdir.engines.torch_engine import TorchEngine
 from ucdir.errors import OutputError, WeightsError
+from ucdir.pipeline import RestorationPipeline, load
 from ucdir.training import loop
 from ucdir.training.averaging import networks_with
 from ucdir.training.export import export
+from ucdir.training.model import TrainingModel
 from ucdir.training.state import read_metadata, read_tensors
 
 
@@ -18,7 +21,7 @@ def checkpoint(tiny, tmp_path_factory):
 
 
 def averages(checkpoint):
-    model = loop.TrainingModel(read_metadata(checkpoint).config)
+    model = TrainingModel(read_metadata(checkpoint).config)
     tensors = read_tensors(checkpoint, model, parts=("average",))
     return {name.removeprefix("average."): tensor for name, tensor in tensors.items()}
 
@@ -42,15 +45,14 @@ def test_the_folder_holds_the_averaged_weights(checkpoint, tmp_path, dtype):
 
 
 def test_the_folder_restores_as_the_training_did(checkpoint, tmp_path):
-    from ucdir.pipeline import Pipeline, build_pipeline
-
     export(checkpoint, tmp_path / "tiny", torch.float32)
-    loaded = Pipeline.from_pretrained(tmp_path / "tiny")
+    loaded = load(tmp_path / "tiny", "cpu", "fp32")
     config = read_metadata(checkpoint).config
-    built = build_pipeline(config, *networks_with(averages(checkpoint), config.model))
-    image = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
-    known = {"jpeg_quality": 10.0}
-    images = [p(image=image, seed=3, scalars=known, output_type="np").images for p in (loaded, built)]
+    assert loaded.config == config.pipeline
+    networks = networks_with(averages(checkpoint), config.model)
+    built = RestorationPipeline(TorchEngine(*networks), config.pipeline)
+    image = np.random.default_rng(0).random((24, 40, 3), dtype=np.float32)
+    images = [pipeline(image, seed=3, scalars={"jpeg_quality": 10.0}) for pipeline in (loaded, built)]
     np.testing.assert_allclose(images[0], images[1], atol=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""Training on from a saved model."""
+"""Fine-tuning a saved model."""
 
 import pytest
 import torch
@@ -6,10 +6,11 @@ from safetensors.torch import load_file
 
 from ucdir.errors import WeightsError
 from ucdir.model import pretrained
-from ucdir.pipeline import Pipeline
+from ucdir.model.weights import load_model
 from ucdir.training import loop
 from ucdir.training.export import export
 from ucdir.training.initial import start_from
+from ucdir.training.model import TrainingModel
 
 
 @pytest.fixture(scope="module")
@@ -72,16 +73,18 @@ def test_another_tasks_weights_are_taken_over_but_for_its_scalars(tiny, saved, t
     model["diffusion_model"]["scalars"] = ["blur_type", "blur_length"]
     config = tiny(model=model, initial=str(saved), steps=1)
     config = config.model_copy(update={"task": "deblurring"})
-    fresh, begun = loop.TrainingModel(config), loop.TrainingModel(config)
+    fresh, begun = TrainingModel(config), TrainingModel(config)
     begun.load_state_dict(fresh.state_dict())
     start_from(saved, ("predictor", "diffusion_model"), begun, residual_scale=config.diffusion.residual_scale)
-    taken, own, old = begun.state_dict(), fresh.state_dict(), Pipeline.from_pretrained(saved)
+    taken, own = begun.state_dict(), fresh.state_dict()
+    predictor, diffusion_model, _ = load_model(saved)
+    old = {"predictor": predictor, "diffusion_model": diffusion_model}
     for name, value in taken.items():
         if "blur_" in name:
             assert torch.equal(value, own[name]), "stays fresh"
         else:
             part, key = name.split(".", 1)
-            assert torch.equal(value, getattr(old, part).state_dict()[key]), "is taken over"
+            assert torch.equal(value, old[part].state_dict()[key]), "is taken over"
     assert sum("blur_" in name for name in taken) == 6
     assert not any("jpeg" in name for name in taken)
 
@@ -89,8 +92,8 @@ def test_another_tasks_weights_are_taken_over_but_for_its_scalars(tiny, saved, t
 def test_a_model_of_another_kind_is_refused(tiny, saved, tmp_path):
     model = tiny().model.model_dump(mode="json")
     model["diffusion_model"] |= {"sigma_data": 0.3, "activation": "relu"}
-    told = r"was trained with activation 'swish' \(here 'relu'\), sigma_data 0.0 \(here 0.3\)"
-    with pytest.raises(WeightsError, match=told):
+    message = r"was trained with activation 'swish' \(here 'relu'\), sigma_data 0.0 \(here 0.3\)"
+    with pytest.raises(WeightsError, match=message):
         loop.train(tiny(model=model, initial=str(saved)), tmp_path / "run")
     with pytest.raises(
         WeightsError, match=r"its diffusion_model was trained with residual_scale 5.0 \(here 7.0\)"

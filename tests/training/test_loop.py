@@ -11,9 +11,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ucdir.errors import ConfigError, DataError, OutputError, UcdirError, WeightsError
-from ucdir.training import loop, objectives, progress
+from ucdir.training import objectives, progress
 from ucdir.training.checks import check_settings
 from ucdir.training.loop import learning_rate, train
+from ucdir.training.model import TrainingModel
 from ucdir.training.progress import Progress
 from ucdir.training.state import read_metadata
 
@@ -43,7 +44,7 @@ def at_step(monkeypatch, number, action):
 @pytest.mark.parametrize(
     "changes",
     [{}, {"workers": 2}, {"sample_every": 4, "checkpoint_every": 2}],
-    ids=["no sample pictures on the way", "two workers", "checkpoints"],
+    ids=["no sample images before the end", "two workers", "checkpoints"],
 )
 def test_what_must_not_change_the_weights(tiny, tmp_path, unbroken, changes):
     assert bits(train(tiny(**changes), tmp_path)) == unbroken
@@ -60,7 +61,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tiny, tmp_path, unbroken, mon
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path)
     assert read_metadata(tmp_path / "checkpoint.safetensors").step == 3
-    assert "stopped after step 3, which is saved; run the same command to go on" in caplog.text
+    assert "stopped after step 3, which is saved; run the same command to resume" in caplog.text
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert bits(train(config, tmp_path)) == unbroken
     assert bits(train(config, tmp_path)) == unbroken, "a finished training is left as it is"
@@ -133,14 +134,12 @@ def test_bf16_and_compiled_networks_train(tiny, tmp_path, monkeypatch):
     assert {tensor.dtype for tensor in load_file(checkpoint).values()} == {torch.float32}
 
 
-def test_it_says_at_the_start_what_it_trains(tiny, tmp_path, caplog):
+def test_the_log_says_what_is_trained(tiny, tmp_path, caplog):
     caplog.set_level(logging.INFO, "ucdir")
     config = tiny(steps=1)
     train(config, tmp_path)
-    parameters = sum(p.numel() for p in loop.TrainingModel(config).parameters())
-    expected = (
-        f"training on 1 x cpu: {parameters:,} parameters, 10 photographs (2 more held out), steps 0 to 1"
-    )
+    parameters = sum(p.numel() for p in TrainingModel(config).parameters())
+    expected = f"training on 1 x cpu: {parameters:,} parameters, 10 photos (2 more held out), steps 0 to 1"
     assert expected in caplog.text
 
 
@@ -154,21 +153,21 @@ def test_learning_rate(tiny):
     assert {learning_rate(step, constant) for step in range(100)} == {1e-4}, "the paper"
 
 
-def test_sample_pictures(tiny, tmp_path, caplog):
+def test_sample_images(tiny, tmp_path, caplog):
     caplog.set_level(logging.INFO, "ucdir")
     train(tiny(steps=3, sample_every=2), tmp_path)
     assert sorted(p.name for p in (tmp_path / "samples").iterdir()) == ["step_000002.png", "step_000003.png"]
-    picture = np.asarray(Image.open(tmp_path / "samples" / "step_000003.png"))
-    assert picture.shape == (2 * 40, 4 * 48, 3), "two photographs, four columns"
-    degraded, predicted, restored, truth = (picture[:, i * 48 : (i + 1) * 48].astype(float) for i in range(4))
-    assert np.abs(degraded - truth).mean() > 0.5
+    image = np.asarray(Image.open(tmp_path / "samples" / "step_000003.png"))
+    assert image.shape == (2 * 40, 4 * 48, 3), "two photos, four columns"
+    degraded, predicted, restored, clean = (image[:, i * 48 : (i + 1) * 48].astype(float) for i in range(4))
+    assert np.abs(degraded - clean).mean() > 0.5
     assert np.abs(predicted - degraded).mean() < 30
-    assert np.abs(restored - truth).mean() < 60
+    assert np.abs(restored - clean).mean() < 60
     assert "samples of step 3: input " in caplog.text
     assert "predictor " in caplog.text.split("samples of step 3")[1]
 
 
-def test_no_sample_pictures_of_no_photographs(tiny, tmp_path):
+def test_no_sample_images_without_held_out_photos(tiny, tmp_path):
     train(tiny(steps=1, data={"hold_out": 0}), tmp_path)
     assert not (tmp_path / "samples").exists()
 
@@ -220,7 +219,7 @@ def test_all_problems_of_the_settings_in_one_message(tiny):
     check_settings(tiny(batch_size=6), processes=2)
 
 
-def test_compiling_without_a_compiler_is_told_before_the_start(tiny, monkeypatch):
+def test_a_missing_compiler_is_reported_before_training_starts(tiny, monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/c++" if name == "c++" else None)
     check_settings(tiny(compile=True), processes=1)

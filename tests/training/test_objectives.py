@@ -1,4 +1,4 @@
-"""What a step minimises: Eq. 1, or the few steps of a sampler as they are used."""
+"""Training objectives: Eq. 1, and sampler-aware fine-tuning."""
 
 import json
 
@@ -8,14 +8,15 @@ import torch
 from safetensors.torch import load_file
 
 from ucdir.diffusion.loss import residual_loss
+from ucdir.engines.torch_engine import TorchEngine
 from ucdir.errors import ConfigError, WeightsError
 from ucdir.model.framework import build
-from ucdir.pipeline import build_pipeline
+from ucdir.pipeline import RestorationPipeline
 from ucdir.training import loop, progress, sampler_aware
 from ucdir.training.checks import check_settings
 from ucdir.training.export import export
 from ucdir.training.objectives import NoiseObjective
-from ucdir.training.sampler_aware import SamplerAwareObjective, look, repeated
+from ucdir.training.sampler_aware import SamplerAwareObjective, random_view, repeated
 
 CPU = torch.device("cpu")
 
@@ -43,6 +44,15 @@ def random_networks(config, seed=0):
     return networks
 
 
+def restored_by_pipeline(config, networks, batch, monkeypatch):
+    """What the pipeline makes of the batch, starting from the batch's noise."""
+    monkeypatch.setattr("ucdir.pipeline.NoiseByPlace", lambda *_: lambda step: batch["noise"].numpy().copy())
+    pipeline = RestorationPipeline(TorchEngine(*networks), config.pipeline)
+    return torch.from_numpy(
+        pipeline.restore_signal(batch["degraded"].numpy(), scalars={"jpeg_quality": 10.0})
+    )
+
+
 @pytest.fixture(scope="module")
 def saved(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
@@ -62,21 +72,16 @@ def test_noise_is_eq_1(tiny):
     assert {k: v.item() for k, v in found.items()} == {k: v.item() for k, v in expected.items()}
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "dpm_solver++"])
-def test_the_last_of_the_few_steps_gives_the_pipelines_picture(tiny, sampler, monkeypatch):
+@pytest.mark.parametrize("sampler", ["ddim", "euler", "heun", "dpm_solver++"])
+def test_the_last_step_gives_the_pipelines_image(tiny, sampler, monkeypatch):
     config = tiny(
         sampling={"sampler": sampler, "steps": 3, "start_fraction": 0.4},
         objective="sampler_aware",
         perceptual_weight=0,
     )
     networks = random_networks(config)
-    pipeline = build_pipeline(config, *networks)
-    pipeline.set_progress_bar_config(disable=True)
     batch = batch_of(config, step=5)  # 5 % 3: the last of three
-    monkeypatch.setattr(
-        "ucdir.pipeline._noise", lambda seeds, width, step, top, bottom: batch["noise"].clone()
-    )
-    restored = pipeline(batch["degraded"], scalars={"jpeg_quality": 10.0}, output_type="pt").images
+    restored = restored_by_pipeline(config, networks, batch, monkeypatch)
     found = SamplerAwareObjective(config, CPU)(*networks, batch)["pixels"].item()
     assert found == pytest.approx(25 * float((restored - batch["clean"]).square().mean()), rel=1e-3)
     other = SamplerAwareObjective(config, CPU)(*networks, {**batch, "step": torch.tensor([4, 4])})
@@ -95,7 +100,7 @@ def test_the_predictor_of_sampler_aware_learns_as_in_eq_1(tiny, training):
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_sampler_aware_learn_with_and_without_the_predictor(tiny, saved, tmp_path, monkeypatch, frozen):
+def test_sampler_aware_learns_with_and_without_the_predictor(tiny, saved, tmp_path, monkeypatch, frozen):
     monkeypatch.setattr(progress, "LOG_EVERY", 20)
     config = tiny(
         objective="sampler_aware", perceptual_weight=0, initial=saved, steps=60, learning_rate=5e-3,
@@ -112,7 +117,7 @@ def test_sampler_aware_learn_with_and_without_the_predictor(tiny, saved, tmp_pat
     assert any(ended[f"exp_avg.predictor.{name}"].any() for name in began) != frozen
 
 
-def test_sampler_aware_resume_bit_for_bit(tiny, saved, tmp_path):
+def test_sampler_aware_resumes_bit_for_bit(tiny, saved, tmp_path):
     settings = {"objective": "sampler_aware", "perceptual_weight": 0, "initial": saved}
     whole = load_file(loop.train(tiny(**settings, steps=5), tmp_path / "whole"))
     loop.train(tiny(**settings, steps=2), tmp_path / "broken")
@@ -131,19 +136,16 @@ def test_the_perceptual_distance_is_lpips(tiny, metric_weights, monkeypatch):
     batch = batch_of(config, step=5, side=48)
     with torch.no_grad():
         found = SamplerAwareObjective(config, CPU)(*networks, batch)
-    monkeypatch.setattr(sampler_aware, "SHIFT", 1)
+    monkeypatch.setattr(sampler_aware, "MAX_SHIFT", 1)
     with torch.no_grad():
         unshifted = SamplerAwareObjective(config, CPU)(*networks, batch)
-        monkeypatch.setattr("ucdir.pipeline._noise", lambda *_: batch["noise"].clone())
-        pipeline = build_pipeline(config, *networks)
-        pipeline.set_progress_bar_config(disable=True)
-        restored = pipeline(batch["degraded"], scalars={"jpeg_quality": 10.0}, output_type="pt").images
+        restored = restored_by_pipeline(config, networks, batch, monkeypatch)
         expected = 0.5 * float(Lpips()(restored, batch["clean"]).mean())
     assert float(unshifted["perceptual"]) == pytest.approx(expected, rel=1e-2)
     assert float(found["perceptual"]) != float(unshifted["perceptual"])
 
 
-def test_what_repeats_is_found_and_nothing_else():
+def test_the_repeating_part_is_found_and_nothing_else():
     generator = torch.Generator().manual_seed(0)
     pattern = torch.randn(2, 3, 8, 8, generator=generator)
     tiled = pattern.repeat(1, 1, 7, 9)
@@ -154,7 +156,7 @@ def test_what_repeats_is_found_and_nothing_else():
     assert repeated(pattern.repeat(1, 1, 8, 8), 7).square().mean() < 0.05, "control: of another period"
 
 
-def test_the_grid_of_few_steps_is_what_repeats_at_the_networks_stride(tiny):
+def test_the_grid_loss_is_what_repeats_at_the_networks_stride(tiny):
     plain = tiny(objective="sampler_aware", perceptual_weight=0, data={"crop": 48})
     config = tiny(objective="sampler_aware", perceptual_weight=0, grid_weight=3.0, data={"crop": 48})
     networks = random_networks(config)
@@ -172,7 +174,7 @@ def test_the_grid_of_few_steps_is_what_repeats_at_the_networks_stride(tiny):
     assert found[stride] > 2 * found[stride + 1] > 0, "control: of another period it averages out"
 
 
-def test_without_the_weights_of_the_distance_it_says_so(tiny, monkeypatch):
+def test_missing_weights_of_lpips_are_reported(tiny, monkeypatch):
     monkeypatch.delenv("UCDIR_WEIGHTS", raising=False)
     with pytest.raises(WeightsError, match="UCDIR_WEIGHTS"):
         SamplerAwareObjective(tiny(objective="sampler_aware"), CPU)
@@ -183,7 +185,10 @@ def test_without_the_weights_of_the_distance_it_says_so(tiny, monkeypatch):
     [
         ({"objective": "gan"}, "'gan' is unknown; choose one of noise, sampler_aware"),
         ({"objective": "sampler_aware"}, "name it in training.initial"),
-        ({"objective": "sampler_aware", "sampling": {"eta": 1.0}}, r"set sampling.eta 1 to 0"),
+        (
+            {"objective": "sampler_aware", "sampling": {"eta": 1.0}},
+            r"choose sampling\.sampler ddim and sampling\.eta 0 \(found ddim and 1\)",
+        ),
         ({"objective": "sampler_aware"}, "data.crop 16 is too small for LPIPS, which needs 39"),
         (
             {"objective": "sampler_aware", "sampling": {"steps": 50, "start_fraction": 0.01}},
@@ -196,16 +201,16 @@ def test_what_cannot_be_trained_is_refused_before_it_begins(tiny, changes, words
         check_settings(tiny(**changes), 1)
 
 
-def test_the_perceptual_distance_is_shown_parts_of_both_sizes():
+def test_lpips_is_given_views_of_both_sizes():
     images = torch.arange(48.0).expand(1, 3, 48, 48)
-    shifts = {tuple(look(images, (0, step), enlarged=False).shape[-2:]) for step in range(60)}
+    shifts = {tuple(random_view(images, (0, step), enlarged=False).shape[-2:]) for step in range(60)}
     assert len(shifts) > 20
     assert min(min(shape) for shape in shifts) == 41
     starts = set()
     for step in range(40):
-        large = look(images, (0, step), enlarged=True)
+        large = random_view(images, (0, step), enlarged=True)
         assert large.shape == images.shape
-        assert torch.equal(large, look(images, (0, step), enlarged=True))
+        assert torch.equal(large, random_view(images, (0, step), enlarged=True))
         assert float(large[0, 0, 0].diff().max()) == pytest.approx(0.5)
         starts.add(float(large.min()))
     assert len(starts) > 10

@@ -1,12 +1,13 @@
-"""The baseline: one pass, no noise, the residual itself."""
+"""The regression baseline: one forward pass without noise predicts the residual."""
 
 import json
 
 import pytest
 import torch
 
+from ucdir.engines.torch_engine import TorchEngine
 from ucdir.model.framework import build
-from ucdir.pipeline import Pipeline, build_pipeline
+from ucdir.pipeline import RestorationPipeline, load
 from ucdir.tasks import Example, JpegRestoration
 from ucdir.training import loop, progress
 from ucdir.training.checks import check_settings
@@ -31,17 +32,17 @@ def batch():
     return {"clean": clean, "degraded": degraded, "scalar.jpeg_quality": torch.tensor([10.0, float("nan")])}
 
 
-@pytest.mark.parametrize("deviation", [0.0, 0.3])
-def test_what_is_trained_is_what_the_pipeline_draws(tiny, deviation):
+@pytest.mark.parametrize("sigma_data", [0.0, 0.3])
+def test_the_pipeline_computes_what_was_trained(tiny, sigma_data):
     config = tiny(objective="regression", diffusion={"loss": "mse", "predictor_training": "separate"})
-    model = config.model.diffusion_model.model_copy(update={"sigma_data": deviation})
+    model = config.model.diffusion_model.model_copy(update={"sigma_data": sigma_data})
     config = config.model_copy(update={"model": config.model.model_copy(update={"diffusion_model": model})})
     networks, given = random_networks(config), batch()
-    pipeline = build_pipeline(config, *networks)
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline = RestorationPipeline(TorchEngine(*networks), config.pipeline)
     scalars = {"jpeg_quality": [10.0, float("nan")]}
-    images = [pipeline(given["degraded"], scalars=scalars, output_type="pt", seed=s).images for s in (0, 1)]
-    assert torch.equal(*images), "no seed changes a regression"
+    degraded = given["degraded"].numpy()
+    images = [torch.from_numpy(pipeline.restore_signal(degraded, scalars=scalars, seed=s)) for s in (0, 1)]
+    assert torch.equal(*images), "the seed does not change a regression"
     found = RegressionObjective(config, CPU)(*networks, given)["regression"].item()
     assert found == pytest.approx(25 * float((images[0] - given["clean"]).square().mean()), rel=1e-3)
 
@@ -57,6 +58,6 @@ def test_it_learns_with_one_line_of_configuration(tiny, tmp_path, monkeypatch):
     losses = [line["regression"] for line in lines if "regression" in line]
     assert losses[-1] < 0.8 * losses[0]
     export(checkpoint, tmp_path / "model")
-    loaded = Pipeline.from_pretrained(tmp_path / "model")
-    assert (loaded.config.default_steps, loaded.config.noise, loaded.config.eta) == (1, 0.0, 0.0)
-    assert config.sampling.steps == 2, "the configuration itself is left alone"
+    loaded = load(tmp_path / "model", "cpu").config
+    assert (loaded.steps, loaded.noise_scale, loaded.eta) == (1, 0.0, 0.0)
+    assert config.sampling.steps == 2, "the configuration itself is unchanged"

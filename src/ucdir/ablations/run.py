@@ -26,8 +26,9 @@ from ucdir.pipeline import load
 from ucdir.tasks import task_of_strength
 from ucdir.training.checks import check_settings
 from ucdir.training.export import export
-from ucdir.training.loop import new_model, train
-from ucdir.training.pictures import held_out_photos
+from ucdir.training.loop import train
+from ucdir.training.model import new_model
+from ucdir.training.source import held_out_photos
 
 logger = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from ucdir.config.pipeline import PipelineConfig
 from ucdir.config.renamed import RENAMED
 from ucdir.config.yaml_file import read_yaml
 from ucdir.degradations import BlurGenerator, JpegCompressionGenerator, LowLightGenerator
@@ -293,12 +294,18 @@ class Config(Section):
         return kind(getattr(self, kind.section))
 
     @property
-    def drawn(self) -> SamplingConfig:
-        """How a trained model samples: as `sampling` says; the regression baseline in one pass without noise."""
-        if self.training.objective != "regression":
-            return self.sampling
-        return self.sampling.model_copy(
-            update={"sampler": "ddim", "steps": 1, "eta": 0.0, "noise_scale": 0.0}
+    def pipeline(self) -> PipelineConfig:
+        """How the trained model restores: as `sampling` says; the regression baseline in one step without noise."""
+        sampling = self.sampling.model_dump()
+        if self.training.objective == "regression":
+            sampling |= {"sampler": "ddim", "steps": 1, "eta": 0.0, "noise_scale": 0.0}
+        return PipelineConfig(
+            task=self.task,
+            **sampling,
+            residual_scale=self.diffusion.residual_scale,
+            timesteps=self.diffusion.timesteps,
+            beta_start=self.diffusion.beta_start,
+            beta_end=self.diffusion.beta_end,
         )
 
     @field_validator("task")

@@ -18,7 +18,7 @@ def _joint(guidance: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _separate(guidance: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
-    """u_φ learns to be near the truth, |y - u_φ(x)|, and Eq. 1 takes its output as given."""
+    """u_φ is trained towards the clean image by |y - u_φ(x)|; for Eq. 1 its output is a constant."""
     return guidance.detach(), F.l1_loss(guidance, clean)
 
 
@@ -45,7 +45,7 @@ def residual_loss(
     loss: str,  # a name in LOSSES
     predictor_training: str,  # a name in PREDICTOR_TRAINING
 ) -> dict[str, Tensor]:
-    """Losses by name, each a scalar tensor: `noise` is Eq. 1, `predictor` that of u_φ; train on their sum."""
+    """Losses by name, each a scalar tensor, to be minimised in sum: `noise` is Eq. 1, `predictor` that of u_φ."""
     guidance, predictor_loss = PREDICTOR_TRAINING[predictor_training](predictor(degraded).float(), clean)
     root_gamma = noise_level[:, None, None, None]
     residual = residual_scale * (clean - guidance)

@@ -1,1 +1,1 @@
-"""Training (Sec. 4.2): the loop, its averaged weights, and its checkpoint."""
+"""Training (Sec. 4.2): the loop, its objectives, averaged weights and checkpoints."""

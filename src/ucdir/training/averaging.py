@@ -16,8 +16,8 @@ from ucdir.model.predictor import InitialPredictor
 class WeightAverage:
     """Averaged copy of a model's parameters, in float32.
 
-    It starts as a copy of them, and its decay warms up as (1 + step) / (10 + step), so that the random
-    weights at the beginning are soon forgotten.
+    It starts as a copy of them. The decay warms up as (1 + step) / (10 + step), so that the initial random weights
+    soon lose their influence.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -26,14 +26,14 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Take in the parameters after optimizer step number `step` (from 1)."""
+        """Average in the parameters after optimizer step number `step` (from 1)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         parameters = dict(model.named_parameters())
         torch._foreach_lerp_(list(self.weights.values()), [parameters[n] for n in self.weights], 1 - decay)
 
     @torch.no_grad()
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Go on from stored averages."""
+        """Continue from stored averages."""
         for name, average in self.weights.items():
             average.copy_(weights[name])
 
@@ -41,9 +41,9 @@ class WeightAverage:
 def networks_with(
     weights: Mapping[str, Tensor], config: ModelConfig
 ) -> tuple[InitialPredictor, DiffusionModel]:
-    """Initial predictor and diffusion model that hold these very tensors, not copies; for sampling only.
+    """Initial predictor and diffusion model that share these tensors, without a copy; for sampling only.
 
-    Built without drawing random numbers, so that doing it in the midst of a training changes nothing there.
+    Building them uses no random numbers, so doing it during training changes nothing there.
     """
     with torch.device("meta"):
         networks = build(config)

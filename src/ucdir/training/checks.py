@@ -1,4 +1,4 @@
-"""What can be known to be wrong before a training starts: all of it in one message."""
+"""Checks before training starts; every problem is named in one message."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from collections.abc import Collection
 
 from ucdir.config import Config
 from ucdir.diffusion.loss import LOSSES, PREDICTOR_TRAINING
-from ucdir.diffusion.samplers import SAMPLERS
+from ucdir.diffusion.samplers import SAMPLERS, adds_noise
+from ucdir.diffusion.schedule import NoiseSchedule
 from ucdir.errors import ConfigError
 from ucdir.metrics.lpips import MIN_SIDE
 from ucdir.model.framework import model_problems
 from ucdir.tasks import TASKS
 from ucdir.training.objectives import OBJECTIVES
-from ucdir.training.sampler_aware import SHIFT
+from ucdir.training.sampler_aware import MAX_SHIFT
 
 COMPILERS = ("g++", "clang++", "c++", "cl", "gcc")
 """Programs that torch.compile may use."""
 
 
 def check_settings(config: Config, processes: int) -> None:
-    """Refuse names that nothing bears, and numbers that do not go together.
+    """Refuse unknown names, and settings that do not fit each other.
 
     Raises:
         ConfigError: naming every problem.
@@ -38,10 +39,10 @@ def check_settings(config: Config, processes: int) -> None:
         for key, name, known in names
         if name not in known
     ]
-    told, known = TASKS[config.task].scalars, config.model.diffusion_model.scalars
-    if set(told) != set(known):
+    of_task, of_model = TASKS[config.task].scalars, config.model.diffusion_model.scalars
+    if set(of_task) != set(of_model):
         problems.append(
-            f"model.diffusion_model.scalars {list(known)} are not those of task {config.task}, {list(told)}"
+            f"model.diffusion_model.scalars {list(of_model)} are not those of task {config.task}, {list(of_task)}"
         )
     networks = (config.model.predictor, config.model.diffusion_model)
     grid = math.lcm(*(part.unshuffle * 2 ** (len(part.multipliers) - 1) for part in networks))
@@ -64,18 +65,19 @@ def _sampler_aware_problems(config: Config) -> list[str]:
     training, sampling, problems = config.training, config.sampling, []
     if training.initial is None:
         problems.append(
-            "training.objective sampler_aware goes on from a trained model: name it in training.initial"
+            "training.objective sampler_aware fine-tunes a trained model: name it in training.initial"
         )
-    if sampling.eta:
+    if sampling.eta and sampling.sampler in SAMPLERS and adds_noise(sampling.sampler):
         problems.append(
-            f"training.objective sampler_aware is deterministic: set sampling.eta {sampling.eta:g} to 0"
+            "training.objective sampler_aware needs a deterministic sampler: choose sampling.sampler ddim and "
+            f"sampling.eta 0 (found {sampling.sampler} and {sampling.eta:g})"
         )
-    below = max(1, round(sampling.start_fraction * config.diffusion.timesteps))
+    below = NoiseSchedule.of(config.diffusion).steps_below(sampling.start_fraction)
     if sampling.steps > below:
         problems.append(
             f"sampling.steps {sampling.steps} is more than the {below} steps below sampling.start_fraction"
         )
-    smallest = MIN_SIDE + SHIFT
+    smallest = MIN_SIDE + MAX_SHIFT
     if training.perceptual_weight and config.data.crop < smallest:
         problems.append(f"data.crop {config.data.crop} is too small for LPIPS, which needs {smallest}")
     return problems

@@ -1,4 +1,4 @@
-"""From a training's checkpoint to a pipeline folder: averaged weights, and what restoring needs to know."""
+"""From a training checkpoint to a model folder: the averaged weights, and how the model restores."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ import torch
 
 from ucdir.config import Config
 from ucdir.errors import OutputError, WeightsError
+from ucdir.model.weights import save_model
 from ucdir.training.averaging import networks_with
-from ucdir.training.loop import TrainingModel
+from ucdir.training.model import TrainingModel
 from ucdir.training.state import read_metadata, read_tensors
 
 
 def export(
     checkpoint: Path, folder: Path, dtype: torch.dtype = torch.float16, config: Config | None = None
 ) -> None:
-    """Write the pipeline that a checkpoint's averaged weights make; the folder appears whole or not at all.
+    """Write the model folder of a checkpoint's averaged weights; the folder appears whole or not at all.
 
     Args:
         checkpoint: a file that training wrote.
         folder: where to; it must not exist, or be empty.
         dtype: of the weights in the folder.
-        config: the experiment, where its sampling has been changed since the last step; else as the checkpoint has it.
+        config: by default the checkpoint's; another where `sampling` was changed after the last step.
 
     Raises:
         WeightsError: the checkpoint cannot be used, or its weights do not fit into `dtype`.
         OutputError: the folder is not empty, or cannot be written.
     """
-    from ucdir.pipeline import build_pipeline
-
     _check_free(folder)
     config = read_metadata(checkpoint).config if config is None else config
     with torch.device("meta"):
@@ -41,8 +40,7 @@ def export(
         raise WeightsError(
             f"{checkpoint}: {too_large[0]} holds numbers too large for {dtype}; export another dtype."
         )
-    pipeline = build_pipeline(config, *networks_with(weights, config.model))
-    pipeline.save_pretrained(folder)
+    save_model(folder, *networks_with(weights, config.model), config.pipeline)
 
 
 def _check_free(folder: Path) -> None:

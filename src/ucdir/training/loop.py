@@ -1,70 +1,46 @@
 """Training of initial predictor and diffusion model (Eq. 1, Sec. 4.2), on one device or many.
 
-To resume, run the same command again: it goes on from the last checkpoint, and ends with the same weights
-as if it had never stopped.
+To resume, run the same command again: training continues from the last checkpoint and ends with the same weights as
+if it had never stopped.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ucdir.config import Config, TrainingConfig
 from ucdir.data.crops import Batches, Crops
 from ucdir.errors import DeviceError
-from ucdir.model.framework import build
+from ucdir.extras import optional_module
 from ucdir.training.averaging import WeightAverage
 from ucdir.training.checks import check_settings
 from ucdir.training.initial import start_from
-from ucdir.training.objectives import OBJECTIVES, Objective
-from ucdir.training.pictures import open_source
+from ucdir.training.model import TrainingModel, new_model
 from ucdir.training.progress import Progress
-from ucdir.training.samples import draw_samples, held_out_samples
+from ucdir.training.samples import held_out_samples, save_samples
+from ucdir.training.source import open_source
 from ucdir.training.state import FILE_NAME, check_same_experiment, load_state, read_metadata, save_state
-from ucdir.training.stop import FiniteCheck, Interruption, begin_worker
+from ucdir.training.stop import FiniteCheck, Interruption, init_worker
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 logger = logging.getLogger(__name__)
 
 
-class TrainingModel(nn.Module):
-    """Both networks and the objective as one module: a batch goes in, losses come out."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.predictor, self.diffusion_model = build(config.model)
-
-    def prepare(self, objective: Objective, *, freeze_predictor: bool) -> None:
-        """Train by this objective, with or without the predictor."""
-        self.objective = objective
-        self.predictor.requires_grad_(not freeze_predictor)
-
-    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A batch of `data.crops.Crops` -> losses by name."""
-        return self.objective(self.predictor, self.diffusion_model, batch)
-
-
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Learning rate of step number `step` (from 0): warm-up, plateau, straight fall over `decay_steps`."""
+    """Learning rate of step number `step` (from 0): warm-up, plateau, linear decay over `decay_steps`."""
     warm = min(1.0, (step + 1) / (config.warmup_steps + 1))
     remaining = config.steps - step
-    fall = min(1.0, remaining / (config.decay_steps + 1)) if config.decay_steps else 1.0
-    return config.learning_rate * warm * fall
-
-
-def new_model(config: Config, device: torch.device) -> TrainingModel:
-    """Fresh networks and the objective of an experiment, on a device."""
-    model = TrainingModel(config)
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    objective = OBJECTIVES[config.training.objective](config, device)
-    model.prepare(objective, freeze_predictor=config.training.freeze_predictor)
-    return model
+    decay = min(1.0, remaining / (config.decay_steps + 1)) if config.decay_steps else 1.0
+    return config.learning_rate * warm * decay
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -77,15 +53,16 @@ def train(config: Config, output: Path) -> Path:
 
     Args:
         config: the experiment.
-        output: folder for checkpoint, log, sample pictures, and the decoded photographs.
+        output: folder for checkpoint, log, sample images and the decoded photos.
 
     Returns:
         the path of the last checkpoint.
 
     Raises:
-        ConfigError, DataError, WeightsError, OutputError: see their texts.
-        UcdirError: the loss became infinite or NaN.
-        KeyboardInterrupt: after Ctrl-C, with the finished steps in the checkpoint.
+        ConfigError: settings do not fit each other, or the checkpoint is of another configuration.
+        DataError, WeightsError, OutputError: see their messages.
+        UcdirError: the loss became infinite or NaN, or accelerate is not installed.
+        KeyboardInterrupt: after Ctrl-C; the finished steps are in the checkpoint.
     """
     settings = config.training
     accelerator = _accelerator(settings.mixed_precision)
@@ -133,15 +110,15 @@ def train(config: Config, output: Path) -> Path:
 
             finite.add(done, loss + norm)
             progress.update(done, {**losses, "gradient": norm}, settings.batch_size, rate)
-            last = done == settings.steps or interruption.wanted
+            last = done == settings.steps or interruption.requested
             if is_main and samples and (done % settings.sample_every == 0 or done == settings.steps):
                 finite.settle()
-                progress.write(done, draw_samples(config, output / "samples", average.weights, samples, done))
+                progress.write(done, save_samples(config, output / "samples", average.weights, samples, done))
             if is_main and (done % settings.checkpoint_every == 0 or last):
                 finite.settle()
                 save_state(output, bare, average, optimizer, step=done, config=config)
-            if interruption.wanted:
-                logger.warning("stopped after step %d, which is saved; run the same command to go on", done)
+            if interruption.requested:
+                logger.warning("stopped after step %d, which is saved; run the same command to resume", done)
                 raise KeyboardInterrupt
     accelerator.wait_for_everyone()
     return output / FILE_NAME
@@ -159,7 +136,10 @@ def _announce(
 
 def _accelerator(mixed_precision: str) -> Accelerator:
     # without `cpu`, accelerate would let each process of a machine without GPU train all by itself
-    accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=mixed_precision)
+    accelerate = optional_module("accelerate", "train", "training")
+    accelerator: Accelerator = accelerate.Accelerator(
+        cpu=not torch.accelerator.is_available(), mixed_precision=mixed_precision
+    )
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != started:
         raise DeviceError(
@@ -175,7 +155,7 @@ def _resume(
     average: WeightAverage,
     optimizer: torch.optim.AdamW,
 ) -> int:
-    """Go on from a checkpoint if there is one, else from the initial weights; the number of steps done."""
+    """Load the checkpoint if there is one, else the initial weights; returns the number of steps done."""
     if not checkpoint.exists():
         settings = config.training
         if settings.initial is not None:
@@ -192,7 +172,7 @@ def _resume(
 def _loader(
     crops: Crops, config: Config, first_step: int, accelerator: Accelerator
 ) -> DataLoader[dict[str, Tensor]]:
-    """The batches of the steps that are left, this process's share of each."""
+    """This process's share of the batches of the remaining steps."""
     settings = config.training
     share = Batches(
         first_step, settings.steps, settings.batch_size, accelerator.process_index, accelerator.num_processes
@@ -202,5 +182,5 @@ def _loader(
         batch_sampler=share,
         num_workers=settings.workers,
         pin_memory=accelerator.device.type == "cuda",
-        worker_init_fn=begin_worker,
+        worker_init_fn=init_worker,
     )

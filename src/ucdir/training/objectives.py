@@ -1,4 +1,4 @@
-"""What a training step minimises: alternatives by name, all trained by the same loop."""
+"""Training objectives by name; one loop trains them all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ucdir.training.sampler_aware import SamplerAwareObjective
 
 
 class Objective(Protocol):
-    """Losses of a batch, made from an experiment's configuration."""
+    """Computes the losses of a batch."""
 
     def __init__(self, config: Config, device: torch.device) -> None: ...
 
@@ -27,7 +27,7 @@ class Objective(Protocol):
 
 
 class NoiseObjective:
-    """Eq. 1: predict the noise at a level drawn from all levels. The paper."""
+    """Eq. 1: predict the noise, at levels sampled from the whole schedule."""
 
     def __init__(self, config: Config, device: torch.device) -> None:
         self.settings = config.diffusion

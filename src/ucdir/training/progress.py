@@ -1,4 +1,4 @@
-"""Progress of a training run: a bar on the terminal, and a line of JSON now and then."""
+"""Progress of a training run: a bar on the terminal, and a log with one JSON object a line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOG_EVERY = 50
 
 
 class Progress:
-    """Averages the losses of `LOG_EVERY` steps, shows them with images/s, and appends them to the log."""
+    """Averages the losses over `LOG_EVERY` steps, shows them with the images/s, and appends them to the log."""
 
     def __init__(self, steps: int, first_step: int, log: Path, *, enabled: bool) -> None:
         self.log = log
@@ -37,7 +37,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if self.enabled:
-            self._forget_after(self.first_step)
+            self._drop_after(self.first_step)
         self.bar.start()
         return self
 
@@ -47,7 +47,7 @@ class Progress:
         self.bar.stop()
 
     def update(self, step: int, values: Mapping[str, Tensor], images: int, rate: float) -> None:
-        """Take in the losses after step number `step` (from 1), of `images` crops."""
+        """Add the losses of step number `step` (from 1), of `images` crops."""
         if not self.enabled:
             return
         for name, value in values.items():
@@ -63,8 +63,8 @@ class Progress:
         self.bar.update(self.task, state=f"loss {next(iter(line.values())):.4f}  {speed:.0f} images/s")
         self.sums, self.count, self.since = {}, 0, now
 
-    def _forget_after(self, step: int) -> None:
-        """Drop the lines of steps that are done once more, which a killed training left, and a line cut short."""
+    def _drop_after(self, step: int) -> None:
+        """Drop what a killed run left: lines of steps that will be repeated, and a line cut short."""
         try:
             lines = self.log.read_text(encoding="utf-8").splitlines(keepends=True)
         except FileNotFoundError:

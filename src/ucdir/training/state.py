@@ -1,9 +1,9 @@
-"""The checkpoint of a training run: one file, replaced in one step, holding everything that resuming needs.
+"""The checkpoint of a training run: one file, replaced atomically, with everything that resuming needs.
 
-All randomness is a function of (seed, step, place), so weights, averages, the optimizer's moments and the
-step are the whole state. The file is in the safetensors format: tensors and text, nothing that could run.
+All randomness is a function of (seed, step, place), so weights, averages, the optimizer's moments and the step are the
+whole state. The file is in the safetensors format: tensors and text, no code.
 
-    weights.<name>   average.<name>   exp_avg.<name>   exp_avg_sq.<name>      float32, of every parameter
+    weights.<name>   average.<name>   exp_avg.<name>   exp_avg_sq.<name>      float32, for every parameter
     metadata: step, config (JSON), late (JSON: optimizer steps of parameters that had fewer than `step`)
 """
 
@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ucdir.config import Config, parse_config
-from ucdir.errors import ConfigError, OutputError, WeightsError
+from ucdir.errors import ConfigError, OutputError, WeightsError, reason
 from ucdir.limits import MAX_CHECKPOINT_BYTES, MAX_SAFETENSORS_HEADER_BYTES
 from ucdir.training.averaging import WeightAverage
 
@@ -32,7 +32,7 @@ PARTS = ("weights", "average", *MOMENTS)
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a checkpoint says of itself."""
+    """Metadata of a checkpoint."""
 
     step: int
     config: Config
@@ -51,7 +51,7 @@ def save_state(
     step: int,
     config: Config,
 ) -> Path:
-    """Write the state after `step` optimizer steps; a kill at any moment leaves the old file or the new one.
+    """Write the state after `step` optimizer steps; a kill at any moment leaves either the old file or the new one.
 
     Raises:
         OutputError: it cannot be written; the old file is kept.
@@ -73,8 +73,8 @@ def save_state(
     path = folder / FILE_NAME
     unfinished = folder / f"{FILE_NAME}.{os.getpid()}.part"
     try:
-        for left_by_a_kill in folder.glob(f"{FILE_NAME}.*.part"):
-            left_by_a_kill.unlink()
+        for leftover in folder.glob(f"{FILE_NAME}.*.part"):
+            leftover.unlink()
         save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, unfinished, metadata=metadata)
         _to_disk(unfinished)
         unfinished.replace(path)
@@ -83,13 +83,13 @@ def save_state(
         unfinished.unlink(missing_ok=True)
         raise OutputError(
             f"{path}: the checkpoint cannot be written ({error}); the one before it is kept. "
-            "Make room, then run the same command to go on from it."
+            "Make room, then run the same command to resume from it."
         ) from None
     return path
 
 
 def _to_disk(path: Path) -> None:
-    """Wait until a file or the entries of a folder would survive a power cut."""
+    """Flush a file, or the entries of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -101,7 +101,7 @@ def _to_disk(path: Path) -> None:
 
 
 def read_metadata(path: Path) -> Metadata:
-    """Step and configuration of a checkpoint, whose tensors are not read.
+    """Step and configuration of a checkpoint; its tensors are not read.
 
     Raises:
         WeightsError: the file is missing, damaged, too large, or not a checkpoint.
@@ -110,18 +110,20 @@ def read_metadata(path: Path) -> Metadata:
         _check_size(path)
         with safe_open(path, framework="pt") as file:
             text: Mapping[str, str] = file.metadata() or {}
+        if not {"step", "config"} <= text.keys():
+            raise ValueError("its metadata hold no step and configuration")
         step, late = int(text["step"]), json.loads(text.get("late", "{}"))
         if step < 0 or not isinstance(late, dict) or not all(isinstance(n, int) for n in late.values()):
             raise WeightsError(f"{path}: is damaged (step {step}, late {str(late)[:80]}).")
         return Metadata(step, parse_config(json.loads(text["config"]), source="its configuration"), late)
-    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise WeightsError(
-            f"{path}: is not a training's checkpoint, or is damaged ({_reason(error)})."
+            f"{path}: is not a training's checkpoint, or is damaged ({reason(error)})."
         ) from None
 
 
 def read_tensors(path: Path, model: nn.Module, parts: Sequence[str] = PARTS) -> dict[str, Tensor]:
-    """The tensors of some parts by name, on the CPU, after checking that the whole file is of this model.
+    """The tensors of some parts by name, on the CPU, after checking that the whole file fits this model.
 
     Raises:
         WeightsError: the file is damaged, or is of another model.
@@ -143,10 +145,10 @@ def read_tensors(path: Path, model: nn.Module, parts: Sequence[str] = PARTS) -> 
 
 
 def load_state(path: Path, model: nn.Module, average: WeightAverage, optimizer: torch.optim.AdamW) -> int:
-    """Restore what `save_state` wrote; returns the number of steps done.
+    """Load what `save_state` wrote; returns the number of steps done.
 
     Raises:
-        WeightsError: the file is damaged, or is of another model; nothing has been changed then.
+        WeightsError: the file is damaged, or is of another model; then nothing has been changed.
     """
     found = read_metadata(path)
     tensors = read_tensors(path, model)
@@ -154,7 +156,7 @@ def load_state(path: Path, model: nn.Module, average: WeightAverage, optimizer: 
         for name, parameter in model.named_parameters():
             parameter.copy_(tensors[f"weights.{name}"])
             own_step = found.late.get(name, found.step)
-            if own_step:  # the moments lie in memory as their parameter does, or sums would round differently
+            if own_step:  # moments in the memory layout of their parameter, or sums would round differently
                 optimizer.state[parameter] = {
                     "step": torch.tensor(float(own_step)),
                     **{m: torch.empty_like(parameter).copy_(tensors[f"{m}.{name}"]) for m in MOMENTS},
@@ -191,10 +193,6 @@ def _check_model(path: Path, found: Mapping[str, Sequence[int]], wanted: Mapping
         )
 
 
-def _reason(error: Exception) -> str:
-    return f"no {error} in it" if isinstance(error, KeyError) else (str(error) or type(error).__name__)[:400]
-
-
 # ----------------------------------------------------------------------------------------------------- resume
 
 
@@ -203,23 +201,23 @@ FREE = {
     "training.steps", "training.decay_steps", "training.checkpoint_every", "training.sample_every",
     "training.workers", "training.mixed_precision", "training.compile",
 }  # fmt: skip
-"""Settings that may change when a training is resumed, and so may `sampling`, but for what is trained of it."""
-TRAINED_SAMPLING: dict[str, tuple[str, ...]] = {
+"""Settings that may change when training is resumed, as may those of `sampling` that the objective does not use."""
+SAMPLING_TRAINED: dict[str, tuple[str, ...]] = {
     "noise": (),
     "sampler_aware": ("sampling.",),
-    "regression": ("sampling.start_fraction",),  # the level that f_θ is asked at
+    "regression": ("sampling.start_fraction",),  # the noise level that f_θ is given
 }
-"""How the settings begin that an objective depends on."""
+"""Prefixes of the sampling settings that each objective depends on."""
 
 
 def check_same_experiment(path: Path, stored: Config, wanted: Config) -> None:
-    """Refuse to go on with another experiment's checkpoint.
+    """Refuse to resume from a checkpoint that another configuration made.
 
     Raises:
         ConfigError: naming what differs.
     """
     a, b = _flat(stored.model_dump(mode="json")), _flat(wanted.model_dump(mode="json"))
-    trained = TRAINED_SAMPLING[stored.training.objective]
+    trained = SAMPLING_TRAINED[stored.training.objective]
     free = FREE | {k for k in a if k.startswith("sampling.") and not k.startswith(trained)}
     changed = [k for k in sorted(a.keys() - free) if a[k] != b[k]]
     if changed:

@@ -1,4 +1,4 @@
-"""Why a training stops before its end: somebody wants it to, or its numbers are no numbers any more."""
+"""Early ends of a training run: Ctrl-C, and a loss that is not finite."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ucdir.errors import UcdirError
 
 
 class Interruption:
-    """Turns Ctrl-C into a wish to stop after the step that is under way; a second Ctrl-C stops at once.
+    """Turns Ctrl-C into a request to stop after the current step; a second Ctrl-C stops at once.
 
-    With several processes only the first one listens, so that all do the same steps.
+    With several processes only the first one listens, so that all of them do the same steps.
     """
 
     def __init__(self, *, listen: bool) -> None:
-        self.wanted = False
-        self.handler: Any = self._wish if listen else signal.SIG_IGN
+        self.requested = False
+        self.handler: Any = self._request if listen else signal.SIG_IGN
         self.before: Any = None
 
     def __enter__(self) -> Interruption:
@@ -37,16 +37,17 @@ class Interruption:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, self.before)
 
-    def _wish(self, number: int, frame: FrameType | None) -> None:
-        if self.wanted:
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
             raise KeyboardInterrupt
-        self.wanted = True
+        self.requested = True
 
 
-def begin_worker(worker: int) -> None:
-    """In a data worker: leave Ctrl-C to the training, which still needs crops, and end if it was just killed.
+def init_worker(worker: int) -> None:
+    """Start of a data worker: ignore Ctrl-C, as the training still needs crops, and exit if it was just killed.
 
-    From here on PyTorch looks after its workers, but it would take whoever inherited them for their parent.
+    Later on PyTorch's workers exit with their parent; but one whose parent died before this point would watch the
+    process that adopted it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -55,9 +56,9 @@ def begin_worker(worker: int) -> None:
 
 
 class FiniteCheck:
-    """Stops a training whose loss or gradient is infinite or NaN.
+    """Stops training when loss or gradient is infinite or NaN.
 
-    A value is looked at when the next one comes: a GPU has finished it by then, and nobody waits.
+    A value is checked when the next one is added: by then a GPU has computed it, and nothing has to wait.
     """
 
     def __init__(self) -> None:
@@ -65,12 +66,12 @@ class FiniteCheck:
         self.value: Tensor | None = None
 
     def add(self, step: int, value: Tensor) -> None:
-        """Check the value before, and keep this one, of step number `step` (from 1)."""
+        """Check the previous value, and store that of step number `step` (from 1)."""
         self.settle()
         self.step, self.value = step, value.detach()
 
     def settle(self) -> None:
-        """Check the value that is kept; needed before anything made with it is stored.
+        """Check the stored value; required before weights that depend on it are saved.
 
         Raises:
             UcdirError: naming the step.
@@ -80,5 +81,5 @@ class FiniteCheck:
         if not math.isfinite(number):
             raise UcdirError(
                 f"training stopped: loss or gradient of step {self.step} is {number} and was not saved; "
-                "start anew in another output folder with a lower training.learning_rate."
+                "start again in another output folder with a lower training.learning_rate."
             )

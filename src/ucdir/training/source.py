@@ -1,4 +1,4 @@
-"""The pictures of an experiment: opened once, some of them set aside, and joined into one source of crops."""
+"""The images of a training: decoded once, some of them held out, the others combined into one source of crops."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ucdir.tasks import Task
 
 
 def open_source(config: Config, task: Task[Any], output: Path) -> tuple[Source, str, list[int]]:
-    """Decode the pictures into the output folder the first time.
+    """Open the images, which are decoded into the output folder the first time.
 
     Returns:
-        the source of crops, how many pictures it draws from in words, and the numbers of the pictures that were set
-        aside, for `Source.middle`.
+        the source of crops, the number of its images in words, and the indices of the held-out images, for
+        `Source.middle`.
 
     Raises:
-        ConfigError: the output folder lies among the pictures.
+        ConfigError: the output folder lies among the images.
         DataError: there is nothing to train on.
         OutputError: the output folder cannot be written.
     """
@@ -39,13 +39,13 @@ def open_source(config: Config, task: Task[Any], output: Path) -> tuple[Source, 
     chosen, held_out = photos.split(0 if pairs else data.hold_out)
     degraded = DegradedPhotos(photos, chosen, task.degrade, task.margin, data.flip)
     if pairs is None:
-        return degraded, f"{len(chosen)} photographs", held_out
+        return degraded, f"{len(chosen)} photos", held_out
     source, words, held_out = pairs
-    return Mixture(source, degraded, data.pairs_share), f"{words} and {len(chosen)} photographs", held_out
+    return Mixture(source, degraded, data.pairs_share), f"{words} and {len(chosen)} photos", held_out
 
 
 def held_out_photos(config: Config, output: Path) -> list[str]:
-    """The names of the photographs that a training in `output` has set aside."""
+    """The names of the photos that a training in `output` has held out."""
     photos = _photos(config, output)
     return [photos.names[i] for i in photos.split(config.data.hold_out)[1]]
 

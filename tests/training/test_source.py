@@ -1,4 +1,4 @@
-"""Training on photographs, on pairs, and on both."""
+"""Training on photos, on pairs, and on both."""
 
 import logging
 
@@ -14,7 +14,7 @@ from ucdir.training.state import read_metadata
 
 @pytest.fixture
 def pairs(photos, tmp_path):
-    """The photographs, and each again darker."""
+    """The photos, and a darker copy of each."""
     for folder in ("noisy", "clean"):
         (tmp_path / "pairs" / folder).mkdir(parents=True)
     for file in sorted(photos.iterdir()):
@@ -36,11 +36,11 @@ def test_pairs_are_trained_on(tiny, photos, pairs, tmp_path, mixed, caplog):
     with caplog.at_level(logging.INFO):
         checkpoint = train(config, tmp_path / "run")
     assert read_metadata(checkpoint).step == 3
-    words = "10 pairs and 12 photographs" if mixed else "10 pairs"
+    words = "10 pairs and 12 photos" if mixed else "10 pairs"
     assert f"{words} (2 more held out)" in caplog.text
-    picture = np.asarray(Image.open(tmp_path / "run" / "samples" / "step_000003.png")).astype(int)
-    assert picture.shape == (80, 192, 3)
-    assert np.array_equal(picture[:, :48], picture[:, 144:] // 2), "a pair is shown: input left, truth right"
+    image = np.asarray(Image.open(tmp_path / "run" / "samples" / "step_000003.png")).astype(int)
+    assert image.shape == (80, 192, 3)
+    assert np.array_equal(image[:, :48], image[:, 144:] // 2), "the sample is a pair: input left, clean right"
 
 
 def test_two_folders_are_the_same_as_the_folder_of_both(tiny, pairs, tmp_path):

@@ -1,0 +1,35 @@
+"""Both networks and the objective as one module, for accelerate and for the optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ucdir.config import Config
+from ucdir.model.framework import build
+from ucdir.training.objectives import OBJECTIVES, Objective
+
+
+class TrainingModel(nn.Module):
+    """Initial predictor u_φ and diffusion model f_θ with fresh weights: a batch goes in, losses come out."""
+
+    objective: Objective
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.predictor, self.diffusion_model = build(config.model)
+
+    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A batch of `data.crops.Crops` -> losses by name, scalar tensors."""
+        return self.objective(self.predictor, self.diffusion_model, batch)
+
+
+def new_model(config: Config, device: torch.device) -> TrainingModel:
+    """Fresh networks with the objective of the configuration, on a device."""
+    model = TrainingModel(config)
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.objective = OBJECTIVES[config.training.objective](config, device)
+    model.predictor.requires_grad_(not config.training.freeze_predictor)
+    return model
