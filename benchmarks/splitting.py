@@ -1,10 +1,10 @@
-"""Fig. 6 with numbers: per-image splitting, the same with more overlap, inter-step splitting, the whole image.
+"""Fig. 6 in numbers: per-image splitting, the same with more overlap, inter-step splitting, the whole image.
 
     python benchmarks/splitting.py --task jpeg_restoration --clean FOLDER --strength 10 --picture fig6.png
 
 The jump is the mean difference of neighbouring pixels across the borders of patches, relative to that of the pairs
-one pixel to either side: 1 where no seam is. It is taken at the borders of the per-image patches in every variant, so
-that all are measured at the same places. `from whole` is the mean difference to the whole image in 8-bit levels.
+one pixel to either side: 1 means no seam. It is taken at the borders of the per-image patches in every variant, so that
+all are measured at the same places. `from whole` is the mean difference from the whole image in 8-bit levels.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-import ucdir
 from ucdir.evaluation.cases import Case, Cases
 from ucdir.images import Photo, write
-from ucdir.inputs import to_tensor
+from ucdir.images.pixels import Signal, from_signal, to_signal
 from ucdir.patches import restore_per_image
 from ucdir.patches.split import round_up, split
-from ucdir.pipeline import Pipeline
+from ucdir.pipeline import RestorationPipeline, load
 from ucdir.tasks import TASKS
 
 ENLARGED = 3
@@ -42,29 +40,31 @@ def borders(height: int, width: int, patch: int, overlap: int) -> tuple[list[int
     return rows, columns
 
 
-def jump(image: Tensor, rows: list[int], columns: list[int]) -> float:
+def jump(image: Signal, rows: list[int], columns: list[int]) -> float:
     """Mean difference across the borders over that of the pairs beside them."""
     across, beside = [], []
     for dim, places in ((2, rows), (3, columns)):
-        steps = image.diff(dim=dim).abs().mean(dim=(0, 1, 5 - dim))  # step i is from pixel i to i + 1
+        steps = np.abs(np.diff(image, axis=dim)).mean(axis=(0, 1, 5 - dim))  # step i is from pixel i to i + 1
         across += [float(steps[b - 1]) for b in places]
         beside += [float(steps[b + k]) for b in places for k in (-2, 0)]
     return statistics.fmean(across) / statistics.fmean(beside)
 
 
 def variants(
-    pipeline: Pipeline, case: Case, patch: int, overlaps: tuple[int, int], options: dict[str, float | int]
-) -> dict[str, Callable[[], Tensor]]:
+    pipeline: RestorationPipeline,
+    case: Case,
+    patch: int,
+    overlaps: tuple[int, int],
+    options: dict[str, float | int],
+) -> dict[str, Callable[[], Signal]]:
     """Name -> a function that restores the case so."""
-    degraded = to_tensor(case.degraded)
-    scalars = pipeline.understood(case.scalars)
+    degraded = to_signal(case.degraded)
+    scalars = {name: value for name, value in case.scalars.items() if name in pipeline.engine.scalars}
 
-    def restore(image: Tensor, seed: int, patch_size: int | None = None) -> Tensor:
-        return pipeline(
-            image, seed=seed, scalars=scalars, patch_size=patch_size, output_type="pt", **options
-        ).images
+    def restore(image: Signal, seed: int, patch_size: int | None = None) -> Signal:
+        return pipeline.restore_signal(image, seed=seed, scalars=scalars, patch_size=patch_size, **options)
 
-    def per_image(overlap: int) -> Tensor:
+    def per_image(overlap: int) -> Signal:
         return restore_per_image(restore, degraded, patch_size=patch + 2 * overlap, overlap=overlap)
 
     whole = max(degraded.shape[2:]) + 8
@@ -76,11 +76,11 @@ def variants(
     }
 
 
-def enlarged(image: Tensor, row: int, column: int) -> np.ndarray:
+def enlarged(image: Signal, row: int, column: int) -> np.ndarray:
     """The place around the crossing of two borders: uint8 [H,W,3]."""
     top, left = max(row - CROP // 2, 0), max(column - CROP // 2, 0)
-    crop = image[0, :, top : top + CROP, left : left + CROP]
-    pixels = crop.add(1).mul(127.5).round().byte().permute(1, 2, 0).numpy()
+    crop = image[..., top : top + CROP, left : left + CROP]
+    pixels = from_signal(crop, np.empty((1, 1, 3), np.uint8))
     return pixels.repeat(ENLARGED, 0).repeat(ENLARGED, 1)
 
 
@@ -90,22 +90,24 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--task", choices=TASKS, default="jpeg_restoration")
-    parser.add_argument("--clean", type=Path, required=True, help="folder of clean pictures")
+    parser.add_argument("--clean", type=Path, required=True, help="folder of clean images")
     parser.add_argument("--strength", type=float)
     parser.add_argument("--model", help="name or folder of a model; by default the task's")
-    parser.add_argument("--limit", type=int, default=4, help="only the first so many pictures")
+    parser.add_argument("--limit", type=int, default=4, help="only the first so many images")
     parser.add_argument("--patch", type=int, default=128, help="what is kept of a per-image patch, in pixels")
     parser.add_argument(
         "--overlaps", type=int, nargs=2, default=(0, 32), help="of per-image patches, in pixels"
     )
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--start", type=float, help="fraction of T; 1 is pure noise, as in the paper")
+    parser.add_argument(
+        "--start-fraction", type=float, help="fraction of T; 1 is pure noise, as in the paper"
+    )
     parser.add_argument("--eta", type=float)
     parser.add_argument("--picture", type=Path, help="PNG file for the crossing of two borders, enlarged")
     arguments = parser.parse_args()
 
-    pipeline = ucdir.load(arguments.model or arguments.task, "cpu", "fp32")
-    named = {"num_inference_steps": arguments.steps, "start": arguments.start, "eta": arguments.eta}
+    pipeline = load(arguments.model or arguments.task, "cpu", "fp32")
+    named = {"steps": arguments.steps, "start_fraction": arguments.start_fraction, "eta": arguments.eta}
     options = {name: value for name, value in named.items() if value is not None}
     cases = Cases(arguments.task, arguments.clean, strength=arguments.strength, limit=arguments.limit)
     found: dict[str, list[tuple[float, float]]] = {}
@@ -120,13 +122,13 @@ def main() -> None:
                 pipeline, case, arguments.patch, tuple(arguments.overlaps), options
             ).items()
         }
-        for name, image in {**images, "clean": to_tensor(case.clean)}.items():
-            difference = float((image - images["whole image"]).abs().mean()) * 127.5
+        for name, image in {**images, "clean": to_signal(case.clean)}.items():
+            difference = float(np.abs(image - images["whole image"]).mean()) * 127.5
             found.setdefault(name, []).append((jump(image, rows, columns), difference))
         strips.append(np.concatenate([enlarged(i, rows[0], columns[0]) for i in images.values()], axis=1))
 
     print(
-        f"{arguments.task}, {len(strips)} pictures, {options or 'default settings'}, torch {torch.__version__}"
+        f"{arguments.task}, {len(strips)} images, {options or 'default settings'}, torch {torch.__version__}"
     )
     print(f"{'':26}{'jump':>8}{'from whole':>12}")
     for name, values in found.items():

@@ -1,9 +1,9 @@
-"""Quality and time against the number of steps, for each way of drawing: LPIPS, PSNR, NIQE, seconds a picture.
+"""Quality and time against the number of steps, for each way of sampling: LPIPS, PSNR, NIQE, seconds per image.
 
     python benchmarks/steps.py --task jpeg_restoration --clean FOLDER --strength 10 -o steps_jpeg [--steps 1 2 4 8 50]
 
-Ways are named `sampler/start/eta/noise`, see `config.SamplingConfig`; `model` stands for what the model was made for.
-The folder gets table.md and steps.png, and what was done is not done again.
+Ways are named `sampler/start_fraction/eta/noise_scale` (`config.PipelineConfig`); `model` stands for the model's own.
+The folder gets table.md and steps.png; the same command resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -16,16 +16,13 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-import ucdir
-from ucdir.config import SamplingConfig
-from ucdir.diffusion.samplers import make_scheduler
-from ucdir.diffusion.schedule import NoiseSchedule
+from ucdir.config.pipeline import PipelineConfig
 from ucdir.evaluation import Settings, evaluate
 from ucdir.evaluation.cases import Cases
 from ucdir.evaluation.methods import Method, Restorer
 from ucdir.evaluation.table import Row, as_markdown, as_text
 from ucdir.model.pretrained import model_folder
-from ucdir.pipeline import Pipeline
+from ucdir.pipeline import RestorationPipeline, load
 from ucdir.tasks import TASKS
 
 METRICS = ("lpips", "psnr", "niqe")
@@ -42,7 +39,7 @@ WAYS = (
 
 @dataclass(frozen=True)
 class Way:
-    """One way of drawing, with some number of steps."""
+    """One way of sampling, with some number of steps."""
 
     name: str
     steps: int
@@ -51,30 +48,25 @@ class Way:
 
 def ways_of(model: str, names: Sequence[str], steps: Sequence[int], device: str) -> list[Way]:
     """Every way with every number of steps."""
-    pipeline, folder = ucdir.load(model, device, "fp32"), model_folder(model)
+    pipeline, folder = load(model, device, "fp32"), model_folder(model)
     found = []
     for name in names:
-        drawn = pipeline if name == "model" else redrawn(pipeline, name)
+        changed = pipeline if name == "model" else with_sampling(pipeline, name)
         for count in steps:
             row = f"{name.replace('/', ' ')}, {count} step{'s' if count > 1 else ''}"
-            found.append(Way(name, count, Restorer(row, drawn, folder, count)))
+            found.append(Way(name, count, Restorer(row, changed, folder, count)))
     return found
 
 
-def redrawn(pipeline: Pipeline, name: str) -> Pipeline:
-    """The same networks, drawn from in another way."""
+def with_sampling(pipeline: RestorationPipeline, name: str) -> RestorationPipeline:
+    """The same networks, sampled from in another way."""
     sampler, *numbers = name.split("/")
-    start, eta, noise = map(float, numbers)
-    drawn = SamplingConfig(sampler=sampler, start=start, eta=eta, noise=noise)
-    trained = pipeline.scheduler.config
-    schedule = NoiseSchedule(trained.num_train_timesteps, trained.beta_start, trained.beta_end)
-    other = Pipeline(
-        pipeline.predictor, pipeline.diffusion_model, make_scheduler(drawn.sampler, schedule),
-        residual_scale=pipeline.config.residual_scale, residual_range=pipeline.config.residual_range,
-        task=pipeline.config.task, start=drawn.start, eta=drawn.eta, noise=drawn.noise,
-    )  # fmt: skip
-    other.set_progress_bar_config(disable=True)
-    return other
+    start_fraction, eta, noise_scale = map(float, numbers)
+    sampling = {
+        "sampler": sampler, "start_fraction": start_fraction, "eta": eta, "noise_scale": noise_scale,
+    }  # fmt: skip
+    config = PipelineConfig.model_validate({**pipeline.config.model_dump(), **sampling})
+    return RestorationPipeline(pipeline.engine, config)
 
 
 def plot(ways: Sequence[Way], rows: Sequence[Row], file: Path) -> None:
@@ -99,14 +91,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--task", choices=TASKS, default="jpeg_restoration")
-    parser.add_argument("--clean", type=Path, help="folder of clean pictures")
+    parser.add_argument("--clean", type=Path, help="folder of clean images")
     parser.add_argument("--pairs", type=Path, help="real pairs, in place of --clean")
     parser.add_argument("--strength", type=float)
     parser.add_argument("--held-out", type=int)
     parser.add_argument("--limit", type=int)
     parser.add_argument("--crop", type=int)
     parser.add_argument("--model", help="name or folder of a model; by default the task's")
-    parser.add_argument("--ways", nargs="+", default=WAYS, metavar="SAMPLER/START/ETA/NOISE")
+    parser.add_argument("--ways", nargs="+", default=WAYS, metavar="SAMPLER/START_FRACTION/ETA/NOISE_SCALE")
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 8, 50])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("-o", "--output", type=Path, required=True)
@@ -119,8 +111,13 @@ def main() -> None:
     print(f"{given.task}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     for line in as_text(result.rows):
         print(line)
-    told = {"task": given.task, "strength": given.strength, "crop": given.crop, "torch": torch.__version__}
-    (given.output / "table.md").write_text(as_markdown(result.rows, told), encoding="utf-8")
+    settings = {
+        "task": given.task,
+        "strength": given.strength,
+        "crop": given.crop,
+        "torch": torch.__version__,
+    }
+    (given.output / "table.md").write_text(as_markdown(result.rows, settings), encoding="utf-8")
     plot(ways, result.rows, given.output / "steps.png")
 
 
