@@ -121,7 +121,7 @@ class RestorationPipeline:
                 )
                 x = start_sample(noise(0), levels[0], config.noise_scale)
                 residual = sampler(denoise, x, levels, noise, on_step=on_step, **options)  # Eq. 1 backwards
-                residual *= (1 - fidelity) / config.residual_scale
+                residual /= config.residual_scale / (1 - fidelity)
                 restored += residual
         _check_finite(restored)
         return np.clip(restored, -1, 1, out=restored)
