@@ -102,7 +102,7 @@ class RestorationPipeline:
         sampler, options = self._sampler(eta)
         _check(steps, start_fraction, fidelity)
         batch, _, height, width = degraded.shape
-        noise = NoiseByPlace(_seeds(seed, batch), height, width)
+        noise = NoiseByPlace(seeds_of(seed, batch), height, width)
         given = check_scalars(scalars or {}, self.engine.scalars, batch)
         tiles = TileRunner(self.engine, patch_size)
         levels = self.schedule.sampling_levels(steps, start_fraction) if start_fraction else []
@@ -123,7 +123,7 @@ class RestorationPipeline:
                 residual = sampler(denoise, x, levels, noise, on_step=on_step, **options)  # Eq. 1 backwards
                 residual /= config.residual_scale / (1 - fidelity)
                 restored += residual
-        _check_finite(restored)
+        check_finite(restored)
         return np.clip(restored, -1, 1, out=restored)
 
     def _sampler(self, eta: float | None) -> tuple[Callable[..., Planes], dict[str, float]]:
@@ -171,7 +171,7 @@ def _check(steps: int, start_fraction: float, fidelity: float) -> None:
         raise ConfigError(f"fidelity {fidelity} is not a number from 0 to 1.")
 
 
-def _seeds(seed: int | Sequence[int], batch: int) -> list[int]:
+def seeds_of(seed: int | Sequence[int], batch: int) -> list[int]:
     """The seed of each image. One seed gives every image of a batch the noise that it has alone."""
     seeds: list[Any] = list(seed) if isinstance(seed, Sequence) else [seed] * batch
     for one in seeds:
@@ -182,7 +182,7 @@ def _seeds(seed: int | Sequence[int], batch: int) -> list[int]:
     return [int(one) for one in seeds]
 
 
-def _check_finite(images: Planes) -> None:
+def check_finite(images: Planes) -> None:
     """Refuse numbers that are no picture, before anybody writes them to a file."""
     if not np.isfinite([images.min(), images.max()]).all():
         raise ResultError(

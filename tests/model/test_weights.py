@@ -177,7 +177,7 @@ def test_an_old_folder_samples_as_it_did(old_folder):
     refused(old_folder, r"algorithm_type is 'sde-dpmsolver\+\+'.*ucdir\.diffusers\.RestorationPipeline")
 
 
-@pytest.mark.parametrize("kind", ["EulerDiscreteScheduler", "PNDMScheduler", "UniPCMultistepScheduler"])
+@pytest.mark.parametrize("kind", ["DDPMScheduler", "PNDMScheduler", "UniPCMultistepScheduler"])
 def test_other_schedulers_are_for_the_adapter(old_folder, kind):
     edit(old_folder / "model_index.json", scheduler=["diffusers", kind])
     refused(old_folder, rf"'{kind}'.* as scheduler.*`ucdir\.diffusers\.RestorationPipeline\.from_pretrained`")

@@ -62,7 +62,6 @@ OFF = (
 # Folders of earlier versions
 OLD_PIPELINE = "Pipeline"
 OLD_MODULES = {"ucdir.model.initial_predictor": "ucdir.model.predictor"}
-OLD_SAMPLERS = ("ddim", "dpm_solver++")  # by the scheduler; DDPM was DDIM with eta 1
 OLD_KEYS = {
     "default_steps": "steps", "start": "start_fraction", "noise": "noise_scale", "residual_deviation": "sigma_data"
 }  # fmt: skip
@@ -76,11 +75,11 @@ S = TypeVar("S", bound=Section)
 # ------------------------------------------------------------------------------------------------------ reading
 
 
-def read_index(folder: Path) -> tuple[bool, PipelineConfig]:
-    """Whether a folder holds the authors' networks, and what it says beside its networks.
+def read_settings(folder: Path) -> tuple[bool, str, dict[str, Any]]:
+    """Whether a folder holds the authors' networks, the class of its scheduler, and the other settings of its index.
 
     Raises:
-        WeightsError: it is not a model of ucdir, is damaged, or has a scheduler that stands for no sampler.
+        WeightsError: it is not a model of ucdir, or is damaged.
     """
     if not folder.is_dir():
         raise WeightsError(f"{folder}: there is no such folder; name a folder that a model was saved to.")
@@ -96,18 +95,32 @@ def read_index(folder: Path) -> tuple[bool, PipelineConfig]:
             raise WeightsError(
                 f"{folder}: {INDEX_FILE} names {found[name]!r:.80} as {name}, expected {expected[1]}."
             )
-    scheduler = settings.pop("scheduler", None)
-    if "sampler" not in settings:
-        settings["sampler"] = next(
-            (s for s in OLD_SAMPLERS if scheduler == ["diffusers", SCHEDULERS[s][0]]), "ddim"
-        )
+    match settings.pop("scheduler", None):
+        case ["diffusers", str(scheduler)]:
+            return release, scheduler, settings
+        case other:
+            raise WeightsError(
+                f"{folder}: {INDEX_FILE} names {other!r:.80} as scheduler, expected one of diffusers."
+            )
+
+
+def read_index(folder: Path) -> tuple[bool, PipelineConfig]:
+    """Whether a folder holds the authors' networks, and what it says beside its networks.
+
+    Raises:
+        WeightsError: it is not a model of ucdir, is damaged, or has a scheduler that stands for no sampler.
+    """
+    release, scheduler, settings = read_settings(folder)
+    if "sampler" not in settings:  # as the adapter of diffusers writes it, and earlier versions did
+        standing = [name for name, (kind, _) in SCHEDULERS.items() if kind == scheduler]
+        settings["sampler"] = standing[-1] if standing else "ddim"
     sampler = settings["sampler"]
     if not isinstance(sampler, str) or sampler not in SCHEDULERS:
         raise WeightsError(
             f"{folder / INDEX_FILE}: sampler {sampler!r:.80} is unknown; choose one of {', '.join(SCHEDULERS)}."
         )
     kind, own = SCHEDULERS[sampler]
-    if scheduler != ["diffusers", kind]:
+    if scheduler != kind:
         raise WeightsError(
             f"{folder}: {INDEX_FILE} names {scheduler!r:.80} as scheduler, which is none of our samplers; {FOREIGN}"
         )
@@ -213,25 +226,35 @@ def read_header(file: Path) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------ writing
 
 
-def write_index(folder: Path, networks: Mapping[str, list[str]], config: PipelineConfig) -> None:
-    """Write the index and the scheduler's file; `networks` is `NETWORKS` or `RELEASE`."""
+def scheduler_settings(config: PipelineConfig) -> tuple[str, dict[str, object]]:
+    """The scheduler of diffusers that stands for a sampler: its class, and its settings."""
     kind, own = SCHEDULERS[config.sampler]
-    schedule = {"timesteps", "beta_start", "beta_end", "betas"}
-    write_json(
-        folder / INDEX_FILE,
-        {
-            "_class_name": PIPELINE, **networks, "scheduler": ["diffusers", kind],
-            **config.model_dump(exclude=schedule),
-        },
-    )  # fmt: skip
-    write_json(
-        folder / SCHEDULER_FILE,
-        {
-            "_class_name": kind, **SETTINGS, **own,
-            "num_train_timesteps": config.timesteps if config.betas is None else len(config.betas),
-            "beta_start": config.beta_start, "beta_end": config.beta_end, "trained_betas": config.betas,
-        },
-    )  # fmt: skip
+    return kind, {
+        **SETTINGS, **own,
+        "num_train_timesteps": config.timesteps if config.betas is None else len(config.betas),
+        "beta_start": config.beta_start, "beta_end": config.beta_end, "trained_betas": config.betas,
+    }  # fmt: skip
+
+
+def write_index(
+    folder: Path,
+    networks: Mapping[str, list[str]],
+    config: PipelineConfig,
+    scheduler: tuple[str, Mapping[str, object]] | None = None,
+) -> None:
+    """Write the index and the scheduler's file.
+
+    Args:
+        folder: where to.
+        networks: `NETWORKS` or `RELEASE`.
+        config: what the folder says beside the networks.
+        scheduler: class and settings of any scheduler of diffusers, in place of the sampler and schedule of `config`.
+    """
+    kind, settings = scheduler or scheduler_settings(config)
+    left_out = {"timesteps", "beta_start", "beta_end", "betas", *(["sampler"] if scheduler else [])}
+    index = {"_class_name": PIPELINE, **networks, "scheduler": ["diffusers", kind]}
+    write_json(folder / INDEX_FILE, {**index, **config.model_dump(exclude=left_out)})
+    write_json(folder / SCHEDULER_FILE, {"_class_name": kind, **settings})
 
 
 def write_json(file: Path, values: Mapping[str, object]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -50,10 +51,17 @@ def load_model(
     """
     folder = Path(folder)
     release, config = files.read_index(folder)
+    return (*load_networks(folder, release, dtype), config)
+
+
+def load_networks(
+    folder: Path, release: bool, dtype: torch.dtype | None = None
+) -> tuple[AnyPredictor, AnyDiffusionModel]:
+    """The networks alone of a model folder, the authors' where `release`; see `load_model`."""
     networks = _empty_networks(folder, release)
     for name, network in zip(files.NETWORKS, networks, strict=True):
         _fill(network, folder / name / files.WEIGHTS_FILE, dtype or torch.float32)
-    return (*networks, config)
+    return networks
 
 
 def _empty_networks(folder: Path, release: bool) -> tuple[AnyPredictor, AnyDiffusionModel]:
@@ -123,6 +131,7 @@ def save_model(
     predictor: AnyPredictor,
     diffusion_model: AnyDiffusionModel,
     config: PipelineConfig,
+    scheduler: tuple[str, Mapping[str, object]] | None = None,
 ) -> None:
     """Write a model folder, which appears whole or not at all; weights are written in the type that they have.
 
@@ -131,6 +140,7 @@ def save_model(
         predictor: u_φ.
         diffusion_model: f_θ.
         config: what the folder says beside the networks.
+        scheduler: see `write_index`.
 
     Raises:
         OutputError: it cannot be written.
@@ -139,7 +149,7 @@ def save_model(
     networks = {"predictor": predictor, "diffusion_model": diffusion_model}
     classes = {name: [type(n).__module__, type(n).__name__] for name, n in networks.items()}
     try:
-        files.write_index(unfinished, classes, config)
+        files.write_index(unfinished, classes, config, scheduler)
         for name, network in networks.items():
             values = {"_class_name": type(network).__name__, **network.config.model_dump()}
             files.write_json(unfinished / name / files.CONFIG_FILE, values)
