@@ -1,7 +1,7 @@
-"""From a sensor's numbers to a picture, and back: the simple pipeline of the extreme low light task (Sec. 4.1).
+"""From sensor values to an sRGB image and back: the simple pipeline of the extreme low-light task.
 
-The same few steps develop a RAW file, the low-light pictures that training makes, and their truth, so that the
-model meets the same picture in all three. Everything here is a formula on arrays; files are read in `images/`.
+RAW files, synthesised low-light images and their clean counterparts are all developed by these few steps, so the
+model sees images of one kind. Everything here is a formula on arrays; `raw.py` reads files.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def pack_bayer(mosaic: NDArray[Any], pattern: str = "RGGB") -> NDArray[Any]:
     height, width = (side // 2 * 2 for side in mosaic.shape)
     sites = {(y, x): mosaic[y:height:2, x:width:2] for y in (0, 1) for x in (0, 1)}
     colours = {"R": [], "G": [], "B": []}  # type: ignore[var-annotated]
-    for place, colour in zip(sites, pattern, strict=True):
-        colours[colour].append(sites[place])
+    for site, colour in zip(sites, pattern, strict=True):
+        colours[colour].append(sites[site])
     return np.stack([*colours["R"], *colours["G"], *colours["B"]], axis=-1)
 
 
 def develop(packed: Floats, white_balance: Floats, camera_to_srgb: Floats) -> Floats:
-    """Packed Bayer light -> picture: mean of both greens, white balance, clip, colour matrix, tone curve.
+    """Packed Bayer light -> image: mean of both greens, white balance, clip, colour matrix, tone curve.
 
     Args:
         packed: [h,w,4], R, G, G, B; black is 0 and white is 1; amplified already.

@@ -46,6 +46,8 @@ _OTHER_SUFFIXES: Final = frozenset(
     )
 )
 
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
 logger = logging.getLogger(__name__)
 
 
@@ -63,15 +65,14 @@ def find_images(folder: Path, *, raw: bool = False) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; name one that holds photographs.")
-    files = sorted(p for p in folder.rglob("*") if not p.name.startswith("._") and p.is_file())
-    wanted = {*READABLE_SUFFIXES, *(RAW_SUFFIXES if raw else ())}
-    left_out = [p for p in files if p.suffix.lower() in (RAW_SUFFIXES | _OTHER_SUFFIXES) - wanted]
-    if left_out:
-        names = ", ".join(shown(p.relative_to(folder)) for p in left_out[:3]) + (
-            ", …" if len(left_out) > 3 else ""
-        )
+    images = {*READABLE_SUFFIXES, *RAW_SUFFIXES, *_OTHER_SUFFIXES}
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in images and not p.name.startswith("._"))
+    files = sorted(file for file in found if file.is_file())
+    read = {*READABLE_SUFFIXES, *(RAW_SUFFIXES if raw else ())}
+    if left_out := [shown(file.relative_to(folder)) for file in files if file.suffix.lower() not in read]:
+        names = ", ".join(left_out[:3] + ["…"] * (len(left_out) > 3))
         logger.warning("%s: %d images are of kinds that are not read here: %s", folder, len(left_out), names)
-    return [p for p in files if p.suffix.lower() in wanted]
+    return [file for file in files if file.suffix.lower() in read]
 
 
 def shown(path: Path) -> str:
@@ -92,19 +93,23 @@ def atomic_write(pieces: Sequence[bytes | memoryview], path: Path, *, force: boo
         OutputError: the disk is full, the folder missing or not writable, or `path` exists (without `force`).
     """
     check_path(path, force=force)
-    temporary = path.with_name(f".ucdir-{secrets.token_hex(8)}.tmp")
+    temporary = _temporary(path)
     try:
-        _write(pieces, temporary)
+        with os.fdopen(os.open(temporary, _NEW_FILE, 0o666), "wb", buffering=0) as file:
+            for piece in pieces:
+                rest = memoryview(piece)
+                while rest:
+                    rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
         if force:
-            _keep_mode(temporary, path)
+            with contextlib.suppress(OSError):  # as readable as the file that it replaces
+                temporary.chmod(path.stat().st_mode & 0o777)
             os.replace(temporary, path)  # noqa: PTH105
         else:
             _rename_to_new(temporary, path)
         _sync_folder(path.parent)
-    except FileExistsError as error:
-        raise _exists(path) from error
     except OSError as error:
-        raise OutputError(_sentence(error, path)) from error
+        raise _refusal(error, path) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -124,30 +129,24 @@ def check_path(path: Path, *, force: bool) -> None:
                 f"{shown(path.parent)} does not exist; make that folder first or choose another."
             )
         if not path.parent.is_dir():
-            raise OutputError(f"{shown(path.parent)} is not a folder; choose another place.")
+            raise OutputError(f"{shown(path.parent)} is not a folder; choose another.")
         if os.path.lexists(path):
             if not force:
-                raise _exists(path)
+                raise FileExistsError
             if not path.is_file() and not path.is_symlink():
                 raise OutputError(f"{shown(path)} is a device or pipe; name an ordinary file.")
-        probe = path.with_name(f".ucdir-{secrets.token_hex(8)}.tmp")
-        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+        probe = _temporary(path)
+        os.close(os.open(probe, _NEW_FILE, 0o666))
         probe.unlink()
         path.lstat()  # refuses a name that is too long
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
-        raise OutputError(_sentence(error, path)) from error
+        raise _refusal(error, path) from error
 
 
-def _write(pieces: Sequence[bytes | memoryview], path: Path) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        for piece in pieces:
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[file.write(rest) :]
-        os.fsync(file.fileno())
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".ucdir-{secrets.token_hex(8)}.tmp")
 
 
 def _rename_to_new(temporary: Path, path: Path) -> None:
@@ -158,18 +157,12 @@ def _rename_to_new(temporary: Path, path: Path) -> None:
         raise
     except OSError:
         # A file system without hard links (FAT, some network drives): claim the name, then replace it.
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+        os.close(os.open(path, _NEW_FILE, 0o666))
         try:
             os.replace(temporary, path)  # noqa: PTH105
         except BaseException:
             path.unlink()
             raise
-
-
-def _keep_mode(temporary: Path, path: Path) -> None:
-    """A file that replaces another is as readable as that."""
-    with contextlib.suppress(OSError):
-        temporary.chmod(path.stat().st_mode & 0o777)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -182,17 +175,14 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _exists(path: Path) -> OutputError:
-    return OutputError(
-        f"{shown(path)} exists already; choose another name, or overwrite it with --force (in Python: force=True)."
-    )
-
-
-def _sentence(error: OSError | ValueError, path: Path) -> str:
+def _refusal(error: OSError | ValueError, path: Path) -> OutputError:
     code = error.errno if isinstance(error, OSError) else None
-    if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"{shown(path)} cannot be written because the disk is full; free some space."
-    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{shown(path)} may not be written; choose a folder that you may write to."
     text = error.strerror if isinstance(error, OSError) else str(error)
-    return f"{shown(path)} cannot be written ({text}); choose another place."
+    problem = f"cannot be written ({text}); choose another folder or name"
+    if isinstance(error, FileExistsError):
+        problem = "exists already; choose another name, or overwrite it with --force (in Python: force=True)"
+    elif code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        problem = "cannot be written because the disk is full; free some space"
+    elif code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        problem = "may not be written; choose a folder that you may write to"
+    return OutputError(f"{shown(path)} {problem}.")

@@ -1,4 +1,4 @@
-"""A photograph in memory: its pixels, and what its file said beside them."""
+"""A photograph in memory: its pixels, and what else its file holds."""
 
 from dataclasses import dataclass, field
 
@@ -29,9 +29,9 @@ class Exposure:
 
     Args:
         ratio: what its light was multiplied by.
-        gain: of the camera, in digital numbers an electron, if it is known.
-        seconds: of the exposure, if the file tells.
-        iso: sensitivity, if the file tells.
+        gain: of the camera, in digital numbers per electron, if it is known.
+        seconds: of the exposure, if the file says so.
+        iso: sensitivity, if the file says so.
     """
 
     ratio: float
@@ -50,8 +50,8 @@ class Photo:
         jpeg_quality: 1 (strongest compression) to 100, estimated from a JPEG file's own tables, else None.
         metadata: EXIF, colour profile and XMP to be kept.
         warnings: one sentence for each thing about the file that its owner should know.
-        format: of the file it came from, such as `"JPEG"`; empty if from none.
-        exposure: how its light was amplified, if it was: of RAW files.
+        format: of the file it was read from, such as `"JPEG"`; empty if there is none.
+        exposure: how its light was amplified, for RAW files; None if it was not.
 
     Raises:
         ImageError: the arrays are of another shape or type, or do not belong together.
@@ -73,7 +73,7 @@ class Photo:
         shape = self.pixels.shape
         if self.pixels.dtype not in (np.uint8, np.uint16) or len(shape) != 3 or shape[2] not in (1, 3):
             raise ImageError(
-                f"pixels of a photograph are uint8 or uint16 [H,W,1] or [H,W,3], "
+                "pixels of a photograph are uint8 or uint16 [H,W,1] or [H,W,3], "
                 f"found {self.pixels.dtype} {list(shape)}; convert them first."
             )
         if min(shape) < 1:

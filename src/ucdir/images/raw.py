@@ -29,7 +29,7 @@ MOST_EMPTY_ROWS: Final = 0.02
 """Share of rows that are all zero, which no sensor gives, from which on a file is taken to be cut off."""
 
 _TURNS: Final = {0: 0, 3: 2, 5: 1, 6: 3}
-"""Orientation as LibRaw tells it -> quarter turns to the left."""
+"""LibRaw's orientation -> quarter turns to the left."""
 
 
 def read_raw(data: bytes, exposure_ratio: float | Literal["auto", "file"]) -> Photo:
@@ -40,7 +40,7 @@ def read_raw(data: bytes, exposure_ratio: float | Literal["auto", "file"]) -> Ph
 
     Args:
         data: the file's content.
-        exposure_ratio: what the light is multiplied by; "auto" makes the picture as bright as an ordinary one, "file"
+        exposure_ratio: what the light is multiplied by; "auto" makes the image as bright as an ordinary one, "file"
             as if it had been exposed for 10 s; both from 1 to 300.
 
     Returns:
@@ -66,7 +66,7 @@ def read_raw(data: bytes, exposure_ratio: float | Literal["auto", "file"]) -> Ph
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Keep LibRaw from writing to stderr what it raises as an error besides; nothing in Python reaches its stderr."""
+    """Keep LibRaw, whose stderr Python cannot redirect, from printing the errors that it also raises."""
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
@@ -115,8 +115,8 @@ def _developed(raw: Any, exposure_ratio: float | Literal["auto", "file"]) -> Pho
     light /= white - black.max()
 
     ratio = _ratio(raw, light, exposure_ratio)
-    picture = develop(light * np.float32(ratio), _white_balance(raw), _matrix(raw))
-    pixels = np.rint(picture * 65535).astype(np.uint16)
+    srgb = develop(light * np.float32(ratio), _white_balance(raw), _matrix(raw))
+    pixels = np.rint(srgb * 65535).astype(np.uint16)
     turned = np.ascontiguousarray(np.rot90(pixels, _TURNS.get(int(raw.sizes.flip), 0)))
     iso, seconds = float(raw.other.iso_speed), float(raw.other.shutter_speed)
     return Photo(
@@ -136,7 +136,7 @@ def _ratio(raw: Any, light: npt.NDArray[np.float32], wanted: float | Literal["au
     if wanted == "file":
         seconds = float(raw.other.shutter_speed)
         if not seconds > 0:
-            raise ImageError("does not tell its exposure time; give the exposure ratio as a number.")
+            raise ImageError("does not say its exposure time; give the exposure ratio as a number.")
         return float(np.clip(LONG_EXPOSURE / seconds, 1, MAX_RATIO))
     if wanted == "auto":
         # the mean and not a percentile: noise has no mean, and lamps in the night are few

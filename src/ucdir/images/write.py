@@ -102,17 +102,17 @@ class Format:
 
     def without_excess(self, photo: Photo) -> tuple[Photo, list[str]]:
         """The photograph without the metadata that the format cannot hold, and the names of those."""
-        kept = photo.metadata
-        excess = {
-            "EXIF": {"exif": None} if kept.exif is not None and len(kept.exif) > self.exif else {},
-            "XMP": {"xmp": None} if kept.xmp is not None and len(kept.xmp) > self.xmp else {},
-            "colour profile": {"icc": None}
-            if kept.icc is not None and photo.pixels.shape[2] not in self.icc
-            else {},
+        kept, channels = photo.metadata, photo.pixels.shape[2]
+        fits = {
+            "exif": len(kept.exif or b"") <= self.exif,
+            "xmp": len(kept.xmp or b"") <= self.xmp,
+            "icc": kept.icc is None or channels in self.icc,
         }
-        for change in excess.values():
-            kept = replace(kept, **change)
-        return replace(photo, metadata=kept), [name for name, change in excess.items() if change]
+        dropped = [name for name, fit in fits.items() if not fit]
+        names = {"exif": "EXIF", "xmp": "XMP", "icc": "colour profile"}
+        return replace(photo, metadata=replace(kept, **dict.fromkeys(dropped))), [
+            names[name] for name in dropped
+        ]
 
 
 def _pillow(format: str, **settings: Any) -> Callable[[Photo], Pieces]:
