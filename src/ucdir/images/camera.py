@@ -1,4 +1,4 @@
-"""From sensor values to an sRGB image and back: the simple pipeline of the extreme low-light task.
+"""From sensor values to an sRGB image and back: the simple pipeline of the low-light task (Sec. 4.3).
 
 RAW files, synthesised low-light images and their clean counterparts are all developed by these few steps, so the
 model sees images of one kind. Everything here is a formula on arrays; `raw.py` reads files.

@@ -127,18 +127,10 @@ def decode_with_pillow(image: Any) -> Pixels:
     return samples.reshape(samples.shape[0], samples.shape[1], -1)
 
 
-_UPRIGHT: Final = {
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
-    7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
-    8: lambda a: a.swapaxes(0, 1)[::-1],
-}
-
-
 def upright(samples: Pixels, orientation: int) -> Pixels:
     """Samples [H,W,C] turned by an EXIF orientation 1..8; any other value leaves them as they are."""
-    turn = _UPRIGHT.get(orientation)
-    return samples if turn is None else turn(samples)
+    if orientation in (5, 6, 7, 8):
+        samples = samples.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        samples = samples[:, ::-1]
+    return samples[::-1] if orientation in (3, 4, 7, 8) else samples

@@ -16,7 +16,7 @@ from ucdir.errors import ImageError, reason
 from ucdir.images.camera import develop, pack_bayer
 from ucdir.images.exif import exif_of_tiff
 from ucdir.images.photo import Exposure, Metadata, Photo
-from ucdir.limits import MAX_IMAGE_PIXELS
+from ucdir.images.readers import check_size
 
 NORMAL_LIGHT: Final = 0.16
 """Mean of the light that "auto" amplifies a photograph to, as a fraction of white: an ordinary scene."""
@@ -54,7 +54,7 @@ def read_raw(data: bytes, exposure_ratio: float | Literal["auto", "file"]) -> Ph
     try:
         with _silence(), rawpy.RawPy() as raw:
             raw.open_buffer(io.BytesIO(data))
-            _check_size(raw)
+            check_size(int(raw.sizes.raw_width), int(raw.sizes.raw_height))
             photo = _developed(raw, exposure_ratio)
             return replace(photo, metadata=Metadata(exif=exif_of_tiff(data)))
     except (rawpy.LibRawError, ValueError, TypeError, IndexError, MemoryError) as error:
@@ -76,12 +76,6 @@ def _silence() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-def _check_size(raw: Any) -> None:
-    height, width = int(raw.sizes.raw_height), int(raw.sizes.raw_width)
-    if not 0 < height * width <= MAX_IMAGE_PIXELS:
-        raise ImageError(f"is {width}x{height} pixels; ucdir opens RAW files of 1 to {MAX_IMAGE_PIXELS:,}.")
 
 
 def _developed(raw: Any, exposure_ratio: float | Literal["auto", "file"]) -> Photo:
@@ -111,7 +105,7 @@ def _developed(raw: Any, exposure_ratio: float | Literal["auto", "file"]) -> Pho
     if not white > black.max():
         raise ImageError(f"is damaged: its white level {white:g} is not above black; copy it again.")
     light = pack_bayer(mosaic, letters).astype(np.float32)
-    light -= _packed(black, letters)
+    light -= pack_bayer(black, letters)[0, 0]
     light /= white - black.max()
 
     ratio = _ratio(raw, light, exposure_ratio)
@@ -124,12 +118,6 @@ def _developed(raw: Any, exposure_ratio: float | Literal["auto", "file"]) -> Pho
         format="RAW",
         exposure=Exposure(ratio, seconds=seconds if seconds > 0 else None, iso=iso if iso > 0 else None),
     )
-
-
-def _packed(levels: npt.NDArray[np.float32], letters: str) -> npt.NDArray[np.float32]:
-    """Levels of the upper left 2x2 pixels -> levels of R, G, G, B."""
-    packed: npt.NDArray[np.float32] = pack_bayer(levels, letters)[0, 0]
-    return packed
 
 
 def _ratio(raw: Any, light: npt.NDArray[np.float32], wanted: float | Literal["auto", "file"]) -> float:
