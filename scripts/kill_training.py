@@ -4,9 +4,9 @@
 
 Each training is a process of its own. It is killed at an arbitrary moment, or exactly while a checkpoint or
 the decoded photos are half written, or stopped by Ctrl-C with all its workers; then the same training is
-started again. When one reaches its end, its checkpoint must hold the same bits as that of a training nobody
-touched, and nothing unfinished may lie about; then the next begins, until there were enough kills. Exits with
-1 at the first difference.
+started again. When it reaches its end, its checkpoint must be bit-equal to that of an undisturbed training, and no
+unfinished files may be left. The next training follows, until there were enough kills. Exits with 1 at the first
+difference.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ DEATHS: dict[str, Callable[[random.Random], None]] = {
     "in half a checkpoint": lambda rng: after(state, "save_file", rng.randint(1, 3), cut_and_die),
     "before a checkpoint's renaming": lambda rng: after(state, "save_file", rng.randint(1, 3), kill_itself),
     "after a checkpoint's renaming": lambda rng: after(loop, "save_state", rng.randint(1, 3), kill_itself),
-    "in half the photographs": lambda rng: after(photos_module, "rgb8", rng.randint(1, 12), kill_itself),
+    "in half the photos": lambda rng: after(photos_module, "rgb8", rng.randint(1, 12), kill_itself),
     "by Ctrl-C": lambda rng: after(
         loop, "learning_rate", rng.randint(1, 4), lambda *_: os.killpg(0, signal.SIGINT)
     ),
@@ -112,7 +112,7 @@ def contents(checkpoint: Path) -> dict[str, Any]:
 
 
 def tiny_config(folder: Path, workers: int) -> Config:
-    """A training of a second, with a dozen photographs made of noise."""
+    """A training that takes a second, on a dozen photos of noise."""
     rng = np.random.default_rng(0)
     folder.mkdir()
     for i in range(12):
@@ -162,7 +162,7 @@ def resume_until_done(
     """Start, kill, start again, until the training has reached its end."""
     step = 0
     while True:
-        others = [d for d in DEATHS if not output.exists() or d != "in half the photographs"]
+        others = [d for d in DEATHS if not output.exists() or d != "in half the photos"]
         death = "at any moment" if rng.random() < 0.4 else rng.choice(others)
         process = start(config, output, death, rng.randrange(2**32))
         status = wait(process, rng.uniform(0, duration) if death == "at any moment" else None)

@@ -164,7 +164,7 @@ def test_decoded_once_and_whole(tmp_path, monkeypatch):
     for i in range(3):
         assert np.array_equal(store[i][0], degraded[i])
         assert np.array_equal(store[i][1], clean[i])
-    assert store.split(1) == ([0, 2], [1])
+    assert store.held_out_split(1) == ([0, 2], [1])
     monkeypatch.setattr(photos_module, "rgb8", lambda *_: pytest.fail("decoded again"))
     assert open_pairs(pairs, tmp_path / "cache", smallest_side=16).names == ("0", "1", "2")
 
@@ -200,7 +200,7 @@ def test_no_more_can_be_set_aside_than_there_are(tmp_path):
     picture(tmp_path / "sharp" / "1.png")
     store = open_pairs(find_pairs(tmp_path), tmp_path / "cache", smallest_side=8)
     with pytest.raises(DataError, match="sets 1 pairs aside, but there are only 1"):
-        store.split(1)
+        store.held_out_split(1)
 
 
 def test_nothing_is_said_of_whole_sets(tmp_path, caplog):

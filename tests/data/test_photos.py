@@ -197,9 +197,9 @@ def test_other_processes_map_the_file_and_are_sent_no_pixels(folder, tmp_path):
 @pytest.mark.parametrize("hold_out", [0, 1, 2, 4])
 def test_split(folder, tmp_path, hold_out):
     store = open_photos(folder, tmp_path / "cache", smallest_side=16)
-    train, held = store.split(hold_out)
+    train, held = store.held_out_split(hold_out)
     assert len(held) == hold_out
     assert sorted(train + held) == [0, 1, 2, 3, 4]
     assert held == {0: [], 1: [2], 2: [1, 3], 4: [0, 1, 3, 4]}[hold_out]
     with pytest.raises(DataError, match="sets 5 photographs aside, but there are only 5"):
-        store.split(5)
+        store.held_out_split(5)

@@ -44,19 +44,19 @@ def photos(*sizes, margin=2, flip=False, chosen=None):
 def test_the_margin_is_looked_at_and_cut_off(flip):
     source = photos((40, 50), flip=flip)
     for n in range(30):
-        clean, degraded, _ = source.draw(np.random.default_rng(n), 12)
+        clean, degraded, _ = source.crop(np.random.default_rng(n), 12)
         assert clean.shape == degraded.shape == (12, 12, 3)
         assert np.array_equal(clean, degraded)
         assert clean.flags.c_contiguous
         assert degraded.flags.c_contiguous
-    _, spoilt, _ = photos((40, 50), margin=0).draw(np.random.default_rng(0), 12)
+    _, spoilt, _ = photos((40, 50), margin=0).crop(np.random.default_rng(0), 12)
     assert (spoilt == 255).all(axis=2).sum() == 12 * 12 - 8 * 8, "control: without a margin the border shows"
 
 
 @pytest.mark.parametrize("size", [(12, 40), (13, 13), (12, 12)])
 def test_a_photograph_with_no_room_for_the_margin_still_gives_whole_crops(size):
     for n in range(20):
-        clean, degraded, _ = photos(size).draw(np.random.default_rng(n), 12)
+        clean, degraded, _ = photos(size).crop(np.random.default_rng(n), 12)
         assert clean.shape == degraded.shape == (12, 12, 3)
 
 
@@ -64,7 +64,7 @@ def test_both_pictures_of_a_pair_are_cut_and_turned_alike():
     source = RealPairs(Pairs((30, 40), (20, 20)), [0, 1], flip=True)
     places, numbers = set(), set()
     for n in range(60):
-        clean, degraded, scalars = source.draw(np.random.default_rng(n), 10)
+        clean, degraded, scalars = source.crop(np.random.default_rng(n), 10)
         assert np.array_equal(degraded, clean // 2)
         assert scalars == Pairs.scalars[clean[0, 0, 0]]
         places.add(clean.tobytes())
@@ -74,7 +74,7 @@ def test_both_pictures_of_a_pair_are_cut_and_turned_alike():
 
 
 def test_without_flip_pictures_stay_upright():
-    clean, _, _ = RealPairs(Pairs((30, 40)), [0], flip=False).draw(np.random.default_rng(0), 10)
+    clean, _, _ = RealPairs(Pairs((30, 40)), [0], flip=False).crop(np.random.default_rng(0), 10)
     assert (np.diff(clean[..., 1].astype(int), axis=0) == 1).all()
     assert (np.diff(clean[..., 2].astype(int), axis=1) == 1).all()
 
@@ -82,7 +82,7 @@ def test_without_flip_pictures_stay_upright():
 def test_a_mixture_has_its_share_of_pairs():
     pairs = RealPairs(Pairs((30, 40)), [0], flip=False)
     mixture = Mixture(pairs, photos((30, 40)), 0.25)
-    drawn = [mixture.draw(np.random.default_rng(n), 10).scalars for n in range(400)]
+    drawn = [mixture.crop(np.random.default_rng(n), 10).scalars for n in range(400)]
     assert 70 <= sum("exposure_ratio" in scalars for scalars in drawn) <= 130
     assert mixture.middle(0, np.random.default_rng(0), 8).scalars == {"exposure_ratio": 100.0}
 
@@ -101,6 +101,6 @@ def test_the_middle_to_look_at(size, shown):
 
 def test_a_source_is_a_function_of_the_generator():
     source = photos((40, 50), (30, 30), flip=True)
-    first, again = (source.draw(np.random.default_rng(5), 12) for _ in range(2))
+    first, again = (source.crop(np.random.default_rng(5), 12) for _ in range(2))
     assert np.array_equal(first.degraded, again.degraded)
     assert first.scalars == again.scalars

@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ucdir import cli, metrics
-from ucdir.data.photos import split
+from ucdir.data.photos import held_out_split
 from ucdir.errors import ConfigError, DataError, ImageError, WeightsError
 from ucdir.evaluation import Settings, evaluate
 from ucdir.evaluation.cases import Cases
@@ -189,7 +189,7 @@ def test_only_what_was_set_aside(clean, tmp_path):
         for number in range(4):
             picture(number, 32, 32).save(tmp_path / folder / f"{number}.png")
     (tmp_path / "pairs.tsv").write_text("".join(f"blurred/{i}.png\tsharp/{i}.png\n" for i in range(4)))
-    aside = split(4, 2, "pairs")[1]
+    aside = held_out_split(4, 2, "pairs")[1]
     pairs = Cases("deblurring", pairs=tmp_path / "pairs.tsv", held_out=2)
     assert [source.pair.clean.stem for source in pairs] == [str(i) for i in aside]
     named = Cases("jpeg_restoration", clean, names=["photo_2.png"])

@@ -1,8 +1,9 @@
-"""The loop learns, stops when it must, and goes on as if it had never stopped."""
+"""The loop learns, stops when it must, and resumes as if it had never stopped."""
 
 import json
 import logging
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -175,17 +176,17 @@ def test_no_sample_images_without_held_out_photos(tiny, tmp_path):
 # ------------------------------------------------------------------------------------- what cannot be trained
 
 
-def test_missing_photographs(tiny, tmp_path):
+def test_missing_photos(tiny, tmp_path):
     with pytest.raises(DataError, match=r"nowhere: there is no such folder; data\.photos must name a folder"):
         train(tiny(data={"photos": str(tmp_path / "nowhere")}), tmp_path / "run")
 
 
-def test_all_photographs_held_out(tiny, tmp_path):
+def test_all_photos_held_out(tiny, tmp_path):
     with pytest.raises(DataError, match="sets 12 photographs aside, but there are only 12"):
         train(tiny(data={"hold_out": 12}), tmp_path)
 
 
-def test_output_among_the_photographs(tiny, photos):
+def test_output_among_the_photos(tiny, photos):
     with pytest.raises(ConfigError, match="lies within .*clean"):
         train(tiny(), photos / "run")
     assert not (photos / "run").exists()
@@ -227,6 +228,15 @@ def test_a_missing_compiler_is_reported_before_training_starts(tiny, monkeypatch
     check_settings(tiny(compile=False), processes=1)
     with pytest.raises(ConfigError, match=r"training\.compile needs a C\+\+ compiler and none is installed"):
         check_settings(tiny(compile=True), processes=1)
+
+
+def test_without_accelerate_the_extra_is_named(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(
+        UcdirError, match=r"training needs the package accelerate.*pip install 'ucdir\[train\]'"
+    ):
+        train(tiny(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_checkpoint_of_another_experiment(tiny, tmp_path):

@@ -196,7 +196,7 @@ def test_missing_weights_of_lpips_are_reported(tiny, monkeypatch):
         ),
     ],
 )
-def test_what_cannot_be_trained_is_refused_before_it_begins(tiny, changes, words):
+def test_what_cannot_be_trained_is_refused_before_training_starts(tiny, changes, words):
     with pytest.raises(ConfigError, match=words):
         check_settings(tiny(**changes), 1)
 

@@ -1,4 +1,4 @@
-"""The log of a training that was killed and goes on."""
+"""The log of a training that was killed and resumed."""
 
 import json
 

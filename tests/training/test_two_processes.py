@@ -1,4 +1,4 @@
-"""Two processes, each with half of every batch, train what one process trains with the whole of it."""
+"""Two processes, each with half of every batch, end with the weights of one process with whole batches."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Training crops: which photo, where, how degraded, with which noise: functions of (seed, step, place)."""
+"""Training crops; photo, position, degradation, noise and noise level are functions of (seed, step, place in batch)."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Crops(Dataset[dict[str, Tensor]]):
     def __getitem__(self, item: int) -> dict[str, Tensor]:
         step, place = divmod(item, self.batch_size)
         rng = np.random.default_rng((self.seed, step, place))
-        clean, degraded, told = self.source.draw(rng, self.side)
-        scalars = {name: told.get(name, float("nan")) for name in self.scalars}
+        clean, degraded, given = self.source.crop(rng, self.side)
+        scalars = {name: given.get(name, float("nan")) for name in self.scalars}
         return {
             "clean": torch.from_numpy(to_signal(clean)[0]),
             "degraded": torch.from_numpy(to_signal(degraded)[0]),

@@ -55,17 +55,17 @@ class PhotoStore:
         start = self.offsets[index]
         return self.pixels[start : start + height * width * 3].reshape(height, width, 3)
 
-    def split(self, hold_out: int) -> tuple[list[int], list[int]]:
+    def held_out_split(self, hold_out: int) -> tuple[list[int], list[int]]:
         """Indices to train on and indices set aside, the latter spread evenly over the photographs.
 
         Raises:
             DataError: nothing would be left to train on.
         """
-        return split(len(self), hold_out, "photographs")
+        return held_out_split(len(self), hold_out, "photographs")
 
 
-def split(count: int, hold_out: int, what: str) -> tuple[list[int], list[int]]:
-    """Indices to train on and indices set aside of `count` things; see `PhotoStore.split`."""
+def held_out_split(count: int, hold_out: int, what: str) -> tuple[list[int], list[int]]:
+    """Indices to train on and indices set aside of `count` things; see `PhotoStore.held_out_split`."""
     if hold_out >= count:
         raise DataError(f"data.hold_out sets {hold_out} {what} aside, but there are only {count}.")
     held = {(2 * i + 1) * count // (2 * hold_out) for i in range(hold_out)}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ucdir.data.pair import Pair
 from ucdir.data.pairs import find_pairs
-from ucdir.data.photos import find_photos, rgb8, split
+from ucdir.data.photos import find_photos, held_out_split, rgb8
 from ucdir.data.sources import middle
 from ucdir.errors import ConfigError, DataError
 from ucdir.tasks import Task, task_class, task_of_strength
@@ -106,7 +106,11 @@ class Cases:
 
     def _set_aside(self, things: Sequence[T], what: str) -> Sequence[T]:
         """The ones that training would not have seen; all of them if `held_out` is not given."""
-        return [things[i] for i in split(len(things), self.held_out, what)[1]] if self.held_out else things
+        return (
+            [things[i] for i in held_out_split(len(things), self.held_out, what)[1]]
+            if self.held_out
+            else things
+        )
 
     def __iter__(self) -> Iterator[Source]:
         return iter(self.sources)

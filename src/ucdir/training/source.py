@@ -36,7 +36,7 @@ def open_source(config: Config, task: Task[Any], output: Path) -> tuple[Source, 
         assert pairs is not None  # noqa: S101 (a configuration names at least one of them)
         return pairs
     photos = _photos(config, output)
-    chosen, held_out = photos.split(0 if pairs else data.hold_out)
+    chosen, held_out = photos.held_out_split(0 if pairs else data.hold_out)
     degraded = DegradedPhotos(photos, chosen, task.degrade, task.margin, data.flip)
     if pairs is None:
         return degraded, f"{len(chosen)} photos", held_out
@@ -47,7 +47,7 @@ def open_source(config: Config, task: Task[Any], output: Path) -> tuple[Source, 
 def held_out_photos(config: Config, output: Path) -> list[str]:
     """The names of the photos that a training in `output` has held out."""
     photos = _photos(config, output)
-    return [photos.names[i] for i in photos.split(config.data.hold_out)[1]]
+    return [photos.names[i] for i in photos.held_out_split(config.data.hold_out)[1]]
 
 
 def _photos(config: Config, output: Path) -> PhotoStore:
@@ -67,5 +67,5 @@ def _pairs(config: Config, cache: Path) -> tuple[RealPairs, str, list[int]] | No
         assert data.degraded is not None and data.clean is not None  # noqa: S101, PT018 (they go together)
         found = pair_folders(data.degraded, data.clean)
     store: PairStore = open_pairs(found, cache / "pairs", smallest_side=data.crop)
-    chosen, held_out = store.split(data.hold_out)
+    chosen, held_out = store.held_out_split(data.hold_out)
     return RealPairs(store, chosen, data.flip), f"{len(chosen)} pairs", held_out
