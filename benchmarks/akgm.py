@@ -25,9 +25,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from ucdir.model.akgm.cached_cast import cached_cast
-from ucdir.model.akgm.dispatch import akgm_grouped, akgm_strips, cached_casts
+from ucdir.model.akgm.cached_cast import cached_cast, cached_casts
+from ucdir.model.akgm.grouped import akgm_grouped
 from ucdir.model.akgm.reference import akgm_reference
+from ucdir.model.akgm.strips import akgm_strips
 
 
 def straight(x: Tensor, fusion_weights: Tensor, bases: Tensor) -> Tensor:

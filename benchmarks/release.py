@@ -21,7 +21,7 @@ from torch.nn import GroupNorm
 
 from ucdir.engines.cuda_graphs import USUAL, CudaGraphRunner
 from ucdir.engines.devices import PRECISIONS
-from ucdir.model.akgm.dispatch import cached_casts
+from ucdir.model.akgm.cached_cast import cached_casts
 from ucdir.model.release import ReleaseDiffusionModel, ReleaseDiffusionModelConfig, ResBlock, WholeNorm
 
 

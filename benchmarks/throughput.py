@@ -25,8 +25,9 @@ import ucdir
 from ucdir.config.yaml_file import read_yaml
 from ucdir.engines.cuda_graphs import USUAL, CudaGraphRunner
 from ucdir.engines.devices import PRECISIONS
-from ucdir.model.akgm.dispatch import KERNELS, cached_casts
-from ucdir.model.cim import Akgm
+from ucdir.model.akgm.cached_cast import cached_casts
+from ucdir.model.akgm.dispatch import KERNELS
+from ucdir.model.cim import AdaptiveKernelGuidance
 from ucdir.model.cost import macs
 from ucdir.model.pretrained import model_folder
 from ucdir.training.model import new_model
@@ -42,7 +43,7 @@ def with_kernel(network: Any, name: str) -> Any:
     """A copy of a network whose AKGM runs in this kernel."""
     network = copy.deepcopy(network)
     for block in network.modules():
-        if isinstance(block, Akgm):
+        if isinstance(block, AdaptiveKernelGuidance):
             block.kernel = KERNELS[name]
     return network
 

@@ -14,7 +14,7 @@ from ucdir.config import PRESETS, Config, DiffusionConfig, DiffusionModelConfig,
 from ucdir.diffusion.loss import residual_loss
 from ucdir.diffusion.schedule import NoiseSchedule
 from ucdir.model.block import BasicModule
-from ucdir.model.cim import Akgm
+from ucdir.model.cim import AdaptiveKernelGuidance
 from ucdir.model.framework import build
 from ucdir.model.layers import LayerNorm
 
@@ -84,7 +84,7 @@ def test_the_paper_is_what_the_defaults_train():
 
 def test_eq_2_pixel_by_pixel_in_the_module():
     channels, n = 6, 3
-    module = Akgm(channels, guidance_channels=3, kernel_bases=n, scalar_channels=4)
+    module = AdaptiveKernelGuidance(channels, guidance_channels=3, kernel_bases=n, scalar_channels=4)
     x, image, embedding = torch.randn(1, channels, 4, 5), torch.randn(1, 3, 4, 5), torch.randn(1, 4)
     with torch.no_grad():
         result = module(x, image, embedding)[0].double().numpy()
@@ -106,7 +106,7 @@ def test_akgm_costs_about_one_convolution():
     """Sec. 3.2, computational analysis: H·W·C²·k² for grouped bases, N times as much for whole ones."""
     c, n, side = 64, 8, 32
     with torch.device("meta"):
-        module = Akgm(c, guidance_channels=3, kernel_bases=n, scalar_channels=16)
+        module = AdaptiveKernelGuidance(c, guidance_channels=3, kernel_bases=n, scalar_channels=16)
         inputs = torch.empty(1, c, side, side), torch.empty(1, 3, side, side), torch.empty(1, 16)
         convolution, x = nn.Conv2d(c, c, 3, padding=1), inputs[0]
     counts = []
@@ -129,7 +129,7 @@ def test_every_block_is_conditioned_and_has_two_convolutions_each_after_a_layer_
         assert isinstance(block.norm1, LayerNorm)
         assert isinstance(block.norm2, LayerNorm)
         assert isinstance(block.conv1, nn.Conv2d)
-        assert isinstance(block.conv2, Akgm)
+        assert isinstance(block.conv2, AdaptiveKernelGuidance)
         assert isinstance(block.activation, nn.SiLU)
 
 

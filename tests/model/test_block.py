@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from ucdir.config import DiffusionModelConfig
 from ucdir.model.akgm.reference import akgm_reference
 from ucdir.model.block import BLOCKS
-from ucdir.model.cim import INJECTIONS, Akgm
+from ucdir.model.cim import INJECTIONS, AdaptiveKernelGuidance
 from ucdir.model.layers import ACTIVATIONS, NORMS
 
 
@@ -48,7 +48,9 @@ def integration(p, prefix, x, guidance, scalars):
 
 
 def test_cim_by_hand(filled):
-    module = filled(Akgm(8, guidance_channels=3, kernel_bases=4, scalar_channels=6).double())
+    module = filled(
+        AdaptiveKernelGuidance(8, guidance_channels=3, kernel_bases=4, scalar_channels=6).double()
+    )
     x, guidance, scalars = conditions()
     parameters = dict(module.named_parameters())
     g, s, expected = integration(parameters, "", x, guidance, scalars)
@@ -58,7 +60,9 @@ def test_cim_by_hand(filled):
 
 
 def test_g_comes_from_the_guidance_alone_and_s_from_the_scalars_alone(filled):
-    module = filled(Akgm(8, guidance_channels=3, kernel_bases=4, scalar_channels=6).double())
+    module = filled(
+        AdaptiveKernelGuidance(8, guidance_channels=3, kernel_bases=4, scalar_channels=6).double()
+    )
     x, guidance, scalars = conditions()
     before = module(x, guidance, scalars)
     near = guidance.clone()
@@ -74,7 +78,7 @@ def test_g_comes_from_the_guidance_alone_and_s_from_the_scalars_alone(filled):
 
 
 def test_fresh_weights_start_as_an_ordinary_convolution():
-    module = Akgm(16, guidance_channels=3, kernel_bases=4, scalar_channels=8)
+    module = AdaptiveKernelGuidance(16, guidance_channels=3, kernel_bases=4, scalar_channels=8)
     fusion_weights = (
         module.guidance(torch.zeros(1, 3, 4, 4)) * module.scalars(torch.zeros(1, 8))[:, :, None, None]
     )
@@ -141,7 +145,7 @@ def test_every_injection_has_the_signature_of_its_siblings(injection, guidance_c
     guidance, other = torch.randn(2, 2, guidance_channels, 6, 5).double()
     result = module(x, guidance, scalars)
     assert result.shape == (2, 8, 6, 5)
-    assert not torch.allclose(result, module(x, guidance, scalars + 1)), "scalars steer"
+    assert not torch.allclose(result, module(x, guidance, scalars + 1)), "scalars matter"
     assert torch.equal(result, module(x, other, scalars)) == (guidance_channels == 0), "and so does guidance"
 
 
@@ -168,8 +172,10 @@ def test_alternatives_by_hand(injection, filled):
     torch.testing.assert_close(module(x, guidance, scalars), expected)
 
 
-def test_without_spatial_guidance_the_scalars_alone_mix_the_bases(filled):
-    module = filled(Akgm(8, guidance_channels=0, kernel_bases=4, scalar_channels=6).double())
+def test_without_spatial_guidance_the_fusion_weights_are_the_scalars(filled):
+    module = filled(
+        AdaptiveKernelGuidance(8, guidance_channels=0, kernel_bases=4, scalar_channels=6).double()
+    )
     x, _, scalars = conditions()
     m = module.scalars(scalars)[:, :, None, None].expand(2, 4, 6, 5)
     expected = akgm_reference(x, m, module.bases) + module.bias[:, None, None]

@@ -7,7 +7,7 @@ from torch import nn
 from ucdir.config import PRESETS, DiffusionModelConfig, ModelConfig, PredictorConfig, parse_config
 from ucdir.errors import ConfigError
 from ucdir.model.block import BLOCKS
-from ucdir.model.cim import INJECTIONS, Akgm
+from ucdir.model.cim import INJECTIONS, AdaptiveKernelGuidance
 from ucdir.model.cost import macs, parameters
 from ucdir.model.diffusion_model import DiffusionModel
 from ucdir.model.framework import build
@@ -39,7 +39,7 @@ def test_paper_is_the_papers_size():
     assert 60e9 < macs(diffusion_model, 256) < 120e9
     assert parameters(predictor) < 0.2 * parameters(diffusion_model), "a lightweight UNet (Sec. 3.1)"
     assert macs(predictor, 256) < 0.3 * macs(diffusion_model, 256)
-    bases = [m.bases.shape for m in diffusion_model.modules() if isinstance(m, Akgm)]
+    bases = [m.bases.shape for m in diffusion_model.modules() if isinstance(m, AdaptiveKernelGuidance)]
     assert {shape[0] // (shape[1] * 8) for shape in bases} == {8}, "N bases in N groups: [C·N, C/N, 3, 3]"
     assert len(bases) == 18
 

@@ -29,10 +29,10 @@ def test_sines_and_cosines_by_hand():
 
 def test_encoding_by_hand(encoder):
     p = dict(encoder.named_parameters())
-    code = sinusoidal(torch.tensor([0.1, 0.0, 0.75, 1.0]), 16)
-    code[1] = p["unknown.jpeg_quality"]
+    embedding = sinusoidal(torch.tensor([0.1, 0.0, 0.75, 1.0]), 16)
+    embedding[1] = p["unknown.jpeg_quality"]
     expected = sinusoidal(LEVELS, 16) @ p["linear.noise_level.weight"].T + p["linear.noise_level.bias"]
-    expected = expected + code @ p["linear.jpeg_quality.weight"].T + p["linear.jpeg_quality.bias"]
+    expected = expected + embedding @ p["linear.jpeg_quality.weight"].T + p["linear.jpeg_quality.bias"]
     torch.testing.assert_close(encoder(LEVELS, {"jpeg_quality": QUALITIES}), expected)
 
 
@@ -141,8 +141,8 @@ def test_to_the_unit_interval_in_a_straight_line_or_by_the_logarithm(name, value
 def test_scalars_of_one_task_do_not_disturb_another(filled):
     both = filled(ScalarEncoder(("blur_type", "blur_length"), 16))
     level = torch.tensor([0.5])
-    codes = [
+    embeddings = [
         both(level, {"blur_type": torch.tensor([kind]), "blur_length": torch.tensor([length])})
         for kind, length in ((0.0, 3.0), (1.0, 3.0), (0.0, 30.0), (UNKNOWN, 3.0))
     ]
-    assert all((a - b).abs().max() > 1e-3 for i, a in enumerate(codes) for b in codes[:i])
+    assert all((a - b).abs().max() > 1e-3 for i, a in enumerate(embeddings) for b in embeddings[:i])

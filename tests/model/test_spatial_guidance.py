@@ -27,7 +27,7 @@ def test_the_finest_level_may_be_the_image_itself():
     ("name", "chosen", "channels"),
     [("initial", 0, 3), ("degraded", 1, 3), ("internal", 0, 16), ("none", 0, 0)],
 )
-def test_what_steers_by_name(name, chosen, channels):
+def test_guidance_by_name(name, chosen, channels):
     images, features = (torch.zeros(1), torch.ones(1)), torch.ones(2)
     guide = SPATIAL_GUIDANCE[name]
     image = guide.image(*images)
@@ -37,7 +37,7 @@ def test_what_steers_by_name(name, chosen, channels):
 
 
 @pytest.mark.parametrize("name", SPATIAL_GUIDANCE)
-def test_the_guidance_steers_only_where_it_is_chosen(name, filled, tiny):
+def test_the_initial_guidance_matters_only_where_it_is_chosen(name, filled, tiny):
     noisy, degraded, guidance, other = torch.randn(4, 1, 3, 8, 8).double()
     level = torch.tensor([0.5])
     model = filled(build(tiny(spatial_guidance=name))[1]).double()

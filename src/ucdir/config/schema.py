@@ -32,7 +32,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 class PredictorConfig(Section):
-    """Initial predictor u_φ (Sec. 3.1): its fields are the arguments of `model.initial_predictor`."""
+    """Initial predictor u_φ (Sec. 3.1), `model.predictor`."""
 
     channels: Size = 24
     """Channels of the finest level."""
@@ -53,7 +53,7 @@ class PredictorConfig(Section):
 
 
 class DiffusionModelConfig(PredictorConfig):
-    """Diffusion model f_θ (Sec. 3.2): its fields are the arguments of `model.diffusion_model`."""
+    """Diffusion model f_θ (Sec. 3.2), `model.diffusion_model`."""
 
     channels: Size = 32
     """Channels of the finest level."""
@@ -68,7 +68,7 @@ class DiffusionModelConfig(PredictorConfig):
     norm: str = "layer_norm"
     """A name in `model.layers.NORMS`."""
     injection: str = "akgm"
-    """A name in `model.injection.INJECTIONS`: how a block takes up its conditions."""
+    """A name in `model.cim.INJECTIONS`: how a block takes up its conditions."""
     spatial_guidance: str = "initial"
     """A name in `model.spatial_guidance.SPATIAL_GUIDANCE`: what steers the blocks at each place."""
     scalars: tuple[str, ...] = ("jpeg_quality",)

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, and multiply-accumulates counted by PyTorch as its layers run on shapes alone."""
+"""Cost of a network: parameters, and multiply-accumulates as PyTorch counts them on the device "meta"."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ucdir.model.predictor import InitialPredictor
 
 
 def macs(network: nn.Module, side: int) -> float:
-    """Multiply-accumulates of one evaluation of an image of so many pixels a side.
+    """Multiply-accumulates of one forward pass on a square image.
 
-    Convolutions and matrix products count, as in the paper; norms, gates and the sum over kernel bases, N·C a pixel,
-    do not.
+    Only convolutions and matrix products are counted, as in the paper; norms, gates and the sum over kernel bases
+    (N·C per pixel) are not.
 
     Args:
         network: an initial predictor or a diffusion model, on the device "meta".
-        side: a multiple of `network.multiple_of`.
+        side: height and width in pixels, a multiple of `network.multiple_of`.
     """
     image = torch.empty(1, 3, side, side, device="meta")
     one = torch.empty(1, device="meta")
@@ -32,12 +32,12 @@ def macs(network: nn.Module, side: int) -> float:
 
 
 def parameters(network: nn.Module) -> int:
-    """Numbers that are learned."""
+    """Number of learned parameters."""
     return sum(p.numel() for p in network.parameters())
 
 
 def denoiser_cost(config: ModelConfig, side: int = 256) -> tuple[float, int]:
-    """Multiply-accumulates of one evaluation of f_θ, and its parameters."""
+    """Multiply-accumulates of one forward pass of f_θ, and its number of parameters."""
     with torch.device("meta"):
         _, diffusion_model = build(config)
     return macs(diffusion_model, side), parameters(diffusion_model)

@@ -1,8 +1,8 @@
-"""The authors' released network, exactly: what their checkpoint runs in, with the names of its parameters.
+"""The authors' released networks, exactly, with the parameter names of their checkpoint.
 
-It differs from the paper's text in what PAPER.md lists: GroupNorm over the whole picture where the paper says
+They differ from the paper's text in what PAPER.md lists: GroupNorm over the whole image where the paper says
 LayerNorm, attention in six places, kernel bases with biases, and the See-in-the-Dark UNet as initial predictor.
-Statistics and attention look at the whole picture, so that splitting it into patches changes the result a little.
+Norms and attention see the whole image, so that splitting it into patches changes the result a little.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from ucdir.model.network import Network
 from ucdir.section import Section
 
 MULTIPLIERS: Final = (1, 2, 4, 8, 8)
-"""Channels of each level, as multiples of the base."""
+"""Channels of each level, as multiples of `channels`."""
 ATTENTION_LEVEL: Final = 3
-"""The level whose blocks attend, beside the first block in the middle."""
+"""The level whose blocks have attention; so has the first block in the middle."""
 BASES: Final = 8
 """N of Eq. 2."""
 GRID: Final = 32
-"""Pixels of the coarsest level."""
+"""Image pixels a side of one pixel of the coarsest level."""
 OVERLAP: Final = 64
-"""Pixels that patches overlap by: no overlap makes them exact."""
+"""Pixels by which patches overlap; no overlap makes them exact."""
 
 
 RELEASE_CHANNELS: Final = range(8, 513, 8)
@@ -54,7 +54,7 @@ class ReleaseDiffusionModelConfig(Section):
 
 
 def padded(image: Tensor) -> Tensor:
-    """Mirrored at the bottom and on the right to the next multiple of 32: by 1 to 32 pixels, never by none."""
+    """The image mirrored at the bottom and on the right up to the next multiple of 32: by 1 to 32 pixels, never 0."""
     height, width = image.shape[2:]
     rows, columns = (mirrored(slice(0, n // GRID * GRID + GRID), n, image.device) for n in (height, width))
     return image[:, :, rows[:, None], columns]
@@ -63,8 +63,8 @@ def padded(image: Tensor) -> Tensor:
 # -------------------------------------------------------------------------------------------- diffusion model
 
 
-class LevelCode(nn.Module):
-    """Sines and cosines of the noise level: [B] -> [B,D]."""
+class LevelEmbedding(nn.Module):
+    """Sinusoidal embedding of the noise level."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class LevelCode(nn.Module):
 
 
 class WholeNorm(nn.GroupNorm):
-    """All of a picture to mean 0 and variance 1, then each channel to its own scale and shift."""
+    """The whole image to mean 0 and variance 1 over all channels, then a scale and a shift for each channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(1, channels)
@@ -90,9 +90,9 @@ class WholeNorm(nn.GroupNorm):
 
 
 def whole_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """GroupNorm of one group for GPUs, whose own sums up each picture on one multiprocessor, with the others idle.
+    """GroupNorm of one group on GPUs, where PyTorch's own sums up each image on a single multiprocessor.
 
-    [B,C,H,W] -> [B,C,H,W] of the same type, calculated in float32.
+    [B,C,H,W] -> [B,C,H,W] of the same dtype, computed in float32.
     """
     variance, mean = torch.var_mean(x.float(), dim=(1, 2, 3), correction=0, keepdim=True)
     scale = (variance + eps).rsqrt() * weight[:, None, None]
@@ -101,11 +101,13 @@ def whole_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
 
 
 class ResBlock(nn.Module):
-    """shortcut(x) + Swish(AKGM(norm(Swish(conv(norm(x))))))."""
+    """skip(x) + Swish(AKGM(norm(Swish(conv(norm(x))))))."""
 
-    def __init__(self, in_channels: int, channels: int, code: int) -> None:
+    def __init__(self, in_channels: int, channels: int, embedding_channels: int) -> None:
         super().__init__()
-        self.noise_func = nn.Sequential(nn.Linear(code, BASES), nn.SiLU(), nn.Linear(BASES, BASES))
+        self.noise_func = nn.Sequential(
+            nn.Linear(embedding_channels, BASES), nn.SiLU(), nn.Linear(BASES, BASES)
+        )
         self.kernel = chosen_kernel()
         self.norm1 = WholeNorm(in_channels)
         self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1)
@@ -114,15 +116,15 @@ class ResBlock(nn.Module):
         self.spdyconv = nn.Conv2d(channels, channels * BASES, 3, padding=1, groups=BASES)
         self.res_conv = nn.Conv2d(in_channels, channels, 1) if in_channels != channels else nn.Identity()
 
-    def forward(self, x: Tensor, guidance: Tensor, code: Tensor) -> Tensor:
-        """x [B,C,H,W], guidance image of any size, code of the noise level [B,D] -> [B,C',H,W]."""
+    def forward(self, x: Tensor, guidance: Tensor, embedding: Tensor) -> Tensor:
+        """x [B,C,H,W], guidance image of any size, embedding of the noise level [B,D] -> [B,C',H,W]."""
         h = F.silu(self.conv1(self.norm1(x)))
         image = F.interpolate(guidance, size=h.shape[2:], mode="bilinear", align_corners=False)
-        fusion_weights = self.conv2(image) * self.noise_func(code)[:, :, None, None]
+        fusion_weights = self.conv2(image) * self.noise_func(embedding)[:, :, None, None]
         h = self.norm2(h)
         dynamic = self.kernel(h, fusion_weights, self.spdyconv.weight)
         assert self.spdyconv.bias is not None  # noqa: S101 (for the type checker)
-        # the biases of the bases are mixed as their kernels are: Σ_b M[b] (W_b * x + bias_b)
+        # M weights the biases of the bases as it does their kernels: Σ_b M[b] (W_b * x + bias_b)
         biases = self.spdyconv.bias.view(-1, BASES)
         dynamic = dynamic + torch.einsum("bnhw,cn->bchw", fusion_weights, biases)
         return F.silu(dynamic) + self.res_conv(x)  # type: ignore[no-any-return]
@@ -145,18 +147,18 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """A ResBlock, and attention after it in some places."""
+    """A ResBlock, in some places followed by attention."""
 
-    def __init__(self, in_channels: int, channels: int, code: int, *, attends: bool) -> None:
+    def __init__(self, in_channels: int, channels: int, embedding_channels: int, *, attends: bool) -> None:
         super().__init__()
-        self.res_block = ResBlock(in_channels, channels, code)
+        self.res_block = ResBlock(in_channels, channels, embedding_channels)
         if attends:
             self.attn = Attention(channels)
         self.attends = attends
 
-    def forward(self, x: Tensor, guidance: Tensor, code: Tensor) -> Tensor:
-        """See `ResBlock`."""
-        x = self.res_block(x, guidance, code)
+    def forward(self, x: Tensor, guidance: Tensor, embedding: Tensor) -> Tensor:
+        """As `ResBlock.forward`."""
+        x = self.res_block(x, guidance, embedding)
         return self.attn(x) if self.attends else x
 
 
@@ -185,36 +187,39 @@ class Up(nn.Module):
 
 
 class ReleaseDiffusionModel(Network):
-    """f_θ as released; takes the place of `DiffusionModel` in a pipeline. It knows no auxiliary scalars."""
+    """f_θ as released, in place of `DiffusionModel`; it takes no auxiliary scalars."""
 
     scalar_names: tuple[str, ...] = ()
-    multiple_of: int = 1  # it pads by itself
-    receptive_field: int = OVERLAP
+    multiple_of = 1  # it pads by itself
+    receptive_field = OVERLAP
 
     def __init__(self, config: ReleaseDiffusionModelConfig) -> None:
         super().__init__(config)
-        channels = code = config.channels
+        channels = config.channels
         self.noise_level_mlp = nn.Sequential(
-            LevelCode(code), nn.Linear(code, 4 * code), nn.SiLU(), nn.Linear(4 * code, code)
+            LevelEmbedding(channels),
+            nn.Linear(channels, 4 * channels),
+            nn.SiLU(),
+            nn.Linear(4 * channels, channels),
         )
         widths = [channels * m for m in MULTIPLIERS]
         last = len(widths) - 1
         downs: list[nn.Module] = [nn.Conv2d(6, channels, 3, padding=1)]
-        kept, width = [channels], channels
+        skips, width = [channels], channels
         for level, wanted in enumerate(widths):
             for _ in range(2):
-                downs.append(Block(width, wanted, code, attends=level == ATTENTION_LEVEL))
+                downs.append(Block(width, wanted, channels, attends=level == ATTENTION_LEVEL))
                 width = wanted
-                kept.append(width)
+                skips.append(width)
             if level < last:
                 downs.append(Down(width))
-                kept.append(width)
+                skips.append(width)
         self.downs = nn.ModuleList(downs)
-        self.mid = nn.ModuleList(Block(width, width, code, attends=attends) for attends in (True, False))
+        self.mid = nn.ModuleList(Block(width, width, channels, attends=attends) for attends in (True, False))
         ups: list[nn.Module] = []
         for level, wanted in reversed(list(enumerate(widths))):
             for _ in range(3):
-                ups.append(Block(width + kept.pop(), wanted, code, attends=level == ATTENTION_LEVEL))
+                ups.append(Block(width + skips.pop(), wanted, channels, attends=level == ATTENTION_LEVEL))
                 width = wanted
             if level > 0:
                 ups.append(Up(width))
@@ -231,21 +236,25 @@ class ReleaseDiffusionModel(Network):
         noise_level: Tensor,
         scalars: Mapping[str, Tensor],
     ) -> Tensor:
-        """See `DiffusionModel.forward`; there are no scalars to tell."""
+        """As `DiffusionModel.forward`; `scalars` is ignored."""
         height, width = noisy.shape[2:]
         dtype = self.final_conv[3].weight.dtype
-        code = self.noise_level_mlp[0](noise_level).to(dtype)
-        code = self.noise_level_mlp[1:](code)
+        embedding = self.noise_level_mlp[0](noise_level).to(dtype)
+        embedding = self.noise_level_mlp[1:](embedding)
         x, guidance = padded(torch.cat([degraded, noisy], dim=1)), padded(guidance)
         x = x.contiguous(memory_format=torch.channels_last)
-        kept = []
+        skips = []
         for layer in self.downs:
-            x = layer(x, guidance, code) if isinstance(layer, Block) else layer(x)
-            kept.append(x)
+            x = layer(x, guidance, embedding) if isinstance(layer, Block) else layer(x)
+            skips.append(x)
         for layer in self.mid:
-            x = layer(x, guidance, code)
+            x = layer(x, guidance, embedding)
         for layer in self.ups:
-            x = layer(torch.cat([x, kept.pop()], 1), guidance, code) if isinstance(layer, Block) else layer(x)
+            x = (
+                layer(torch.cat([x, skips.pop()], 1), guidance, embedding)
+                if isinstance(layer, Block)
+                else layer(x)
+            )
         return self.final_conv(x)[..., :height, :width]  # type: ignore[no-any-return]
 
 
@@ -253,10 +262,10 @@ class ReleaseDiffusionModel(Network):
 
 
 class ReleasePredictor(Network):
-    """u_φ as released: the UNet of See-in-the-Dark (Chen et al. 2018); takes the place of `InitialPredictor`."""
+    """u_φ as released, the UNet of See-in-the-Dark (Chen et al. 2018), in place of `InitialPredictor`."""
 
-    multiple_of: int = 1
-    receptive_field: int = OVERLAP
+    multiple_of = 1
+    receptive_field = OVERLAP
 
     def __init__(self, config: ReleasePredictorConfig) -> None:
         super().__init__(config)
@@ -277,15 +286,15 @@ class ReleasePredictor(Network):
         """Degraded image [B,3,H,W] in [-1,1] -> initial guidance [B,3,H,W]."""
         height, width = degraded.shape[2:]
         x = padded(degraded).contiguous(memory_format=torch.channels_last)
-        kept = []
+        skips = []
         for level in range(1, 6):
             x = self._twice(x, level)
             if level < 5:
-                kept.append(x)
+                skips.append(x)
                 x = F.max_pool2d(x, 2)
         for level in range(6, 10):
             x = self.get_submodule(f"upv{level}")(x)
-            x = self._twice(torch.cat([x, kept.pop()], dim=1), level)
+            x = self._twice(torch.cat([x, skips.pop()], dim=1), level)
         return self.conv10_1(x)[..., :height, :width]  # type: ignore[no-any-return]
 
     def _twice(self, x: Tensor, level: int) -> Tensor:

@@ -27,7 +27,7 @@ def sinusoidal(value: Tensor, channels: int) -> Tensor:
 
 
 class ScalarEncoder(nn.Module):
-    """Encode the noise level √γ and the auxiliary scalars into one vector that every block reads."""
+    """Embedding of the noise level √γ and the auxiliary scalars: one vector, given to every block."""
 
     def __init__(self, names: tuple[str, ...], channels: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class ScalarEncoder(nn.Module):
             known = scalars.get(name)
             value = torch.full_like(noise_level, UNKNOWN) if known is None else known.to(noise_level)
             unknown = value.isnan()
-            code = sinusoidal(to_unit_interval(SCALARS[name], value), self.channels).to(dtype)
-            code = torch.where(unknown[:, None], self.unknown[name], code)
-            total = total + self.linear[name](code)
+            embedding = sinusoidal(to_unit_interval(SCALARS[name], value), self.channels).to(dtype)
+            embedding = torch.where(unknown[:, None], self.unknown[name], embedding)
+            total = total + self.linear[name](embedding)
         return total

@@ -1,4 +1,4 @@
-"""What steers the blocks at each place (Sec. 3.2): the guidance, scaled to each level's resolution."""
+"""Spatial guidance (Sec. 3.2): the image that conditions the blocks pixel by pixel, at each level's resolution."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ class InitialGuidance:
 
     @staticmethod
     def channels(width: int) -> int:
-        """Channels of what a block of `width` channels is given; 0 is without spatial guidance."""
+        """Channels of the guidance of a block of `width` channels; 0 disables spatial guidance."""
         return 3
 
     @staticmethod
     def image(guidance: Tensor, degraded: Tensor) -> Tensor:
-        """The image that is scaled to every level."""
+        """The guidance image, which is scaled to the resolution of every level: [B,3,H,W]."""
         return guidance
 
     @staticmethod
     def of_block(features: Tensor, image: Tensor) -> Tensor:
-        """What a block is given, from its features and from the image at its level."""
+        """A block's guidance [B,C',h,w], out of its features [B,C,h,w] and the guidance image at its level."""
         return image
 
 
@@ -30,7 +30,7 @@ class DegradedGuidance(InitialGuidance):
 
     @staticmethod
     def image(guidance: Tensor, degraded: Tensor) -> Tensor:
-        """See `InitialGuidance`."""
+        """The degraded image."""
         return degraded
 
 
@@ -39,21 +39,21 @@ class InternalGuidance(InitialGuidance):
 
     @staticmethod
     def channels(width: int) -> int:
-        """See `InitialGuidance`."""
+        """As many as the block's features have."""
         return width
 
     @staticmethod
     def of_block(features: Tensor, image: Tensor) -> Tensor:
-        """See `InitialGuidance`."""
+        """The block's features."""
         return features
 
 
 class NoGuidance(InitialGuidance):
-    """The scalars alone steer: an alternative of Table 4."""
+    """No spatial guidance, the scalars are the only condition: an alternative of Table 4."""
 
     @staticmethod
     def channels(width: int) -> int:
-        """See `InitialGuidance`."""
+        """None."""
         return 0
 
 

@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from ucdir.model.akgm import strips
-from ucdir.model.akgm.dispatch import akgm_grouped, akgm_strips, cached_casts
+from ucdir.model.akgm.cached_cast import cached_casts
+from ucdir.model.akgm.grouped import akgm_grouped
 from ucdir.model.akgm.reference import akgm_reference, full_bases
+from ucdir.model.akgm.strips import akgm_strips
 
 CASES = [  # C, N, k, batch, height, width
     (4, 2, 3, 1, 5, 7),
@@ -123,7 +125,7 @@ def test_memory_layout_does_not_matter(layout, dtype):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=2e-5)
 
 
-def test_expanded_mixing_and_expanded_gradient():
+def test_expanded_fusion_weights_and_expanded_gradient():
     x, fusion_weights, bases = draw(8, 4, 3, 2, 6, 5)
     constant = fusion_weights[:, :, :1, :1].detach().requires_grad_()
     results = []
@@ -134,7 +136,7 @@ def test_expanded_mixing_and_expanded_gradient():
         torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11)
 
 
-def test_constant_mixing_is_one_ordinary_convolution():
+def test_constant_fusion_weights_are_one_ordinary_convolution():
     x, fusion_weights, bases = (t.detach() for t in draw(8, 4, 3, 2, 6, 5))
     summed = full_bases(bases, 4).sum(0)
     ordinary = F.conv2d(x, summed, padding=1)
@@ -228,10 +230,10 @@ def values(*sizes):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(("numbers", "rows"), [(2**22, 16), (1, 1), (160, 2)])
-def test_strips_equal_the_reference(case, numbers, rows, monkeypatch):
-    monkeypatch.setattr(strips, "NUMBERS", numbers)
-    monkeypatch.setattr(strips, "ROWS", rows)
+@pytest.mark.parametrize(("elements", "rows"), [(2**22, 16), (1, 1), (160, 2)])
+def test_strips_equal_the_reference(case, elements, rows, monkeypatch):
+    monkeypatch.setattr(strips, "MAX_ELEMENTS", elements)
+    monkeypatch.setattr(strips, "MIN_ROWS", rows)
     inputs = values(*case)
     result = akgm_strips(*inputs)
     torch.testing.assert_close(result, akgm_reference(*inputs), rtol=1e-11, atol=1e-11)

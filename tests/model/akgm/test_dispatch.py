@@ -9,8 +9,8 @@ import torch
 
 from ucdir.errors import ConfigError
 from ucdir.model.akgm import dispatch
-from ucdir.model.akgm.dispatch import akgm_auto, akgm_fused_where_it_fits, akgm_grouped, chosen_kernel
-from ucdir.model.cim import Akgm
+from ucdir.model.akgm.dispatch import akgm_auto, akgm_fused_or_grouped, akgm_grouped, chosen_kernel
+from ucdir.model.cim import AdaptiveKernelGuidance
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_the_kernel_is_chosen_when_a_network_is_built(monkeypatch):
     with pytest.raises(
         ConfigError, match="UCDIR_KERNEL 'magic' is unknown; choose one of auto, grouped, fused"
     ):
-        Akgm(8, guidance_channels=3, kernel_bases=2, scalar_channels=4)
+        AdaptiveKernelGuidance(8, guidance_channels=3, kernel_bases=2, scalar_channels=4)
 
 
 def test_auto_takes_strips_in_16_bits_without_gradients(taken):
@@ -56,7 +56,7 @@ def test_auto_takes_strips_in_16_bits_without_gradients(taken):
 
 
 def test_the_sum_with_the_bias_stays_in_16_bits():
-    module = Akgm(8, guidance_channels=3, kernel_bases=2, scalar_channels=4)
+    module = AdaptiveKernelGuidance(8, guidance_channels=3, kernel_bases=2, scalar_channels=4)
     given = torch.randn(1, 8, 5, 5), torch.randn(1, 3, 5, 5), torch.randn(1, 4)
     with torch.no_grad():
         exact = module(*given)
@@ -75,17 +75,17 @@ class OfAGpu:
         return 0
 
 
-def test_where_triton_builds_nothing_the_grouped_form_is_taken_and_said_once(monkeypatch, caplog):
+def test_where_triton_does_not_work_grouped_runs_and_one_warning_says_so(monkeypatch, caplog):
     dispatch._triton_works.cache_clear()
     monkeypatch.setattr(dispatch, "akgm_grouped", lambda *_: "grouped")
     monkeypatch.setitem(sys.modules, "ucdir.model.akgm.triton", None)  # importing it fails
-    assert [akgm_fused_where_it_fits(OfAGpu(), None, None) for _ in range(2)] == ["grouped", "grouped"]
-    assert caplog.text.count("Triton builds no kernel here") == 1
+    assert [akgm_fused_or_grouped(OfAGpu(), None, None) for _ in range(2)] == ["grouped", "grouped"]
+    assert caplog.text.count("Triton cannot compile its kernel") == 1
     dispatch._triton_works.cache_clear()
 
 
 def test_networks_can_be_pickled():
-    module = Akgm(8, guidance_channels=3, kernel_bases=2, scalar_channels=4)
+    module = AdaptiveKernelGuidance(8, guidance_channels=3, kernel_bases=2, scalar_channels=4)
     assert pickle.loads(pickle.dumps(module)).kernel is akgm_auto  # noqa: S301 (its own)
 
 
@@ -94,7 +94,7 @@ def test_networks_can_be_pickled():
 )
 def test_on_a_cpu_fused_means_grouped(monkeypatch):
     monkeypatch.setenv("UCDIR_KERNEL", "fused")
-    module = Akgm(8, guidance_channels=3, kernel_bases=2, scalar_channels=4)
+    module = AdaptiveKernelGuidance(8, guidance_channels=3, kernel_bases=2, scalar_channels=4)
     x, guidance, scalars = torch.randn(1, 8, 5, 5), torch.randn(1, 3, 5, 5), torch.randn(1, 4)
     result = module(x, guidance, scalars)
     module.kernel = akgm_grouped

@@ -11,11 +11,11 @@ from machine import NEEDS_GPU
 
 PROGRAM = """
 import json, sys, torch
+from ucdir.model.akgm import triton
 from ucdir.model.akgm.reference import akgm_reference
-from ucdir.model.akgm.dispatch import fused
 from ucdir.model.akgm.triton import akgm_fused
 
-fused.SPLITS = 2  # so that a program goes on from pixels to others, over the ends of rows and images
+triton.SPLITS = 2  # so that a program goes on from pixels to others, over the ends of rows and images
 batch, channels, count, height, width, name, device = json.loads(sys.argv[1])
 torch.manual_seed(0)
 kind = dict(dtype=getattr(torch, name), device=device)

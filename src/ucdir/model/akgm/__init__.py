@@ -1,1 +1,1 @@
-"""Adaptive Kernel Guidance Module (Sec. 3.2, Eq. 2): the reference, its fast forms, their choice."""
+"""Adaptive Kernel Guidance Module (Sec. 3.2, Eq. 2): the reference, its fast equivalents, and the choice among them."""

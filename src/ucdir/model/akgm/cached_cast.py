@@ -1,4 +1,4 @@
-"""What a kernel calculates in, and the weights that it needs for that: made once, and not for every patch and step."""
+"""The dtype that a kernel computes in, and weights cast to it once instead of for every tile and step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-_kept: Final[ContextVar[dict[Hashable, tuple[Tensor, Tensor]] | None]] = ContextVar("kept", default=None)
+_cache: Final[ContextVar[dict[Hashable, tuple[Tensor, Tensor]] | None]] = ContextVar("cache", default=None)
 
 
 def autocast_dtype(device: str) -> torch.dtype | None:
@@ -20,39 +20,39 @@ def autocast_dtype(device: str) -> torch.dtype | None:
     return None
 
 
-def dtype_of(x: Tensor) -> torch.dtype:
-    """What a kernel calculates in for an input: the dtype of autocast where it is on, else the input's own."""
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """What a kernel computes in: the dtype of autocast where it is on, otherwise that of its input."""
     return autocast_dtype(x.device.type) or x.dtype
 
 
 def needs_gradients(*arguments: Tensor) -> bool:
-    """Whether a result of these will be asked for gradients."""
+    """Whether autograd is recording for any of these."""
     return torch.is_grad_enabled() and any(argument.requires_grad for argument in arguments)
 
 
 @contextmanager
 def cached_casts(device: str) -> Iterator[None]:
-    """While this is open, autocast makes its copies of weights once, and so does `once`; the weights must not change.
+    """Inside, autocast and `cached_cast` make each copy of a weight once; the weights must not change.
 
     Args:
         device: the kind of device that the networks are on.
     """
-    token = _kept.set({})
+    token = _cache.set({})
     try:
-        # autocast throws its copies away when the outermost of its contexts ends, be it one that changes nothing
+        # autocast drops its copies when the outermost of its contexts ends, even one that changes nothing
         dtype = autocast_dtype(device)
         with torch.autocast(device, dtype, enabled=dtype is not None):
             yield
     finally:
-        _kept.reset(token)
+        _cache.reset(token)
 
 
-def cached_cast(weights: Tensor, what: Hashable, make: Callable[[], Tensor]) -> Tensor:
-    """What `make` makes of a parameter; the same as before where `cached_casts` is open and it was made already."""
-    kept = None if torch.compiler.is_compiling() else _kept.get()
-    if kept is None or not isinstance(weights, nn.Parameter):
+def cached_cast(weights: Tensor, kind: Hashable, make: Callable[[], Tensor]) -> Tensor:
+    """`make()`, a copy of `weights` of this kind; inside `cached_casts` a parameter's copy is made only once."""
+    cache = None if torch.compiler.is_compiling() else _cache.get()
+    if cache is None or not isinstance(weights, nn.Parameter):
         return make()
-    key = id(weights), what
-    if key not in kept:
-        kept[key] = weights, make()  # with the parameter, or another could get its id
-    return kept[key][1]
+    key = id(weights), kind
+    if key not in cache:
+        cache[key] = weights, make()  # the parameter too, or another one could get its id
+    return cache[key][1]

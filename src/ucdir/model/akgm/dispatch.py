@@ -1,4 +1,4 @@
-"""Fast forms of the AKGM (Eq. 2), each equal to `model.akgm.akgm_reference`."""
+"""Which form of the AKGM (Eq. 2) runs; all are equal to `reference.akgm_reference`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ import torch
 from torch import Tensor
 
 from ucdir.errors import ConfigError, reason
-from ucdir.model.akgm.cached_cast import cached_casts, dtype_of
+from ucdir.model.akgm.cached_cast import compute_dtype
 from ucdir.model.akgm.grouped import akgm_grouped
 from ucdir.model.akgm.strips import akgm_strips
-
-__all__ = ["KERNELS", "akgm_grouped", "akgm_strips", "cached_casts", "chosen_kernel"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,18 +28,18 @@ def akgm_auto(x: Tensor, fusion_weights: Tensor, bases: Tensor) -> Tensor:
 
     On GPUs in 16 bits the Triton kernel; on CPUs in bf16, without gradients, `strips`; in all other cases `grouped`.
     """
-    dtype = dtype_of(x)
+    dtype = compute_dtype(x)
     form: Kernel = akgm_grouped
     if not torch.compiler.is_compiling():
         if x.is_cuda and dtype in (torch.bfloat16, torch.float16):
-            form = akgm_fused_where_it_fits
+            form = akgm_fused_or_grouped
         elif x.device.type == "cpu" and dtype == torch.bfloat16 and not torch.is_grad_enabled():
             form = akgm_strips
     return form(x, fusion_weights, bases)
 
 
-def akgm_fused_where_it_fits(x: Tensor, fusion_weights: Tensor, bases: Tensor) -> Tensor:
-    """Eq. 2 by the Triton kernel on GPUs; `grouped` on other devices, for N that it does not take, without Triton."""
+def akgm_fused_or_grouped(x: Tensor, fusion_weights: Tensor, bases: Tensor) -> Tensor:
+    """Eq. 2 by the Triton kernel on GPUs; by `grouped` on other devices, for N that it cannot do, without Triton."""
     if not x.is_cuda or not _triton_works(x.get_device()):
         return akgm_grouped(x, fusion_weights, bases)
     from ucdir.model.akgm.triton import akgm_fused, fits
@@ -49,9 +47,9 @@ def akgm_fused_where_it_fits(x: Tensor, fusion_weights: Tensor, bases: Tensor) -
     return (akgm_fused if fits(x, fusion_weights, bases) else akgm_grouped)(x, fusion_weights, bases)
 
 
-@cache  # so that it is tried and said once for each GPU
+@cache  # tried, and logged, once for each GPU
 def _triton_works(device: int) -> bool:
-    """Whether Triton is there and can build a kernel for a GPU, which takes a C compiler."""
+    """Whether Triton is installed and can compile a kernel for a GPU, for which it needs a C compiler."""
     try:
         from ucdir.model.akgm.triton import akgm_fused
 
@@ -60,16 +58,14 @@ def _triton_works(device: int) -> bool:
             for shape in ((1, 4, 1, 1), (1, 2, 1, 1), (8, 2, 3, 3))
         )
         akgm_fused(x, fusion_weights, bases)
-    except Exception as error:  # noqa: BLE001 (whatever it is, there is a form that runs)
-        logger.warning("Triton builds no kernel here (%s); the slower, grouped form is taken", reason(error))
+    except Exception as error:  # noqa: BLE001 (whatever it is, the grouped form runs)
+        logger.warning("Triton cannot compile its kernel (%s); using the slower grouped form", reason(error))
         return False
     return True
 
 
-KERNELS: dict[str, Kernel] = {
-    "auto": akgm_auto, "grouped": akgm_grouped, "fused": akgm_fused_where_it_fits
-}  # fmt: skip
-"""By name; functions of this module, so that networks can be pickled."""
+KERNELS: dict[str, Kernel] = {"auto": akgm_auto, "grouped": akgm_grouped, "fused": akgm_fused_or_grouped}
+"""By name; functions of a module, so that networks can be pickled."""
 
 
 def chosen_kernel() -> Kernel:

@@ -20,27 +20,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ucdir.model.akgm.cached_cast import cached_cast, dtype_of, needs_gradients
+from ucdir.model.akgm.cached_cast import cached_cast, compute_dtype, needs_gradients
 
 
 def akgm_grouped(x: Tensor, fusion_weights: Tensor, bases: Tensor) -> Tensor:
-    """Eq. 2 at every pixel; arguments and result as in `model.akgm.akgm_reference`.
+    """Eq. 2 at every pixel; arguments and result as in `reference.akgm_reference`.
 
-    The result is in the channels-last memory format. Differentiable once in all three arguments. Under autocast
-    all is of its dtype.
+    Differentiable once in all three arguments. Everything is in the dtype of autocast where it is on. The result is
+    in the channels-last memory format.
     """
-    dtype = dtype_of(x)
+    dtype = compute_dtype(x)
     count = fusion_weights.shape[1]
     if needs_gradients(x, fusion_weights, bases):
         return _Grouped.apply(x.to(dtype), fusion_weights.to(dtype), bases.to(dtype))  # type: ignore[no-any-return, no-untyped-call]
     weights = cached_cast(
         bases, ("grouped", count, dtype), lambda: weights_by_group(bases.detach().to(dtype), count)
     )
-    return _evaluated(x.to(dtype), _repeated(fusion_weights.to(dtype), bases.shape[1]), weights, None)
+    return _forward(x.to(dtype), _repeated(fusion_weights.to(dtype), bases.shape[1]), weights, None)
 
 
 def weights_by_group(bases: Tensor, count: int) -> Tensor:
-    """[C·N, C/N, k, k] -> [N groups, N·C/N, C/N, k, k], in each group basis by basis, channels last."""
+    """[C·N, C/N, k, k] -> [N groups, N·C/N, C/N, k, k]; outputs of a group are ordered basis by basis."""
     width, k = bases.shape[1], bases.shape[-1]
     by_basis = bases.view(count, width, count, width, k, k).transpose(1, 2)
     return by_basis.reshape(count, count * width, width, k, k)
@@ -53,7 +53,7 @@ def _one_group(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _repeated(fusion_weights: Tensor, width: int) -> Tensor:
-    """M at each of a group's outputs: [B,N,H,W] -> [B,H,W,N·width]."""
+    """M repeated to each output of a group: [B,N,H,W] -> [B,H,W,N·width]."""
     return fusion_weights.permute(0, 2, 3, 1).unsqueeze(-1).expand(-1, -1, -1, -1, width).flatten(3)
 
 
@@ -65,7 +65,7 @@ def _add_bases(products: Tensor, into: Tensor) -> None:
         half = count // 2
         products[..., : half * width] += products[..., (count - half) * width : count * width]
         count -= half
-    if count == 2 and not torch.compiler.is_compiling():  # which cannot follow an `out=` that has gaps
+    if count == 2 and not torch.compiler.is_compiling():  # which refuses an `out=` with gaps
         torch.add(products[..., :width], products[..., width : 2 * width], out=into)
     elif count == 2:
         into.copy_(products[..., :width] + products[..., width : 2 * width])
@@ -73,23 +73,23 @@ def _add_bases(products: Tensor, into: Tensor) -> None:
         into.copy_(products[..., :width])
 
 
-def _evaluated(x: Tensor, m: Tensor, weights: Tensor, outputs: list[Tensor] | None) -> Tensor:
-    """Eq. 2 from M as `_repeated` and kernels as `weights_by_group` give them; keeps each group's outputs in a list."""
+def _forward(x: Tensor, m: Tensor, weights: Tensor, outputs: list[Tensor] | None) -> Tensor:
+    """Eq. 2 from M of `_repeated` and kernels of `weights_by_group`; a list, if given, gets each group's outputs."""
     width = weights.shape[2]
     result = torch.empty_like(x, memory_format=torch.channels_last).permute(0, 2, 3, 1)
-    space = None if outputs is None else torch.empty_like(m)
+    buffer = None if outputs is None else torch.empty_like(m)
     for group, channels in enumerate(torch.split(x, width, dim=1)):
         out = _one_group(channels, weights[group])
         if outputs is not None:
             outputs.append(out)
-        products = out.mul_(m) if space is None else torch.mul(out, m, out=space)
+        products = out.mul_(m) if buffer is None else torch.mul(out, m, out=buffer)
         _add_bases(products, result[..., group * width : (group + 1) * width])
-        del out, products  # the next group takes their memory, which the caches still hold
+        del out, products  # so that the next group reuses their memory, which is still in the caches
     return result.permute(0, 3, 1, 2)
 
 
 class _Grouped(torch.autograd.Function):
-    """The sum over bases and its gradient, written out: autograd would copy N·C channels several times."""
+    """Eq. 2 with its gradient by hand: autograd would copy N·C channels several times."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, fusion_weights: Tensor, bases: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class _Grouped(torch.autograd.Function):
             _repeated(fusion_weights, bases.shape[1]),
         )
         outputs: list[Tensor] = []
-        result = _evaluated(x, m, weights, outputs)
+        result = _forward(x, m, weights, outputs)
         ctx.count = fusion_weights.shape[1]
         ctx.save_for_backward(x, m, weights, *outputs)
         return result

@@ -1,4 +1,4 @@
-"""Adaptive Kernel Guidance Module (Sec. 3.2, Eq. 2) as the paper has it: the reference of `kernels`."""
+"""Adaptive Kernel Guidance Module (Sec. 3.2, Eq. 2) exactly as the paper writes it: what the fast forms must equal."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def full_bases(bases: Tensor, count: int) -> Tensor:
 def akgm_reference(x: Tensor, fusion_weights: Tensor, bases: Tensor) -> Tensor:
     """Convolve every pixel with its own kernel F_ij.
 
-    Slow and large on purpose (it holds one kernel a pixel): use it to check the forms in `kernels`.
+    It holds one kernel per pixel, so it is slow and takes much memory: for tests only.
 
     Args:
-        x: feature map [B,C,H,W].
+        x: features [B,C,H,W].
         fusion_weights: M = G·S, [B,N,H,W].
         bases: [C·N, C/N, k, k], see `full_bases`.
 
