@@ -68,7 +68,10 @@ def test_it_comes_back_as_it_was(folder, networks):
         assert not network.training
         assert (network.dtype, network.device.type) == (torch.float32, "cpu")
         # at an address that is not a multiple of 64 matrix products may round differently
-        assert all(p.data_ptr() % 64 == 0 and p.is_contiguous() for p in network.parameters())
+        assert all(p.data_ptr() % 64 == 0 for p in network.parameters())
+        assert all(
+            p.is_contiguous(memory_format=torch.channels_last) for p in network.parameters() if p.ndim == 4
+        )
     assert {p.suffix for p in folder.rglob("*") if p.is_file()} == {".json", ".safetensors"}
 
 

@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from ucdir.mirror import mirrored
 from ucdir.model.akgm.dispatch import chosen_kernel
 from ucdir.model.cim import guidance_branch
 from ucdir.model.network import Network
@@ -56,8 +55,15 @@ class ReleaseDiffusionModelConfig(Section):
 def padded(image: Tensor) -> Tensor:
     """The image mirrored at the bottom and on the right up to the next multiple of 32: by 1 to 32 pixels, never 0."""
     height, width = image.shape[2:]
-    rows, columns = (mirrored(slice(0, n // GRID * GRID + GRID), n, image.device) for n in (height, width))
+    rows, columns = (_mirrored(n // GRID * GRID + GRID, n, image.device) for n in (height, width))
     return image[:, :, rows[:, None], columns]
+
+
+def _mirrored(count: int, length: int, device: torch.device) -> Tensor:
+    """The first `count` indices of a line of pixels that is mirrored in its last pixel: 0 1 2 | 1 0 1 2 …."""
+    period = max(2 * (length - 1), 1)
+    index = torch.arange(count, device=device) % period
+    return torch.where(index < length, index, period - index)
 
 
 # -------------------------------------------------------------------------------------------- diffusion model

@@ -85,17 +85,21 @@ def _empty_networks(folder: Path, release: bool) -> tuple[AnyPredictor, AnyDiffu
 
 
 def _fill(network: Network, file: Path, dtype: torch.dtype) -> None:
-    """Give a network on the device "meta" the weights of a file, which are copied.
+    """Give a network on the device "meta" copies of the weights in a file, kernels in the channels-last format.
 
-    A tensor mapped from a file may lie at any address, and at an odd one matrix products round differently.
+    They are copied as a tensor mapped from a file may lie at any address, and matrix products round differently at an
+    odd one.
     """
     _check_tensors(network, file)
     try:
         with safe_open(file, framework="pt") as tensors:
             state = {
-                name: tensors.get_tensor(name).to(dtype, copy=True, memory_format=torch.contiguous_format)
-                for name in network.state_dict()
-            }
+                name: tensors.get_tensor(name).to(
+                    dtype, copy=True,
+                    memory_format=torch.channels_last if weights.ndim == 4 else torch.contiguous_format,
+                )
+                for name, weights in network.state_dict().items()
+            }  # fmt: skip
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{file}: is damaged ({reason(error)}); copy it again.") from None
     broken = [name for name, tensor in state.items() if not tensor.isfinite().all()]
