@@ -1,4 +1,8 @@
-"""ucdir restores photographs with diffusion: `ucdir.load("jpeg_restoration")` gives a pipeline.
+"""ucdir restores photographs with diffusion: JPEG compression, blur and extreme low light.
+
+    ucdir.restore("photo.jpg")                                  writes photo.restored.png
+    ucdir.restore(image, task="deblurring")                     PIL image, array, tensor or bytes -> the same kind
+    pipe = ucdir.load("low_light", device="cuda")               a `RestorationPipeline`, for many images
 
 Importing this package imports nothing heavy; torch comes with the first use.
 """
@@ -8,22 +12,58 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = ["Pipeline", "load", "restore"]
+from ucdir.errors import (
+    ConfigError,
+    DataError,
+    DeviceError,
+    ImageError,
+    OutputError,
+    ResultError,
+    UcdirError,
+    WeightsError,
+)
 
 if TYPE_CHECKING:
-    from ucdir.pipeline import Pipeline
-    from ucdir.workflows.restore import load, restore
+    from ucdir.model.pretrained import list_models
+    from ucdir.pipeline import RestorationPipeline, load
+    from ucdir.workflows.restore import RestoredPhoto, restore
 
+__version__ = "0.1.0"
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "DeviceError",
+    "ImageError",
+    "OutputError",
+    "RestorationPipeline",
+    "RestoredPhoto",
+    "ResultError",
+    "UcdirError",
+    "WeightsError",
+    "list_models",
+    "load",
+    "restore",
+]
 
-_PLACES = {
-    "Pipeline": "ucdir.pipeline",
-    "load": "ucdir.workflows.restore",
+_MODULES = {
+    "RestorationPipeline": "ucdir.pipeline",
+    "RestoredPhoto": "ucdir.workflows.restore",
+    "list_models": "ucdir.model.pretrained",
+    "load": "ucdir.pipeline",
     "restore": "ucdir.workflows.restore",
 }
+"""Names that are imported at their first use."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module 'ucdir' has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
+    if name == "Pipeline":
+        raise AttributeError(
+            "ucdir.Pipeline is now ucdir.RestorationPipeline; its DiffusionPipeline for diffusers is in ucdir.diffusers"
+        )
+    raise AttributeError(f"module 'ucdir' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

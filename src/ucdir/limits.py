@@ -21,6 +21,9 @@ MAX_CHECKPOINT_BYTES = 16 << 30
 MAX_SAMPLING_STEPS = 2000
 """Most diffusion steps of one restoration: the number the noise schedule was trained with."""
 
+MAX_SCHEDULE_STEPS = 20_000
+"""Most steps of a noise schedule that is given as a list."""
+
 MAX_METADATA_BYTES = 8 << 20
 """Largest block of EXIF, colour profile or XMP that is kept with an image."""
 

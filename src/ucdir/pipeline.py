@@ -17,11 +17,12 @@ from ucdir.diffusion.samplers import SAMPLERS, adds_noise, start_sample
 from ucdir.diffusion.schedule import NoiseSchedule
 from ucdir.engines import Denoiser, Engine, load_engine
 from ucdir.engines.engine import Planes
-from ucdir.errors import ConfigError, ResultError
+from ucdir.errors import ConfigError, ResultError, WeightsError
 from ucdir.images.pixels import from_signal, to_signal
 from ucdir.limits import MAX_SAMPLING_STEPS
 from ucdir.model.pretrained import model_folder
 from ucdir.patches import TileRunner
+from ucdir.tasks import TASKS
 from ucdir.tasks.scalars import check_scalars
 
 OnStep = Callable[[int, int], None]
@@ -153,7 +154,12 @@ def load(
         DeviceError: the device is not there.
         ConfigError: there is no such precision.
     """
-    engine, config = load_engine(model_folder(model), device, precision)
+    folder = model_folder(model)
+    engine, config = load_engine(folder, device, precision)
+    if config.task not in TASKS:
+        raise WeightsError(
+            f"{folder}: its task {config.task!r:.80} is unknown; copy the model's folder again."
+        )
     return RestorationPipeline(engine, config)
 
 

@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from ucdir.errors import WeightsError
@@ -33,8 +34,14 @@ def tensors_of(file: Path) -> dict[str, Tensor]:
         LookupError,
         TypeError,
         pickle.UnpicklingError,
+        SafetensorError,  # of a file that torch.load takes for one of safetensors
     ) as error:
         raise WeightsError(f"{file}: cannot be read as PyTorch weights; download it again.") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise WeightsError(f"{file}: holds no named tensors, so it is no file of weights.")
+    for name, tensor in state.items():
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise WeightsError(
+                f"{file}: {name:.80} is larger than what the file holds of it; download it again."
+            )
     return state

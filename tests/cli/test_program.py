@@ -4,15 +4,29 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
-ENVIRONMENT = {**os.environ, "PYTHONWARNINGS": "error::UserWarning"}
+import pytest
+
+from ucdir.tasks.scalars import SCALARS
+
+SOURCE = Path(__file__).parents[2] / "src"
+ENVIRONMENT = {**os.environ, "PYTHONWARNINGS": "error::UserWarning", "PYTHONPATH": str(SOURCE)}
 
 
 def test_info(ucdir, monkeypatch, tmp_path):
     status, out, _ = ucdir("info")
     assert status == 0
-    for word in ("ucdir 0.1.0", "torch", "diffusers", "devices:", "cpu"):
+    for word in ("ucdir 0.1.0", "torch", "pyvips", "devices:", "cpu", "jpeg_restoration"):
         assert word in out
+
+
+def test_options_of_scalars_come_from_their_table(ucdir):
+    _, out, _ = ucdir("restore", "--help")
+    for scalar in SCALARS.values():
+        assert f"--{scalar.name.replace('_', '-')}" in out
+    assert "[1<=x<=100]" in out
+    assert "jpeg_restoration, deblurring or low_light" in out
 
 
 def test_help_and_misuse(ucdir):
@@ -29,7 +43,7 @@ def test_help_imports_nothing_heavy():
     code = (
         "import sys\nfrom ucdir import cli\nsys.argv = ['ucdir', '--help']\n"
         "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'diffusers', 'numpy', 'pyvips', 'PIL', 'accelerate'} & set(sys.modules)\n"
+        "heavy = {'torch', 'diffusers', 'pyvips', 'PIL', 'accelerate', 'rich'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -42,10 +56,10 @@ def test_the_program_itself_and_ctrl_c(photo, model_folder, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1
 
-    # the same, telling when it has begun to sample
+    # the same, printing when it has begun to sample
     watched = (
-        "from ucdir import cli\nfrom ucdir.diffusion import samplers\nstart = samplers.start_sample\n"
-        "samplers.start_sample = lambda *a: (print('sampling', flush=True), start(*a))[1]\ncli.main()\n"
+        "from ucdir import cli, pipeline\nstart = pipeline.start_sample\n"
+        "pipeline.start_sample = lambda *a: (print('sampling', flush=True), start(*a))[1]\ncli.main()\n"
     )
     late = ["--steps", "800", "-o", str(tmp_path / "late.png")]
     process = subprocess.Popen(
@@ -59,3 +73,30 @@ def test_the_program_itself_and_ctrl_c(photo, model_folder, tmp_path):
     assert out == ""
     assert "Traceback" not in err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["photo.jpg", "photo.restored.png"]
+
+
+@pytest.mark.parametrize("where", ["| true", "> /dev/full", "2>&-", ">&-", "2> /dev/full"])
+def test_a_stream_that_takes_nothing_does_not_end_the_batch(photo, model_folder, tmp_path, where):
+    """The second photo is restored, too, and no traceback is printed."""
+    (tmp_path / "second.jpg").write_bytes(photo.read_bytes())
+    (tmp_path / "bad.jpg").write_bytes(b"junk")
+    files = f"{tmp_path}/bad.jpg {photo} {tmp_path}/second.jpg"
+    script = f"{sys.executable} -m ucdir.cli restore {files} --model {model_folder} {where}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=False, env=ENVIRONMENT
+    )
+    assert done.returncode == 2, "because of the bad one"
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert (tmp_path / "photo.restored.png").exists()
+    assert (tmp_path / "second.restored.png").exists()
+
+
+@pytest.mark.parametrize(("where", "status"), [("> /dev/full", 1), ("2> /dev/full", 0), ("2>&-", 0)])
+def test_exit_status_1_if_the_result_cannot_be_printed(photo, model_folder, where, status):
+    script = f"{sys.executable} -m ucdir.cli restore {photo} --model {model_folder} {where}"
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=False, env=ENVIRONMENT
+    )
+    assert done.returncode == status
+    assert photo.with_name("photo.restored.png").exists()

@@ -5,7 +5,9 @@ import os
 import numpy as np
 import pytest
 
+from ucdir.engines.torch_engine import TorchEngine
 from ucdir.images import Photo, read, write
+from ucdir.workflows import restore as workflow
 
 
 def test_restore(ucdir, photo, pixels):
@@ -50,7 +52,7 @@ def test_samples(ucdir, photo, tmp_path):
     )
     status, _, error = ucdir(*mean)
     assert status == 2
-    assert "with --average" in error
+    assert "give one PHOTO, --average, and --samples of 2 or more" in error
     ucdir(*mean, "--average")
     assert (tmp_path / "mean.png").exists()
     assert (tmp_path / "map.png").exists()
@@ -66,8 +68,72 @@ def test_several_into_a_folder(ucdir, photo, tmp_path, pixels, refused):
         "other.restored.png",
         "photo.restored.png",
     ]
-    refused(ucdir("restore", photo, tmp_path / "other.png", "-o", tmp_path / "no"), "there is no such folder")
-    refused(ucdir("restore", photo, photo, "-o", tmp_path / "results", "--force"), "would be written there")
+    refused(
+        ucdir("restore", photo, tmp_path / "other.png", "-o", tmp_path / "no"),
+        "there is no such folder",
+        "no/",
+    )
+    assert not (tmp_path / "no").exists()
+    assert ucdir("restore", photo, photo, "-o", tmp_path / "results", "--force")[1].count(" -> ") == 1
+
+
+def test_photos_of_one_name_get_two(ucdir, photo, tmp_path, pixels):
+    write(Photo(pixels), tmp_path / "photo.png")
+    write(Photo(pixels), tmp_path / "other.png")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "photo.jpg").write_bytes(photo.read_bytes())
+    files = (photo, tmp_path / "photo.png", tmp_path / "sub" / "photo.jpg", tmp_path / "other.png")
+    assert ucdir("restore", *files, "-o", tmp_path / "results/")[0] == 2  # pathlib drops the slash
+    status, out, _ = ucdir("restore", *files, "-o", f"{tmp_path / 'results'}/")
+    assert status == 0
+    assert out.count(" -> ") == 4
+    assert sorted(p.name for p in (tmp_path / "results").iterdir()) == [
+        "other.restored.png", "photo.jpg-2.restored.png", "photo.jpg.restored.png", "photo.png.restored.png",
+    ]  # fmt: skip
+
+
+def test_a_slash_makes_the_folder_or_says_why_not(ucdir, photo, tmp_path, refused):
+    assert ucdir("restore", photo, "-o", f"{tmp_path}/new/folder/")[0] == 0
+    assert (tmp_path / "new" / "folder" / "photo.restored.png").exists()
+    refused(ucdir("restore", photo, "-o", f"{photo}/"), photo, "this folder cannot be made", "exists")
+
+
+def test_a_model_of_another_task_is_refused(ucdir, photo, tmp_path, refused):
+    result = ucdir("restore", photo, "--task", "deblurring")  # with a model of jpeg_restoration
+    refused(result, "task deblurring: the model was made for jpeg_restoration")
+    assert not photo.with_name("photo.restored.png").exists()
+
+
+def test_numbers_that_are_not_finite_are_never_written(ucdir, photo, monkeypatch, refused):
+    output = photo.with_name("photo.restored.png")
+    output.write_bytes(b"precious")
+    monkeypatch.setattr(TorchEngine, "predict", lambda self, degraded: np.full_like(degraded, np.nan))
+    refused(ucdir("restore", photo, "--force"), "not finite")
+    assert output.read_bytes() == b"precious"
+    assert [p.name for p in photo.parent.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("stage", ["read", "to_signal", "from_signal", "write"])
+def test_short_of_memory_the_batch_goes_on(ucdir, photo, tmp_path, pixels, monkeypatch, stage):
+    write(Photo(pixels[:8, :9]), tmp_path / "small.png")
+    original, calls = getattr(workflow, stage), []
+
+    def short(*arguments, **options):
+        calls.append(stage)
+        if len(calls) == 1:
+            raise MemoryError("Unable to allocate 137 GiB")
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(workflow, stage, short)
+    status, out, err = ucdir("restore", photo, tmp_path / "small.png")
+    assert status == 2
+    size = "" if stage == "read" else " of 24x20 pixels"
+    assert err == (
+        f"ucdir: {photo}: the memory does not hold the restoration of this photo{size}; choose a smaller "
+        "--patch-size, or close other programs.\n"
+    )
+    assert "small.restored.png" in out
+    assert not photo.with_name("photo.restored.png").exists()
 
 
 def test_a_bad_one_does_not_stop_the_others(ucdir, photo, tmp_path):
@@ -79,7 +145,7 @@ def test_a_bad_one_does_not_stop_the_others(ucdir, photo, tmp_path):
     assert not (tmp_path / "bad.restored.png").exists()
 
 
-def test_what_cannot_be_restored_is_told_at_once_and_the_others_are(ucdir, photo, tmp_path, pixels):
+def test_what_cannot_be_restored_is_said_at_once_and_the_others_are(ucdir, photo, tmp_path, pixels):
     write(Photo(pixels), tmp_path / "done.png")
     (tmp_path / "done.restored.png").write_bytes(b"precious")
     status, out, err = ucdir("restore", tmp_path / "typo.jpg", tmp_path / "done.png", photo)
@@ -150,9 +216,9 @@ def test_what_is_no_image(ucdir, photo, tmp_path, name, content, refused):
         (["."], ["folder"]),
         (["photo.jpg", "-o", "out.xyz"], ["out.xyz", ".png"]),
         (["photo.jpg", "-o", "no/out.png"], ["no"]),
-        (["photo.jpg", "--steps", "0"], ["num_inference_steps 0"]),
-        (["photo.jpg", "--steps", "5000"], ["num_inference_steps 5000"]),
-        (["photo.jpg", "--steps", "801"], ["num_inference_steps 801 is more than the 800 steps"]),
+        (["photo.jpg", "--steps", "0"], ["steps 0 is not"]),
+        (["photo.jpg", "--steps", "5000"], ["steps 5000 is not"]),
+        (["photo.jpg", "--steps", "801"], ["801 sampling steps are more than the 800"]),
         (["photo.jpg", "--seed", "-1"], ["seed -1"]),
         (["photo.jpg", "--patch-size", "8"], ["patch size of 8 pixels"]),
         (["photo.jpg", "--device", "tpu"], ["'tpu' is not available"]),
@@ -181,11 +247,11 @@ def test_a_damaged_model(ucdir, photo, model_folder, tmp_path, refused):
     assert not photo.with_name("photo.restored.png").exists()
 
 
-def test_the_task_has_to_be_said_where_the_file_does_not_tell(ucdir, tmp_path, pixels):
+def test_the_task_has_to_be_named_where_the_file_does_not_tell(ucdir, tmp_path, pixels):
     write(Photo(pixels), tmp_path / "plain.png")
     status, out, err = ucdir("restore", tmp_path / "plain.png", model=False)
     assert (status, out) == (2, "")
-    assert "say it by --task (jpeg_restoration, deblurring, low_light)" in err
+    assert "choose a task with --task (jpeg_restoration, deblurring, low_light)" in err
     status, _, err = ucdir("restore", tmp_path / "plain.png", "--task", "rain")
     assert status == 2
     assert "--task rain is unknown" in err

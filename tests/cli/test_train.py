@@ -1,6 +1,4 @@
-"""`ucdir train`, `degrade` and `data check`."""
-
-import json
+"""`ucdir train`."""
 
 import numpy as np
 
@@ -17,7 +15,7 @@ def test_train_refuses(ucdir, tmp_path, refused):
     (tmp_path / "model").mkdir()
     refused(ucdir("train", config, "-o", tmp_path / "run", "--export", tmp_path / "model"), "exists already")
     # `--model low_light` would not mean that one
-    package = ("low_light", "a model of the package", "my_low_light")
+    package = ("low_light", "a pretrained model", "my_low_light")
     refused(ucdir("train", config, "-o", tmp_path / "run", "--export", "low_light"), *package)
     refused(ucdir("convert", tmp_path / "I1_gen_ema.pth", "-o", "low_light"), *package)
 
@@ -60,33 +58,3 @@ def test_train_and_restore_with_what_was_trained(ucdir, photo, tmp_path, pixels)
     later = tmp_path / "later"
     assert ucdir("train", config, "--photos", clean, "-o", run, "--export", later)[0] == 0
     assert "3 steps" in ucdir("restore", photo, "--model", later, "--force")[1]
-
-
-def test_degrade_and_back(ucdir, tmp_path, pixels):
-    write(Photo(pixels), tmp_path / "clean.png")
-    bad = tmp_path / "bad.jpg"
-    status, out, err = ucdir(
-        "degrade", tmp_path / "clean.png", "-o", bad, "--task", "jpeg_restoration", "--strength", "20"
-    )
-    assert (status, err) == (0, "")
-    assert out == f"{tmp_path / 'clean.png'}: jpeg restoration, seed 0, jpeg quality 20 -> {bad}\n"
-    assert "jpeg quality 20" in ucdir("restore", bad)[1]
-    status, _, err = ucdir("degrade", tmp_path / "clean.png", "-o", bad, "--task", "deblurring")
-    assert status == 2
-    assert "exists" in err
-
-
-def test_data_check(ucdir, tmp_path, pixels):
-    for name in ("a", "b"):
-        write(Photo(pixels), tmp_path / f"{name}.png")
-    status, out, _ = ucdir("data", "check", tmp_path, "--task", "deblurring", "--crop", "8")
-    assert status == 0
-    assert out.startswith("2 of 2 photographs can be used")
-    (tmp_path / "c.png").write_bytes(b"nothing")
-    status, out, _ = ucdir(
-        "data", "check", tmp_path, "--task", "deblurring", "--json", tmp_path / "report.json"
-    )
-    assert status == 1
-    assert "problem: " in out
-    assert json.loads((tmp_path / "report.json").read_text())["found"] == 3
-    assert ucdir("data", "check", tmp_path / "absent", "--task", "deblurring")[0] == 2

@@ -1,4 +1,4 @@
-"""Damage of one's own: reproducible, of the strength asked for, told truly."""
+"""A degradation of one's own: reproducible, of the strength asked for, with its true scalars."""
 
 import numpy as np
 import pytest
@@ -19,14 +19,16 @@ def clean(tmp_path):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_same_seed_gives_the_same_damage(clean, tmp_path, task):
-    told = [degrade(clean, tmp_path / f"{i}.png", task=task, seed=seed) for i, seed in enumerate((1, 1, 2))]
-    pictures = [read(tmp_path / f"{i}.png").pixels for i in range(3)]
-    assert told[0] == told[1] != told[2]
-    assert np.array_equal(pictures[0], pictures[1])
-    assert not np.array_equal(pictures[0], pictures[2])
-    assert set(told[0]) == set(TASKS[task].scalars)
-    assert all(np.isfinite(value) for value in told[0].values())
+def test_the_same_seed_gives_the_same_degradation(clean, tmp_path, task):
+    scalars = [
+        degrade(clean, tmp_path / f"{i}.png", task=task, seed=seed) for i, seed in enumerate((1, 1, 2))
+    ]
+    images = [read(tmp_path / f"{i}.png").pixels for i in range(3)]
+    assert scalars[0] == scalars[1] != scalars[2]
+    assert np.array_equal(images[0], images[1])
+    assert not np.array_equal(images[0], images[2])
+    assert set(scalars[0]) == set(TASKS[task].scalars)
+    assert all(np.isfinite(value) for value in scalars[0].values())
 
 
 @pytest.mark.parametrize(
@@ -38,14 +40,14 @@ def test_the_same_seed_gives_the_same_damage(clean, tmp_path, task):
     ],
 )
 def test_the_strength_asked_for(clean, tmp_path, task, strength, name):
-    told = degrade(clean, tmp_path / "bad.png", task=task, strength=strength)
-    assert told[name] == pytest.approx(strength, rel=1e-3)
+    scalars = degrade(clean, tmp_path / "bad.png", task=task, strength=strength)
+    assert scalars[name] == pytest.approx(strength, rel=1e-3)
     assert not np.array_equal(read(tmp_path / "bad.png").pixels, CLEAN)
 
 
-def test_a_jpeg_file_is_the_damage_itself(clean, tmp_path):
-    told = degrade(clean, tmp_path / "bad.jpg", task="jpeg_restoration", strength=12)
-    assert told == {"jpeg_quality": 12}
+def test_a_jpeg_file_is_the_degradation_itself(clean, tmp_path):
+    scalars = degrade(clean, tmp_path / "bad.jpg", task="jpeg_restoration", strength=12)
+    assert scalars == {"jpeg_quality": 12}
     photo = read(tmp_path / "bad.jpg")
     assert photo.jpeg_quality == 12
     same = [np.array_equal(photo.pixels, JpegCompression(12, s)(CLEAN)) for s in ("4:2:0", "4:4:4")]

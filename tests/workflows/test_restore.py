@@ -1,17 +1,21 @@
-"""The way of one photograph: what its file says is used and kept."""
+"""One photo: what its file says is used and kept; an image in memory comes back as the kind it was."""
+
+import io
 
 import numpy as np
 import pytest
 import torch
 from machine import NEEDS_GPU
+from PIL import Image
 from random_images import image_of
 
 from ucdir.degradations import JpegCompression
 from ucdir.errors import ConfigError, DeviceError, ImageError, OutputError, WeightsError
 from ucdir.images import Exposure, Metadata, Photo, read, write
+from ucdir.images.pixels import to_signal
 from ucdir.model import pretrained
-from ucdir.pipeline import Pipeline
-from ucdir.workflows.restore import UNCERTAIN, brightened, choose_task, from_signal, load, restore, to_signal
+from ucdir.pipeline import RestorationPipeline, load
+from ucdir.workflows.restore import UNCERTAIN, brightened, choose_task, restore
 
 RNG = np.random.default_rng(0)
 
@@ -19,19 +23,6 @@ RNG = np.random.default_rng(0)
 @pytest.fixture(scope="module")
 def pipeline(random_pipeline):
     return random_pipeline()
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_pixels_there_and_back(dtype, channels):
-    peak = np.iinfo(dtype).max
-    pixels = RNG.integers(0, peak, (5, 7, channels), dtype=dtype, endpoint=True)
-    pixels[0, 0], pixels[0, 1] = 0, peak
-    signal = to_signal(pixels)
-    assert signal.shape == (1, 3, 5, 7)
-    assert signal.min() == -1
-    assert signal.max() == 1
-    assert np.array_equal(from_signal(signal.clone(), pixels), pixels)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -51,19 +42,19 @@ def test_depth_grey_and_alpha_are_kept(pipeline, tmp_path, dtype, channels, size
     assert not np.array_equal(result.pixels, pixels)
 
 
-def test_the_pipeline_gets_what_the_file_tells(pipeline, tmp_path, monkeypatch):
+def test_the_pipeline_gets_what_the_file_says(pipeline, tmp_path):
     clean = RNG.integers(0, 256, (24, 32, 3), dtype=np.uint8)
     (tmp_path / "photo.jpg").write_bytes(JpegCompression(17).encode(clean))
     done = restore(tmp_path / "photo.jpg", tmp_path / "a.png", pipeline=pipeline, seed=4, steps=2)
     assert done.scalars == {"jpeg_quality": 17.0}
     assert done.steps == 2
     degraded = read(tmp_path / "photo.jpg").pixels
-    expected = pipeline(degraded, 2, seed=4, scalars={"jpeg_quality": 17}, output_type="pil").images[0]
-    assert np.array_equal(read(tmp_path / "a.png").pixels, np.asarray(expected))
-    told = restore(
+    expected = pipeline(degraded, steps=2, seed=4, scalars={"jpeg_quality": 17})
+    assert np.array_equal(read(tmp_path / "a.png").pixels, expected)
+    given = restore(
         tmp_path / "photo.jpg", tmp_path / "b.png", pipeline=pipeline, scalars={"jpeg_quality": 60.0}
     )
-    assert told.scalars == {"jpeg_quality": 60.0}
+    assert given.scalars == {"jpeg_quality": 60.0}
     write(Photo(degraded), tmp_path / "photo.png")
     assert restore(tmp_path / "photo.png", pipeline=pipeline).scalars == {}
 
@@ -75,7 +66,7 @@ def test_metadata_is_kept(pipeline, tmp_path):
     assert b"Cam" in read(tmp_path / "out.webp").metadata.exif
 
 
-def test_progress_is_told(pipeline, tmp_path):
+def test_progress_is_reported(pipeline, tmp_path):
     write(Photo(np.zeros((8, 8, 3), np.uint8)), tmp_path / "in.png")
     steps = []
     restore(
@@ -96,7 +87,9 @@ def test_an_existing_output_is_kept_unless_forced(pipeline, tmp_path):
 
 def test_alpha_that_the_output_cannot_hold_is_refused_before_the_work(pipeline, tmp_path, monkeypatch):
     write(Photo(np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)), tmp_path / "in.png")
-    monkeypatch.setattr(Pipeline, "__call__", lambda *_, **__: pytest.fail("the work was begun"))
+    monkeypatch.setattr(
+        RestorationPipeline, "restore_signal", lambda *_, **__: pytest.fail("the work was begun")
+    )
     with pytest.raises(OutputError, match="transparency|alpha"):
         restore(tmp_path / "in.png", tmp_path / "out.jpg", pipeline=pipeline)
 
@@ -132,7 +125,7 @@ def test_models_and_devices(model_folder, tmp_path, monkeypatch):
     for device in ("tpu", "cuda:99", "warp"):
         with pytest.raises(DeviceError, match=f"'{device}' is not available; this machine has"):
             load(model_folder, device)
-    assert load(model_folder, "auto").device.type in ("cpu", "cuda", "mps")
+    assert load(model_folder, "auto").engine.device.type in ("cpu", "cuda", "mps")
     monkeypatch.setattr(pretrained, "WEIGHTS", tmp_path / "absent")
     assert pretrained.list_models() == []
 
@@ -153,11 +146,11 @@ def test_a_gpu_that_is_not_there(model_folder):
 def test_a_gpu_restores_what_the_cpu_does(model_folder, precision, bound):
     image = image_of(150, 170)
     expected, found = (
-        load(model_folder, *where)(image, seed=3, patch_size=120, output_type="pt").images
+        load(model_folder, *where).restore_signal(image, seed=3, patch_size=120)
         for where in (("cpu", "fp32"), ("cuda", precision))
     )
-    assert (found - expected).abs().mean() < bound / 10
-    assert (found - expected).abs().max() < bound
+    assert np.abs(found - expected).mean() < bound / 10
+    assert np.abs(found - expected).max() < bound
 
 
 # ------------------------------------------------------------------------------------------------ which task
@@ -179,12 +172,12 @@ def photo_of(**fields):
         (photo_of(jpeg_quality=10), {"blur_type": 1.0, "blur_length": 9.0}, "deblurring"),
     ],
 )
-def test_the_task_is_told_by_the_file_or_by_what_is_known(photo, scalars, task):
+def test_the_file_or_the_scalars_tell_the_task(photo, scalars, task):
     assert choose_task(photo, scalars, "photo") == task
 
 
 @pytest.mark.parametrize(("photo", "words"), [(photo_of(), ""), (photo_of(jpeg_quality=60), "quality 60")])
-def test_otherwise_it_has_to_be_said(photo, words):
+def test_otherwise_it_has_to_be_named(photo, words):
     with pytest.raises(ConfigError, match=f"mine.png: .*{words}.*--task .*deblurring, low_light"):
         choose_task(photo, {}, "mine.png")
 
@@ -195,12 +188,16 @@ def test_the_pipeline_of_the_task_is_loaded(pipeline, tmp_path):
     done = restore(tmp_path / "photo.jpg", pipeline=lambda name: asked.append(name) or pipeline)
     assert asked == ["jpeg_restoration"]
     assert done.task == "jpeg_restoration"
-    restore(
-        tmp_path / "photo.jpg", task="deblurring", force=True, pipeline=lambda n: asked.append(n) or pipeline
-    )
+    with pytest.raises(ConfigError, match="task deblurring: the model was made for jpeg_restoration"):
+        restore(
+            tmp_path / "photo.jpg",
+            task="deblurring",
+            force=True,
+            pipeline=lambda n: asked.append(n) or pipeline,
+        )
     assert asked[1:] == ["deblurring"]
     write(photo_of(), tmp_path / "plain.png")
-    with pytest.raises(ConfigError, match="say it by --task"):
+    with pytest.raises(ConfigError, match="choose a task with --task"):
         restore(tmp_path / "plain.png", pipeline=lambda name: pipeline)
     assert not (tmp_path / "plain.restored.png").exists()
 
@@ -222,30 +219,30 @@ def test_fidelity_leaves_out_its_share_of_the_residual(pipeline):
     image = to_signal(RNG.integers(60, 190, (20, 24, 3), dtype=np.uint8))
 
     def run(**options):
-        return pipeline(image, 2, output_type="pt", **options).images
+        return pipeline.restore_signal(image, steps=2, **options)
 
-    guidance, whole = run(start=0), run()
-    inside = whole.abs() < 1
+    guidance, whole = run(start_fraction=0), run()
+    inside = np.abs(whole) < 1
     expected = guidance + 0.25 * (whole - guidance)
-    torch.testing.assert_close(run(fidelity=0.75)[inside], expected[inside], atol=1e-5, rtol=0)
-    assert torch.equal(run(fidelity=1), guidance)
-    assert torch.equal(run(fidelity=0), whole)
-    with pytest.raises(ConfigError, match="fidelity 1.5 is not a number from 0 to 1"):
+    np.testing.assert_allclose(run(fidelity=0.75)[inside], expected[inside], atol=1e-5, rtol=0)
+    assert np.array_equal(run(fidelity=1), guidance)
+    assert np.array_equal(run(fidelity=0), whole)
+    with pytest.raises(ConfigError, match=r"fidelity 1.5 is not a number from 0 to 1"):
         run(fidelity=1.5)
 
 
-def test_samples_are_averaged_and_where_they_differ_is_told(pipeline, tmp_path):
+def test_samples_are_averaged_and_a_map_shows_where_they_differ(pipeline, tmp_path):
     write(Photo(RNG.integers(0, 256, (18, 22, 3), dtype=np.uint8)), tmp_path / "in.png")
-    told = []
+    reported = []
     done = restore(
         tmp_path / "in.png", tmp_path / "mean.png", pipeline=pipeline, steps=2, seed=5, samples=3,
-        uncertainty=tmp_path / "map.png", on_step=lambda a, b: told.append((a, b)),
+        uncertainty=tmp_path / "map.png", on_step=lambda a, b: reported.append((a, b)),
     )  # fmt: skip
-    assert told == [(n, 6) for n in range(1, 7)]
+    assert reported == [(n, 6) for n in range(1, 7)]
     singles = []
     for seed in (5, 6, 7):
         image = to_signal(read(tmp_path / "in.png").pixels)
-        singles.append(pipeline(image, 2, seed=seed, output_type="pt").images[0].numpy())
+        singles.append(pipeline.restore_signal(image, steps=2, seed=seed)[0])
     mean = np.moveaxis(np.rint((np.mean(singles, axis=0) + 1) * 127.5), 0, -1)
     assert np.abs(read(done.output).pixels - mean).max() <= 1
     deviation = np.sqrt(np.var(singles, axis=0, ddof=1).mean(axis=0)) * 127.5
@@ -257,11 +254,93 @@ def test_samples_are_averaged_and_where_they_differ_is_told(pipeline, tmp_path):
 
 def test_samples_that_tell_nothing_are_refused(pipeline, tmp_path):
     write(Photo(RNG.integers(0, 256, (8, 8, 3), dtype=np.uint8)), tmp_path / "in.png")
-    with pytest.raises(ConfigError, match="samples 1: draw at least 1, and at least 2"):
+    with pytest.raises(
+        ConfigError, match="samples 1: choose 1 or more, and 2 or more for an uncertainty map"
+    ):
         restore(tmp_path / "in.png", pipeline=pipeline, uncertainty=tmp_path / "map.png")
     assert not (tmp_path / "in.restored.png").exists()
     for taken in ("in.png", "in.restored.png"):
-        with pytest.raises(ConfigError, match="the map of where samples differ needs a file of its own"):
+        with pytest.raises(ConfigError, match="the uncertainty map needs a file of its own"):
             restore(
                 tmp_path / "in.png", pipeline=pipeline, samples=2, uncertainty=tmp_path / taken, force=True
             )
+
+
+# ------------------------------------------------------------------------------------------------- images in memory
+
+
+@pytest.fixture
+def jpeg(tmp_path):
+    """The bytes of a JPEG file of quality 17."""
+    return JpegCompression(17).encode(RNG.integers(0, 256, (20, 24, 3), dtype=np.uint8))
+
+
+def test_bytes_give_bytes_of_the_same_format(pipeline, jpeg, tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(jpeg)
+    for format, suffix in ((None, ".jpg"), ("png", ".png"), ("WebP", ".webp")):
+        output = restore(tmp_path / "photo.jpg", tmp_path / f"out{suffix}", pipeline=pipeline).output
+        data = restore(jpeg, pipeline=pipeline, format=format)
+        assert type(data) is bytes
+        assert data == output.read_bytes()
+    gif = restore(gif_of(read(jpeg).pixels), pipeline=pipeline)
+    assert gif.startswith(b"\x89PNG"), "GIF is not written"
+    with pytest.raises(ImageError, match=r"the image is a damaged or incomplete JPEG file"):
+        restore(jpeg[:-200], pipeline=pipeline)
+    with pytest.raises(ImageError, match="the image is empty"):
+        restore(b"", pipeline=pipeline)
+    with pytest.raises(OutputError, match=r"unknown suffix '\.xyz'"):
+        restore(jpeg, pipeline=pipeline, format="xyz")
+
+
+def gif_of(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "GIF")
+    return file.getvalue()
+
+
+def test_an_image_in_memory_comes_back_as_the_kind_it_was(pipeline, jpeg):
+    pixels = read(jpeg).pixels
+    expected = pipeline(pixels, seed=2)
+
+    def run(image):
+        return restore(image, pipeline=pipeline, seed=2)
+
+    assert np.array_equal(run(pixels), expected)
+    assert np.array_equal(np.asarray(run(Image.fromarray(pixels))), expected)
+    tensor = run(torch.from_numpy(pixels).permute(2, 0, 1) / 255)
+    assert tensor.shape == (3, 20, 24)
+    np.testing.assert_allclose(tensor.permute(1, 2, 0) * 255, expected, atol=0.51)
+    batch = run([pixels, Image.fromarray(pixels)])
+    assert np.array_equal(batch[0], expected)
+    assert isinstance(batch[1], Image.Image)
+    mean = restore(pixels / 255, pipeline=pipeline, seed=2, samples=2)
+    assert mean.dtype == np.float64
+    assert not np.allclose(mean * 255, expected, atol=0.51)
+
+
+def test_an_image_in_memory_needs_a_task_unless_the_scalars_tell_it(pipeline):
+    asked, pixels = [], np.zeros((8, 8, 3), np.uint8)
+
+    def models(task):
+        asked.append(task)
+        return pipeline
+
+    with pytest.raises(
+        ConfigError, match="an image in memory needs a task; choose one of jpeg_restoration, "
+    ):
+        restore(pixels, pipeline=models)
+    restore(pixels, pipeline=models, scalars={"jpeg_quality": 30})
+    restore(pixels, pipeline=models, task="jpeg_restoration")
+    assert asked == ["jpeg_restoration"] * 2
+    with pytest.raises(ConfigError, match="jpeg_quality 101 is out of range"):
+        restore(pixels, pipeline=models, scalars={"jpeg_quality": 101})
+
+
+@pytest.mark.parametrize(
+    "options", [{"output": "a.png"}, {"uncertainty": "a.png", "samples": 2}, {"force": True}]
+)
+def test_what_is_for_files_is_refused_with_images_in_memory(pipeline, options):
+    with pytest.raises(ConfigError, match="are for files; an image in memory is handed back"):
+        restore(np.zeros((8, 8, 3), np.uint8), pipeline=pipeline, **options)
+    with pytest.raises(ConfigError, match="format is for the bytes of a file"):
+        restore(np.zeros((8, 8, 3), np.uint8), pipeline=pipeline, format="png")

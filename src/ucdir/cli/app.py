@@ -1,7 +1,8 @@
-"""The program itself, and how it says things. Heavy libraries are imported where they are needed."""
+"""The program itself, and how it prints. Heavy libraries are imported where they are needed."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ucdir.errors import UcdirError
+from ucdir.tasks import TASKS
 
 if TYPE_CHECKING:
     from ucdir.config import Config
@@ -19,11 +21,15 @@ app = typer.Typer(
     help="Restores photographs with diffusion.", no_args_is_help=True, add_completion=False,
     pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
-data_app = typer.Typer(help="Look through training data.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(help="Check training data.", no_args_is_help=True, rich_markup_mode=None)
+
+TASK_NAMES = ", ".join(list(TASKS)[:-1]) + f" or {list(TASKS)[-1]}"
+"""For help texts."""
 
 
 def main() -> None:
     """Entry point of `ucdir`: an expected error is one line on stderr and exit status 2; Ctrl-C is 130."""
+    _open_missing_streams()
     try:
         app()
     except UcdirError as error:
@@ -36,27 +42,56 @@ def fail(error: UcdirError) -> int:
     return 2
 
 
-def say(text: str, *, err: bool = False) -> None:
-    """Print one line; what a terminal cannot show or would obey, in a file's name perhaps, is escaped."""
-    typer.echo("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text), err=err)
+def say(text: str, *, err: bool = False) -> bool:
+    """Print one line; what a terminal cannot show or would obey, in a file's name perhaps, is escaped.
+
+    Returns:
+        whether it could be printed. If not, as after `| true`, nothing more is printed there.
+    """
+    try:
+        typer.echo("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text), err=err)
+    except OSError:
+        # what is left in the stream's buffer must go somewhere, or Python fails on it when it exits
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2 if err else 1)
+        os.close(nowhere)
+        return False
+    return True
+
+
+def named(scalars: dict[str, float]) -> str:
+    """Scalars as they are printed: `jpeg quality 10, `."""
+    return "".join(f"{name.replace('_', ' ')} {value:g}, " for name, value in scalars.items())
 
 
 @contextmanager
-def bar(text: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal: what it is told is (done, in all)."""
+def bar(text: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar, called with (done, in all); None where stderr is no terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield None
+        return
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+    with Progress(console=Console(stderr=True), transient=True) as progress:
         shown = progress.add_task(text, total=None)
         yield lambda done, count: progress.update(shown, completed=done, total=count)
 
 
 def experiment(config: Path, photos: Path | None) -> Config:
-    """A configuration, with other photographs than its own if any are named."""
+    """A configuration, with another folder of photos if one is given."""
     from ucdir.config import load_config
 
     settings = load_config(config)
     if photos is None:
         return settings
     return settings.model_copy(update={"data": settings.data.model_copy(update={"photos": photos})})
+
+
+def _open_missing_streams() -> None:
+    """Open /dev/null for standard streams that are closed (`2>&-`), or the next file opened would take their place."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ucdir.limits import MAX_SAMPLING_STEPS
+from ucdir.limits import MAX_SAMPLING_STEPS, MAX_SCHEDULE_STEPS
 from ucdir.section import Section
 
 Beta = Annotated[float, Field(gt=0, lt=1)]
@@ -37,7 +37,7 @@ class PipelineConfig(Section):
     """β of the first step."""
     beta_end: Beta = 1e-2
     """β of the last step; between the two β is linear."""
-    betas: Annotated[tuple[Beta, ...], Field(min_length=1, max_length=20_000)] | None = None
+    betas: Annotated[tuple[Beta, ...], Field(min_length=1, max_length=MAX_SCHEDULE_STEPS)] | None = None
     """β of every step, in place of the three fields above."""
 
     @model_validator(mode="after")

@@ -18,25 +18,28 @@ from ucdir.images.signatures import RawFile, kind_of
 from ucdir.limits import MAX_FILE_BYTES, MAX_METADATA_BYTES
 
 
-def read(path: Path, *, exposure_ratio: float | Literal["auto", "file"] = "auto") -> Photo:
+def read(source: Path | bytes, *, exposure_ratio: float | Literal["auto", "file"] = "auto") -> Photo:
     """A photograph, upright, with 8 or 16 bits a sample as its file has them.
 
     CMYK becomes sRGB, palettes RGB, 1 to 4 bits a sample 8; of several frames or pages the first is
     read and a warning says so.
 
     Args:
-        path: a file, taken literally; its content says what it is.
+        source: a file, taken literally, or the bytes of one; its content says what it is.
         exposure_ratio: of RAW files, see `read_raw`; others are left as bright as they are.
 
     Raises:
         ImageError: it cannot be opened, is not a supported image, is damaged or cut off (rather than half
             of it being restored), or is larger than `limits.py` allows.
     """
-    name, kind = shown(Path(path)), "RAW"
+    path = Path() if isinstance(source, bytes) else Path(source)
+    name, kind = "the image" if isinstance(source, bytes) else shown(path), "RAW"
     try:
-        data = _bytes_of(Path(path))
+        data = source if isinstance(source, bytes) else _bytes_of(path)
+        if not data:
+            raise ImageError("is empty; get a complete copy of it.")
         try:
-            kind = kind_of(data, Path(path).suffix.lower())
+            kind = kind_of(data, path.suffix.lower())
             contents = READERS[kind](data)
         except RawFile:
             return read_raw(data, exposure_ratio)
@@ -71,8 +74,6 @@ def _bytes_of(path: Path) -> bytes:
             PermissionError: "may not be read; change its permissions.",
         }
         raise ImageError(known.get(type(error), f"cannot be opened ({text}); check the name.")) from error
-    if not data:
-        raise ImageError("is empty; get a complete copy of it.")
     return data
 
 

@@ -176,6 +176,27 @@ def write(photo: Photo, path: Path, *, force: bool = False) -> tuple[str, ...]:
     path = Path(path)
     chosen = _format(path, photo)
     check_path(path, force=force)
+    pieces, dropped = _encoded(photo, chosen, path)
+    atomic_write(pieces, path, force=force)
+    return dropped
+
+
+def encode_photo(photo: Photo, format: str) -> tuple[Pieces, tuple[str, ...]]:
+    """The file that `write` would write, in pieces, and the same sentences.
+
+    Args:
+        photo: the photograph.
+        format: by name or suffix, such as "png"; GIF, RAW and "", which cannot be written, become PNG.
+
+    Raises:
+        OutputError: as `write`.
+    """
+    suffix = f".{format.lower().removeprefix('.')}"
+    path = Path("the image" + (".png" if suffix in (".gif", ".raw", ".") else suffix))
+    return _encoded(photo, _format(path, photo), path)
+
+
+def _encoded(photo: Photo, chosen: Format, path: Path) -> tuple[Pieces, tuple[str, ...]]:
     photo, dropped = chosen.without_excess(photo)
     try:
         try:
@@ -191,8 +212,9 @@ def write(photo: Photo, path: Path, *, force: bool = False) -> tuple[str, ...]:
             f"{shown(path)} cannot be encoded as {chosen.name} ({reason(error)}); choose another "
             "format, such as PNG."
         ) from error
-    atomic_write(pieces, path, force=force)
-    return tuple(f"{shown(path)}: {chosen.name} cannot hold the photograph's {name}." for name in dropped)
+    return pieces, tuple(
+        f"{shown(path)}: {chosen.name} cannot hold the photograph's {name}." for name in dropped
+    )
 
 
 def _format(path: Path, photo: Photo | None) -> Format:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from ucdir.errors import ConfigError
+from ucdir.errors import ConfigError, WeightsError
+from ucdir.images.paths import shown
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
@@ -15,8 +17,21 @@ def list_models() -> list[str]:
 
 
 def model_folder(model: str | Path) -> Path:
-    """Folder of a pretrained model by its name, a bare `str`; or a folder of one's own: a `Path`, or `./low_light`."""
-    return WEIGHTS / model if isinstance(model, str) and model in list_models() else Path(model)
+    """Folder of a pretrained model by its name, a bare `str`; or a folder of one's own: a `Path`, or `./low_light`.
+
+    Raises:
+        WeightsError: there is no such model.
+    """
+    names = list_models()
+    if isinstance(model, str) and model in names:
+        return WEIGHTS / model
+    if not os.path.isdir(model):  # noqa: PTH112 (never an error, however odd the name)
+        known = f"choose one of {', '.join(names)}, or" if names else "none came with the package;"
+        raise WeightsError(
+            f"{shown(Path(model))}: no model has this name and there is no such folder; {known} name the folder "
+            "of your own model."
+        )
+    return Path(model)
 
 
 def check_own_name(folder: Path) -> None:

@@ -1,14 +1,16 @@
-"""From the authors' checkpoint to a folder that our pipeline loads."""
+"""From the authors' checkpoint to a model folder."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
-from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
+from ucdir.config.pipeline import PipelineConfig
 from ucdir.errors import OutputError, WeightsError
+from ucdir.limits import MAX_SAMPLING_STEPS, MAX_SCHEDULE_STEPS
 from ucdir.model.release import (
     RELEASE_CHANNELS,
     ReleaseDiffusionModel,
@@ -16,7 +18,7 @@ from ucdir.model.release import (
     ReleasePredictor,
     ReleasePredictorConfig,
 )
-from ucdir.pipeline import Pipeline
+from ucdir.model.weights import save_model
 from ucdir.pth_file import tensors_of
 from ucdir.tasks import task_class
 
@@ -32,8 +34,8 @@ LINEAR = (1e-6, 0.4, 50)
 """First and last β and number of steps of the release's test schedule, for a checkpoint that does not hold them."""
 
 
-def convert(checkpoint: Path, output: Path, *, task: str = "low_light") -> Pipeline:
-    """Write the authors' network as a model folder: fp32 weights, and the schedule that the checkpoint holds.
+def convert(checkpoint: Path, output: Path, *, task: str = "low_light") -> PipelineConfig:
+    """Write the authors' network as a model folder: float32 weights, and the schedule that the checkpoint holds.
 
     Args:
         checkpoint: a `.pth` file of the release, `I…_gen_ema.pth`.
@@ -46,39 +48,41 @@ def convert(checkpoint: Path, output: Path, *, task: str = "low_light") -> Pipel
         OutputError: the folder exists, or cannot be written.
     """
     task_class(task)
-    if output.exists():
+    if os.path.lexists(output):
         raise OutputError(f"{output}: exists already; name a new folder.")
     tensors = tensors_of(checkpoint)
-    channels = _channels(checkpoint, tensors, "denoise_fn.downs.0.weight")
-    diffusion_model = ReleaseDiffusionModel(ReleaseDiffusionModelConfig(channels=channels))
-    channels = _channels(checkpoint, tensors, "predictor.conv1_1.weight")
-    predictor = ReleasePredictor(ReleasePredictorConfig(channels=channels))
-    known = BUFFERS | _fill(checkpoint, diffusion_model, tensors, "denoise_fn.")
-    known |= _fill(checkpoint, predictor, tensors, "predictor.")
+    channels = (
+        _channels(checkpoint, tensors, name)
+        for name in ("predictor.conv1_1.weight", "denoise_fn.downs.0.weight")
+    )
+    with torch.device("meta"):  # no memory is taken before shapes are compared
+        predictor = ReleasePredictor(ReleasePredictorConfig(channels=next(channels)))
+        diffusion_model = ReleaseDiffusionModel(ReleaseDiffusionModelConfig(channels=next(channels)))
+    known = BUFFERS | _fill(checkpoint, predictor, tensors, "predictor.")
+    known |= _fill(checkpoint, diffusion_model, tensors, "denoise_fn.")
     left = sorted(tensors.keys() - known)
     if left:
         raise WeightsError(
             f"{checkpoint}: holds {left[0]!r:.80}, which the released network does not have; name its own checkpoint."
         )
-    pipeline = release_pipeline(predictor, diffusion_model, _betas(checkpoint, tensors), task)
-    pipeline.save_pretrained(output)
-    return pipeline
+    config = release_config(_betas(checkpoint, tensors), task)
+    save_model(output, predictor, diffusion_model, config)
+    return config
 
 
-def release_pipeline(
-    predictor: ReleasePredictor, diffusion_model: ReleaseDiffusionModel, betas: Tensor, task: str
-) -> Pipeline:
+def release_config(betas: Tensor, task: str) -> PipelineConfig:
     """The released sampler: ancestral steps, one for each β [n], the residual limited to [-1,1]."""
-    scheduler = DDIMScheduler(
-        num_train_timesteps=len(betas), trained_betas=betas.double().tolist(), prediction_type="epsilon",
-        clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing",
-    )  # fmt: skip
-    last = float(torch.cumprod(1 - betas.double(), dim=0)[-1])
-    return Pipeline(
-        predictor, diffusion_model, scheduler, residual_scale=1.0, start=1.0, default_steps=len(betas), eta=1.0,
-        # it starts from unit noise, however much signal its last level holds
-        noise=(1 - last) ** -0.5, residual_range="unit", task=task,
-    )  # fmt: skip
+    betas = betas.double()
+    last = float(torch.cumprod(1 - betas, dim=0)[-1])
+    return PipelineConfig(
+        task=task,
+        sampler="ddpm",
+        steps=min(len(betas), MAX_SAMPLING_STEPS),
+        noise_scale=(1 - last) ** -0.5,  # it starts from unit noise, however much signal its last level holds
+        residual_range="unit",
+        timesteps=len(betas),
+        betas=tuple(betas.tolist()),
+    )
 
 
 def _channels(checkpoint: Path, tensors: dict[str, Tensor], name: str) -> int:
@@ -91,19 +95,28 @@ def _channels(checkpoint: Path, tensors: dict[str, Tensor], name: str) -> int:
 
 
 def _fill(checkpoint: Path, network: nn.Module, tensors: dict[str, Tensor], prefix: str) -> set[str]:
-    """Load what begins with the prefix; the names that were taken."""
+    """Give a network on the device "meta" the tensors whose names begin with the prefix; those names."""
     part = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    try:
-        network.load_state_dict(part)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise WeightsError(f"{checkpoint}: does not fit the released network ({reason:.200}).") from None
+    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    odd = sorted(
+        n for n in part.keys() | expected.keys() if n not in part or part[n].shape != expected.get(n)
+    )
+    if odd:
+        found = "is missing" if odd[0] not in part else f"has the shape {list(part[odd[0]].shape)}"
+        raise WeightsError(f"{checkpoint}: does not fit the released network: {prefix}{odd[0]:.80} {found}.")
+    network.load_state_dict({name: tensor.float() for name, tensor in part.items()}, assign=True)
     return {prefix + name for name in part}
 
 
 def _betas(checkpoint: Path, tensors: dict[str, Tensor]) -> Tensor:
     first, last, count = LINEAR
     betas = tensors.get("betas", torch.linspace(first, last, count, dtype=torch.float64))
-    if betas.ndim != 1 or not len(betas) or not bool(((betas > 0) & (betas < 1)).all()):
-        raise WeightsError(f"{checkpoint}: its betas are no noise schedule.")
+    if (
+        betas.ndim != 1
+        or not 1 <= len(betas) <= MAX_SCHEDULE_STEPS
+        or not bool(((betas > 0) & (betas < 1)).all())
+    ):
+        raise WeightsError(
+            f"{checkpoint}: its betas are no noise schedule of 1 to {MAX_SCHEDULE_STEPS} steps."
+        )
     return betas

@@ -1,4 +1,4 @@
-"""The way of one photograph in the other direction: damage a clean one as training does, to try a restoration."""
+"""The opposite of restoring: degrade a clean photo as training does, to try a restoration on it."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def degrade(
     seed: int = 0,
     force: bool = False,
 ) -> dict[str, float]:
-    """Damage a photograph.
+    """Degrade a photo.
 
     Args:
         photo: a file that `images.read` reads; 16 bits become 8, transparency and metadata are left out.
-        output: the file to write. A JPEG file written for JPEG restoration is that very damage, not saved once more.
+        output: the file to write. For JPEG restoration a JPEG file is the degradation itself, not compressed twice.
         task: a name in `tasks.TASKS`.
-        strength: in the unit of the task's `strength`; drawn like everything else by default.
-        seed: the same seed gives the same damage.
+        strength: in the unit of the task's `strength`; sampled like everything else by default.
+        seed: the same seed gives the same degradation.
         force: overwrite an existing output.
 
     Returns:
-        the auxiliary scalars of the damage, by name.
+        the auxiliary scalars of the degradation, by name.
 
     Raises:
         ConfigError: there is no such task, or the strength is out of range.
-        ImageError: the photograph cannot be read.
+        ImageError: the photo cannot be read.
         OutputError: the output cannot be written.
     """
     source, target = Path(photo), Path(output)

@@ -1,4 +1,9 @@
-"""The way of one photograph, file to file: read it, note what is known of the damage, restore it, write it."""
+"""Restoration of one photo: read it, note what is known of its degradation, restore it, write it.
+
+file             ->  file, and a `RestoredPhoto` that says what was done
+bytes of a file  ->  bytes of a file
+PIL image, NumPy array, torch tensor, or a list of them  ->  the same kind
+"""
 
 from __future__ import annotations
 
@@ -6,33 +11,44 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from ucdir.engines.devices import choose_device, choose_precision
-from ucdir.errors import ConfigError, WeightsError
-from ucdir.images import Exposure, Photo, check_writable, default_output, read, write
+from ucdir.errors import ConfigError, DeviceError
+from ucdir.images import Exposure, Photo, check_writable, default_output, encode_photo, read, write
 from ucdir.images.camera import linear_to_srgb, srgb_to_linear
 from ucdir.images.paths import shown
-from ucdir.images.pixels import Pixels
-from ucdir.model.pretrained import list_models, model_folder
-from ucdir.pipeline import Pipeline
+from ucdir.images.pixels import Signal, from_signal, to_signal
+from ucdir.pipeline import OnStep, RestorationPipeline, load
 from ucdir.tasks import TASKS
 
 STRONG_JPEG = 60
 """JPEG files below this quality are taken to need JPEG restoration."""
 
 UNCERTAIN = 8
-"""Standard deviation of samples, in 8-bit levels, that is white in the picture of where they differ."""
+"""Standard deviation of the samples, in 8-bit levels, that is white in the uncertainty map."""
+
+Models = RestorationPipeline | Callable[[str], RestorationPipeline]
+"""A pipeline, or a function that loads the one of a task."""
+
+
+class SamplingOptions(TypedDict, total=False):
+    """Arguments that are handed on to `RestorationPipeline.__call__`, which documents them."""
+
+    steps: int | None
+    start_fraction: float | None
+    eta: float | None
+    fidelity: float
+    patch_size: int | None
 
 
 @dataclass(frozen=True)
-class Restored:
-    """What was done to one photograph."""
+class RestoredPhoto:
+    """What was done to one photo."""
 
     output: Path
     width: int
@@ -41,202 +57,249 @@ class Restored:
     steps: int
     seconds: float
     scalars: dict[str, float]
-    """What was known of the damage."""
+    """What was known of the degradation."""
     notes: tuple[str, ...]
-    """One sentence for each thing that the photograph's owner should know."""
-
-
-def load(model: str | Path = "jpeg_restoration", device: str = "auto", precision: str = "auto") -> Pipeline:
-    """Load a model of the package by its name, or one's own by its folder.
-
-    Args:
-        model: a name of `list_models()`, or a folder that `save_pretrained` wrote.
-        device: auto, cpu, cuda, cuda:1 …, or mps.
-        precision: auto, fp32 or bf16; see `devices.choose_precision`.
-
-    Raises:
-        WeightsError: there is no such model, or it is damaged.
-        DeviceError: the device is not there.
-        ConfigError: there is no such precision.
-    """
-    target = choose_device(device)
-    arithmetic = choose_precision(precision, target)
-    folder = model_folder(model)
-    if not os.path.isdir(folder):  # noqa: PTH112 (never an error, however odd the name)
-        known = (
-            f"choose one of {', '.join(list_models())} or name"
-            if list_models()
-            else "none came with the package; name"
-        )
-        raise WeightsError(
-            f"{shown(Path(model))}: no model has this name and there is no such folder; {known} the folder of your own "
-            "model."
-        )
-    pipeline = Pipeline.from_pretrained(folder)
-    pipeline.set_progress_bar_config(disable=True)
-    pipeline.precision = arithmetic
-    return pipeline.to(target)  # type: ignore[no-any-return]
+    """One sentence for each thing that the photo's owner should know."""
 
 
 def restore(
-    photo: str | Path,
+    image: Any,
     output: str | Path | None = None,
     *,
     task: str = "auto",
-    pipeline: Pipeline | Callable[[str], Pipeline] = load,
-    steps: int | None = None,  # by default what the model was made for
-    seed: int = 0,
-    patch_size: int | None = None,  # by default as memory allows
-    scalars: Mapping[str, float] | None = None,  # what is known of the damage, over what the file tells
+    pipeline: Models = load,
+    scalars: Mapping[str, float] | None = None,
     exposure_ratio: float | Literal["auto", "file"] = "auto",
-    fidelity: float = 0.0,  # 0: all the detail that was drawn; 1: the initial prediction
-    samples: int = 1,  # restorations by seeds one after another, whose mean is written
-    uncertainty: str | Path | None = None,  # where samples differ, as a picture
-    force: bool = False,  # whether an existing output is overwritten
-    on_step: Callable[[int, int], None] | None = None,  # called as (steps done, steps in all)
-) -> Restored:
-    """Restore a photograph.
+    seed: int = 0,
+    samples: int = 1,
+    uncertainty: str | Path | None = None,
+    format: str | None = None,
+    force: bool = False,
+    on_step: OnStep | None = None,
+    **options: Unpack[SamplingOptions],
+) -> Any:
+    """Restore a photo.
 
     Args:
-        photo: a JPEG, PNG, WebP, TIFF, AVIF, BMP or GIF file, or a camera's RAW file.
-        output: the file to write, its format by its suffix; `photo.restored.png` by default.
+        image: a path, or the bytes of a file: JPEG, PNG, WebP, TIFF, AVIF, BMP, GIF, or a camera's RAW file. Or an
+            image in memory, as `RestorationPipeline` takes it: a PIL image, an array [H,W,3] of uint8 or in [0,1], a
+            tensor [3,H,W] in [0,1], or several in a batch or list.
+        output: of a path, the file to write, its format by its suffix; `photo.restored.png` by default.
         task: a name in `tasks.TASKS`, or "auto": see `choose_task`.
-        pipeline: from `load`, or a function that gives the pipeline of a task; with a pipeline, `task` does not matter.
-        steps: evaluations of the diffusion model.
-        seed: the same seed gives the same picture.
-        patch_size: longest side of a patch in pixels.
-        scalars: what is known of the damage, such as `{"jpeg_quality": 10}`; it overrules what the file tells.
-        exposure_ratio: how many times the light is amplified, for RAW files and dark photographs: see `images.read`;
-            "auto" leaves photographs that are not RAW as bright as they are.
-        fidelity: see `Pipeline`.
-        samples: how many restorations are drawn, with the seeds `seed`, `seed` + 1, …; their mean is written,
-            which is nearer to the truth than any of them, and smoother.
-        uncertainty: file for a grey picture of where the samples differ, and detail was therefore invented: their
-            standard deviation, white from `UNCERTAIN` 8-bit levels on. It needs 2 samples or more.
+        pipeline: from `load`, or a function that gives the pipeline of a task.
+        scalars: what is known of the degradation, such as `{"jpeg_quality": 10}`; overrules what the file says.
+        exposure_ratio: how many times the light is amplified, for RAW files and dark photos: see `images.read`; "auto"
+            leaves photos that are not RAW as bright as they are.
+        seed: the same seed gives the same image.
+        samples: how many restorations are sampled, with the seeds `seed`, `seed` + 1, …; the result is their mean,
+            which is closer to the clean image than any of them, and smoother.
+        uncertainty: of a path, file for a grey image of where the samples differ, and detail was therefore invented:
+            their standard deviation, white from `UNCERTAIN` 8-bit levels on. It needs 2 samples or more.
+        format: of bytes, the format of the result, such as "png"; by default that of `image`, or PNG for GIF and RAW.
         force: overwrite an existing output.
-        on_step: told of the progress.
+        on_step: called as (steps done, steps in all).
+        options: steps, start_fraction, eta, fidelity, patch_size: see `RestorationPipeline`.
+
+    Returns:
+        a `RestoredPhoto` for a path, else the restored image of the same kind as `image`.
 
     Raises:
-        ImageError: the photograph cannot be read.
+        ImageError: the photo cannot be read.
         OutputError: the output cannot be written; nothing is left half-written.
-        ConfigError: an argument is out of range, or the task cannot be told.
+        ConfigError: an argument is out of range, or nothing tells the task.
+        ResultError: the networks gave numbers that are not finite; nothing is written.
+        DeviceError: the memory does not hold the photo.
     """
-    began = time.perf_counter()
-    source = Path(photo)
-    target = default_output(source) if output is None else Path(output)
-    check_writable(target, force=force)
+    is_file = isinstance(image, (str, os.PathLike))
+    if not is_file and (output, uncertainty, force) != (None, None, False):
+        raise ConfigError("output, uncertainty and force are for files; an image in memory is handed back.")
+    if format is not None and not isinstance(image, bytes):
+        raise ConfigError(
+            "format is for the bytes of a file; the suffix of output tells the format of a file."
+        )
     if samples < 1 or (uncertainty is not None and samples < 2):
-        raise ConfigError(f"samples {samples}: draw at least 1, and at least 2 to tell where they differ.")
-    if uncertainty is not None:
-        if Path(uncertainty).resolve() in (source.resolve(), target.resolve()):
-            raise ConfigError(f"{uncertainty}: the map of where samples differ needs a file of its own.")
-        check_writable(Path(uncertainty), force=force)
-    degraded = brightened(read(source, exposure_ratio=exposure_ratio), exposure_ratio)
-    check_writable(target, force=force, photo=degraded)
-    if not isinstance(pipeline, Pipeline):
-        name = choose_task(degraded, scalars or {}, shown(source)) if task == "auto" else task
-        pipeline = pipeline(name)
-    count = pipeline.config.default_steps if steps is None else steps
+        raise ConfigError(f"samples {samples}: choose 1 or more, and 2 or more for an uncertainty map.")
+    sampling = _Sampling(task, pipeline, dict(scalars or {}), seed, samples, on_step, options)
+    if is_file:
+        source = Path(image)
+        target = default_output(source) if output is None else Path(output)
+        return _restore_file(
+            source,
+            target,
+            sampling,
+            exposure_ratio,
+            None if uncertainty is None else Path(uncertainty),
+            force,
+        )
+    if isinstance(image, bytes):
+        return _restore_bytes(image, sampling, exposure_ratio, format)
+    return from_signal(sampling(to_signal(image)).mean, image)
 
-    told = TASKS[pipeline.config.task].known_scalars(degraded)
-    known = {**pipeline.understood(told), **(scalars or {})}
-    restored, differing = _restored_pixels(
-        degraded, pipeline, known, count, range(seed, seed + samples), fidelity, patch_size, on_step
-    )
-    notes = write(replace(degraded, pixels=restored), target, force=force)
-    if uncertainty is not None and differing is not None:
-        write(Photo(differing), Path(uncertainty), force=force)
-    height, width = restored.shape[:2]
-    return Restored(
-        target, width, height, pipeline.config.task, count, time.perf_counter() - began, known,
-        (*degraded.warnings, *notes),
+
+# ----------------------------------------------------------------------------------------------- files and their bytes
+
+
+def _restore_file(
+    source: Path,
+    target: Path,
+    sampling: _Sampling,
+    exposure_ratio: float | Literal["auto", "file"],
+    uncertainty: Path | None,
+    force: bool,
+) -> RestoredPhoto:
+    began = time.perf_counter()
+    check_writable(target, force=force)
+    if uncertainty is not None:
+        if uncertainty.resolve() in (source.resolve(), target.resolve()):
+            raise ConfigError(f"{shown(uncertainty)}: the uncertainty map needs a file of its own.")
+        check_writable(uncertainty, force=force)
+    photo = None
+    try:
+        photo = brightened(read(source, exposure_ratio=exposure_ratio), exposure_ratio)
+        check_writable(target, force=force, photo=photo)
+        result = sampling(to_signal(photo.pixels), photo, shown(source))
+        pixels = from_signal(result.mean, photo.pixels)
+        notes = write(replace(photo, pixels=pixels), target, force=force)
+        if uncertainty is not None and result.std is not None:
+            write(Photo(_grey(result.std)), uncertainty, force=force)
+    except MemoryError as error:
+        size = "" if photo is None else " of {1}x{0} pixels".format(*photo.pixels.shape)
+        raise DeviceError(
+            f"{shown(source)}: the memory does not hold the restoration of this photo{size}; choose a smaller "
+            "--patch-size, or close other programs."
+        ) from error
+    height, width = photo.pixels.shape[:2]
+    return RestoredPhoto(
+        target, width, height, result.task, result.steps, time.perf_counter() - began, result.scalars,
+        (*photo.warnings, *notes),
     )  # fmt: skip
 
 
-def choose_task(photo: Photo, scalars: Mapping[str, float], name: str) -> str:
-    """What a photograph needs, as far as its file tells.
+def _restore_bytes(
+    data: bytes, sampling: _Sampling, exposure_ratio: float | Literal["auto", "file"], format: str | None
+) -> bytes:
+    photo = brightened(read(data, exposure_ratio=exposure_ratio), exposure_ratio)
+    pixels = from_signal(sampling(to_signal(photo.pixels), photo).mean, photo.pixels)
+    pieces, _ = encode_photo(replace(photo, pixels=pixels), format or photo.format)
+    return b"".join(pieces)
 
-    A RAW file is of low light; a JPEG file of a quality below 60 needs JPEG restoration. Otherwise the names of the
-    scalars tell: only one task knows a jpeg_quality.
 
-    Args:
-        photo: as read.
-        scalars: what the user knows of the damage.
-        name: of the file, for the message.
+def brightened(photo: Photo, exposure_ratio: float | Literal["auto", "file"]) -> Photo:
+    """A photo that is not RAW with its light amplified `exposure_ratio` times, if that is a number."""
+    if photo.exposure is not None or isinstance(exposure_ratio, str):
+        return photo
+    peak = np.iinfo(photo.pixels.dtype).max
+    light = srgb_to_linear(np.arange(peak + 1, dtype=np.float32) / peak) * exposure_ratio
+    table = np.rint(linear_to_srgb(light) * peak).astype(photo.pixels.dtype)
+    return replace(photo, pixels=table[photo.pixels], exposure=Exposure(ratio=float(exposure_ratio)))
+
+
+def _grey(std: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Standard deviation [H,W] of images in [-1,1] -> uint8 [H,W,1], white at `UNCERTAIN`."""
+    levels = np.rint(np.minimum(std * (127.5 * 255 / UNCERTAIN), 255))
+    return levels[..., None].astype(np.uint8)
+
+
+# ------------------------------------------------------------------------------------------------- images in memory
+
+
+@dataclass(frozen=True)
+class _Result:
+    mean: Signal  # [B,3,H,W]
+    std: NDArray[np.float32] | None  # [H,W], of several samples of one image
+    task: str
+    steps: int
+    scalars: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Sampling:
+    """What `restore` is asked for, of any kind of image."""
+
+    task: str
+    models: Models
+    scalars: dict[str, float]
+    seed: int
+    samples: int
+    on_step: OnStep | None
+    options: SamplingOptions
+
+    def __call__(self, degraded: Signal, photo: Photo | None = None, name: str = "image") -> _Result:
+        """The mean of the samples; `photo` is what a file says beside the pixels."""
+        pipeline = self.models
+        if not isinstance(pipeline, RestorationPipeline):
+            task = choose_task(photo, self.scalars, name) if self.task == "auto" else self.task
+            pipeline = pipeline(task)
+        check_task(self.task, pipeline)
+        known = {} if photo is None else TASKS[pipeline.config.task].known_scalars(photo)
+        scalars = {n: v for n, v in known.items() if n in pipeline.engine.scalars} | self.scalars
+        mean = self._sample(0, pipeline, degraded, scalars)
+        squares = np.zeros(mean.shape[-2:], np.float32)
+        for number in range(
+            1, self.samples
+        ):  # running values (Welford 1962), so that no two samples are kept
+            change = self._sample(number, pipeline, degraded, scalars)
+            change -= mean
+            squares += number / (number + 1) * np.einsum("bchw,bchw->hw", change, change)
+            change /= number + 1
+            mean += change
+        std = np.sqrt(squares / (mean.shape[1] * (self.samples - 1))) if self.samples > 1 else None
+        steps = self.options.get("steps")
+        return _Result(
+            mean, std, pipeline.config.task, pipeline.config.steps if steps is None else steps, scalars
+        )
+
+    def _sample(
+        self, number: int, pipeline: RestorationPipeline, degraded: Signal, scalars: Mapping[str, float]
+    ) -> Signal:
+        report = None if self.on_step is None else partial(_report, self.on_step, number, self.samples)
+        return pipeline.restore_signal(
+            degraded, seed=self.seed + number, scalars=scalars, on_step=report, **self.options
+        )
+
+
+def _report(on_step: OnStep, sample: int, samples: int, done: int, steps: int) -> None:
+    on_step(sample * steps + done, samples * steps)
+
+
+def check_task(task: str, pipeline: RestorationPipeline) -> None:
+    """Refuse a model that was made for another task than the one asked for.
 
     Raises:
-        ConfigError: nothing tells.
+        ConfigError: it was.
+    """
+    if task not in ("auto", pipeline.config.task):
+        raise ConfigError(
+            f"task {task}: the model was made for {pipeline.config.task}; leave out the task, or choose another model."
+        )
+
+
+def choose_task(photo: Photo | None, scalars: Mapping[str, float], name: str) -> str:
+    """The task that a photo's file, or what is known of its degradation, asks for.
+
+    A RAW file is of low light; a JPEG file of a quality below `STRONG_JPEG` needs JPEG restoration. The names of the
+    scalars come first: only one task has a jpeg_quality.
+
+    Args:
+        photo: as read, or None for an image in memory.
+        scalars: what the user knows of the degradation.
+        name: of the image, for the message.
+
+    Raises:
+        ConfigError: neither tells the task.
     """
     if scalars:
         fitting = [task for task, kind in TASKS.items() if set(scalars) <= set(kind.scalars)]
         if len(fitting) == 1:
             return fitting[0]
+    if photo is None:
+        raise ConfigError(f"{name}: an image in memory needs a task; choose one of {', '.join(TASKS)}.")
     if photo.exposure is not None:
         return "low_light"
     if photo.jpeg_quality is not None and photo.jpeg_quality < STRONG_JPEG:
         return "jpeg_restoration"
     quality = "" if photo.jpeg_quality is None else f" (a JPEG file of quality {photo.jpeg_quality})"
     raise ConfigError(
-        f"{name}: nothing in the file{quality} tells what has damaged the photograph; say it by --task "
+        f"{name}: nothing in the file{quality} shows how the photo was degraded; choose a task with --task "
         f"({', '.join(TASKS)})."
     )
-
-
-def brightened(photo: Photo, exposure_ratio: float | Literal["auto", "file"]) -> Photo:
-    """A photograph that is not RAW with its light amplified `exposure_ratio` times, if that is a number."""
-    if photo.exposure is not None or isinstance(exposure_ratio, str):
-        return photo
-    peak = np.iinfo(photo.pixels.dtype).max
-    light = srgb_to_linear(photo.pixels.astype(np.float32) / peak) * exposure_ratio
-    pixels = np.rint(linear_to_srgb(light) * peak).astype(photo.pixels.dtype)
-    return replace(photo, pixels=pixels, exposure=Exposure(ratio=float(exposure_ratio)))
-
-
-def _restored_pixels(
-    photo: Photo,
-    pipeline: Pipeline,
-    scalars: dict[str, float],
-    steps: int,
-    seeds: range,
-    fidelity: float,
-    patch_size: int | None,
-    on_step: Callable[[int, int], None] | None,
-) -> tuple[Pixels, Pixels | None]:
-    """The mean of the samples, and how much they differ: uint8 [H,W,1], nothing of a single one."""
-    degraded = to_signal(photo.pixels)
-    total = squares = torch.zeros(())
-    for number, seed in enumerate(seeds):
-
-        def report(_: Pipeline, step: int, __: int, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-            if on_step is not None:
-                on_step(number * steps + step + 1, len(seeds) * steps)  # noqa: B023 (called within its round)
-            return tensors
-
-        (images,) = pipeline(
-            degraded, steps, seed=seed, scalars=scalars, fidelity=fidelity, patch_size=patch_size,
-            output_type="pt", return_dict=False, callback_on_step_end=report,
-        )  # fmt: skip
-        if len(seeds) == 1:
-            return from_signal(images, photo.pixels), None
-        total, squares = total + images, squares + images.square()
-    mean = total / len(seeds)
-    variance = (squares / len(seeds) - mean.square()).clamp(min=0) * (len(seeds) / (len(seeds) - 1))
-    levels = variance.mean(dim=1)[0].sqrt() * 127.5
-    differing = (levels * (255 / UNCERTAIN)).clamp(max=255).round().byte().numpy()[..., None]
-    return from_signal(mean, photo.pixels), differing
-
-
-def to_signal(pixels: Pixels) -> Tensor:
-    """uint8 or uint16 [H,W,1|3] -> float32 [1,3,H,W] in [-1,1]."""
-    peak = np.iinfo(pixels.dtype).max
-    planes = np.ascontiguousarray(np.moveaxis(pixels, -1, 0), dtype=np.float32)
-    return torch.from_numpy(planes).mul_(2 / peak).sub_(1).expand(3, -1, -1)[None]
-
-
-def from_signal(images: Tensor, like: Pixels) -> Pixels:
-    """float32 [1,3,H,W] in [-1,1] -> the type and the number of channels of `like`; changes `images`."""
-    peak = int(np.iinfo(like.dtype).max)
-    if like.shape[2] == 1:
-        images = images.mean(dim=1, keepdim=True)
-    rounded = images[0].add_(1).mul_(peak / 2).round_().clamp_(0, peak)
-    return np.ascontiguousarray(np.moveaxis(rounded.numpy(), 0, -1), dtype=like.dtype)
