@@ -30,7 +30,7 @@ MAX_GIF_BLOCKS: Final = 100_000
 """Most blocks before the first frame that are skipped; each holds up to 255 bytes of comment."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Contents:
     """What a file holds.
 
@@ -58,36 +58,35 @@ def read_jpeg(data: bytes) -> Contents:
         check_size(header.width, header.height)
         if header.precision != 8:
             raise ImageError(
-                f"is a JPEG file of {header.precision} bits a sample, which ucdir does not "
-                "read; convert it to a 16-bit PNG or TIFF first."
+                f"is a JPEG file of {header.precision} bits a sample, which ucdir does not read; convert it to a "
+                "16-bit PNG or TIFF first."
             )
     if (scans := data.count(b"\xff\xda")) > MAX_JPEG_SCANS:
         raise ImageError(
-            f"is a JPEG file of {scans} scans, more than the {MAX_JPEG_SCANS} that ucdir "
-            "decodes; save it anew."
+            f"is a JPEG file of {scans} scans, more than the {MAX_JPEG_SCANS} that ucdir decodes; save it anew."
         )
-    return replace(
-        _contents(_open("JPEG", without_junk(data, header))), jpeg_quality=estimate_quality(header)
-    )
+    contents = _contents(_open("JPEG", without_junk(data, header)))
+    contents.jpeg_quality = estimate_quality(header)
+    return contents
 
 
 def read_png(data: bytes) -> Contents:
     """PNG of 1 to 16 bits a sample, and the first frame of APNG."""
-    if len(data) >= 33 and zlib.crc32(data[12:29]) == int.from_bytes(
-        data[29:33], "big"
-    ):  # libpng refuses large sizes unnamed
-        check_size(*struct.unpack_from(">II", data, 16))
+    header, checksum = data[12:29], int.from_bytes(data[29:33], "big")
+    if len(header) == 17 and zlib.crc32(header) == checksum:  # libpng refuses large sizes without naming them
+        check_size(*struct.unpack_from(">II", header, 4))
     if b"IEND\xaeB`\x82" not in data:
         raise DecodeError("it ends before its last chunk")
     image = _open("PNG", data)
     contents = _contents(image)
     if (at := data.find(b"acTL", 0, data.find(b"IDAT"))) >= 0:
-        contents = replace(contents, frames=int.from_bytes(data[at + 4 : at + 8], "big"))
+        contents.frames = int.from_bytes(data[at + 4 : at + 8], "big")
     texts = (name for name in image.get_fields() if name.startswith("png-comment-"))
     text = next((str(image.get(name)) for name in texts if name.endswith("-Raw profile type exif")), "")
-    if contents.metadata.exif is not None or not (exif := exif_of_text(text)):
-        return contents
-    return replace(contents, metadata=replace(contents.metadata, exif=exif), orientation=orientation_of(exif))
+    if contents.metadata.exif is None and (exif := exif_of_text(text)):
+        contents.metadata = replace(contents.metadata, exif=exif)
+        contents.orientation = orientation_of(exif)
+    return contents
 
 
 def read_tiff(data: bytes) -> Contents:
@@ -95,9 +94,9 @@ def read_tiff(data: bytes) -> Contents:
     header = tiff_header(data)
     check_size(header.width, header.height)
     contents = _contents(_open("TIFF", header.data))
-    return replace(
-        contents, metadata=replace(contents.metadata, exif=exif_of_tiff(data)), frames=header.pages
-    )
+    contents.metadata = replace(contents.metadata, exif=exif_of_tiff(data))
+    contents.frames = header.pages
+    return contents
 
 
 def read_webp(data: bytes) -> Contents:
@@ -113,14 +112,13 @@ def read_webp(data: bytes) -> Contents:
 
 def read_avif(data: bytes) -> Contents:
     """AVIF of 8 to 12 bits a sample; its rotation is part of its coding, whatever its EXIF says."""
-    contents = replace(_contents(_open("AVIF", data)), orientation=1)
+    contents = _contents(_open("AVIF", data))
+    contents.orientation = 1
     if data[8:12] == b"avis" and (at := data.find(b"stsz")) >= 0:  # a sequence, with its table of sizes
-        contents = replace(
-            contents, frames=max(contents.frames, int.from_bytes(data[at + 12 : at + 16], "big"))
-        )
+        contents.frames = max(contents.frames, int.from_bytes(data[at + 12 : at + 16], "big"))
     channels = contents.samples.shape[2]
     if channels > 2 and _is_monochrome_avif(data):
-        contents = replace(contents, samples=contents.samples[:, :, [0, 3] if channels == 4 else [0]])
+        contents.samples = contents.samples[:, :, [0, 3] if channels == 4 else [0]]
     return contents
 
 
@@ -148,7 +146,8 @@ def read_gif(data: bytes) -> Contents:
         return contents
     alpha = np.zeros(contents.samples.shape[:2], dtype=np.uint8)
     alpha[top : top + frame_height, left : left + frame_width] = 255
-    return replace(contents, samples=np.dstack([contents.samples, alpha]))
+    contents.samples = np.dstack([contents.samples, alpha])
+    return contents
 
 
 def _gif_sizes(data: bytes) -> tuple[int, ...]:
