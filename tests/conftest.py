@@ -113,7 +113,7 @@ def random_networks():
 
     def make():
         predictor = {"channels": 8, "multipliers": [1, 2], "blocks": [1, 1], "unshuffle": 2}
-        diffusion_model = {**predictor, "kernel_bases": 2, "scalar_channels": 16}
+        diffusion_model = {**predictor, "kernel_bases": 2, "scalar_channels": 16, "sigma_data": 0}
         networks = build(
             ModelConfig.model_validate({"predictor": predictor, "diffusion_model": diffusion_model})
         )

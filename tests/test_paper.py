@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ucdir.config import PRESETS, Config, DiffusionConfig, DiffusionModelConfig, ModelConfig, PredictorConfig
+from ucdir.config import PRESETS, DiffusionModelConfig, ModelConfig, PredictorConfig
 from ucdir.diffusion.loss import residual_loss
 from ucdir.diffusion.schedule import NoiseSchedule
 from ucdir.model.block import BasicModule
@@ -28,7 +28,7 @@ def small_framework():
     size = {"channels": 8, "multipliers": (1, 2), "blocks": (1, 1), "unshuffle": 1}
     config = ModelConfig(
         predictor=PredictorConfig(**size),
-        diffusion_model=DiffusionModelConfig(**size, kernel_bases=2, scalar_channels=8),
+        diffusion_model=DiffusionModelConfig(**size, kernel_bases=2, scalar_channels=8, sigma_data=0),
     )
     networks = build(config)
     for network in networks:
@@ -73,8 +73,8 @@ def test_eq_1_trains_both_networks_together():
     assert max(p.grad.abs().max() for p in f.parameters() if p.grad is not None) > 0
 
 
-def test_the_paper_is_what_the_defaults_train():
-    settings = DiffusionConfig()
+def test_the_preset_trains_by_eq_1():
+    settings = PRESETS["paper"].diffusion
     assert (settings.loss, settings.predictor_training, settings.residual_scale) == ("l1", "joint", 1.0)
     assert settings.focus_probability == 0, "γ ~ p(γ) from the whole schedule"
 
@@ -161,7 +161,7 @@ def test_each_block_has_a_skip_connection():
 
 
 def test_numbers_of_sec_4_2():
-    config = Config(model=PRESETS["paper"], data={"photos": "photos"})
+    config = PRESETS["paper"]
     assert config.diffusion.timesteps == 2000
     assert config.sampling.steps == 50
     assert (config.sampling.start_fraction, config.sampling.eta, config.sampling.sampler) == (

@@ -22,11 +22,12 @@ def problems(error: ValidationError, renamed: Mapping[str, str] | None = None) -
 
 
 def _problem(error: Any, renamed: Mapping[str, str]) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "file"
+    key = ".".join(str(part) for part in error["loc"])
     if key in renamed:
         return f"{key!r} is now {renamed[key]!r}"
     if error["type"] == "extra_forbidden":
         return f"unknown key {key!r}: remove it or correct its spelling"
     if error["type"] == "missing":
         return f"{key!r} is missing"
-    return f"{key!r}: {error['msg'].removeprefix('Value error, ')} (found {error['input']!r:.80})"
+    message = error["msg"].removeprefix("Value error, ")
+    return message if not key else f"{key!r}: {message} (found {error['input']!r:.80})"

@@ -33,6 +33,7 @@ def config(tmp_path):
         noise = Image.effect_noise((48, 40), 60 + number).convert("RGB")
         noise.save(folder / f"{number}.png")
     values = {
+        "preset": "paper",
         "model": {
             "predictor": PREDICTOR,
             "diffusion_model": {**PREDICTOR, "channels": 32, "kernel_bases": 2, "scalar_channels": 8},
@@ -60,7 +61,7 @@ def test_every_row_changes_one_field(config):
 
 
 def test_costs_stand_to_ours_as_the_papers_do():
-    costs = {row: denoiser_cost(ablated_model(PRESETS["paper"], row))[0] for row in ROWS}
+    costs = {row: denoiser_cost(ablated_model(PRESETS["paper"].model, row))[0] for row in ROWS}
     for row, ablation in ROWS.items():
         paper = ablation.paper_gmacs / ROWS["Ours"].paper_gmacs
         ours = costs[row] / costs["Ours"]

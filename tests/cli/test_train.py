@@ -44,7 +44,7 @@ def test_train_and_restore_with_what_was_trained(ucdir, photo, tmp_path, pixels)
     config.write_text(
         f"data: {{photos: clean, crop: 16, hold_out: 1}}\n"
         f"model: {{predictor: {small}, diffusion_model: {small}}}\n"
-        "sampling: {steps: 2}\ntraining: {steps: 2, batch_size: 2, workers: 0}\n"
+        "sampling: {steps: 2}\ntraining: {steps: 2, decay_steps: 0, batch_size: 2, workers: 0}\n"
     )
     clean, run, model = tmp_path / "clean", tmp_path / "run", tmp_path / "model"
     status, out, _ = ucdir("train", config, "--photos", clean, "-o", run, "--export", model)

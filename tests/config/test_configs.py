@@ -1,32 +1,50 @@
 """Every configuration that is shipped is valid, and says what its name promises."""
 
+from pathlib import Path
+
+import pytest
+
 from ucdir.config import PRESETS, load_config
 from ucdir.tasks import TASKS
 from ucdir.training.checks import check_settings
 
-
-def test_all_parse(root):
-    for file in (root / "configs").iterdir():
-        config = load_config(file)
-        check_settings(config, processes=1)
-        assert config.task in TASKS
-        assert file.stem.startswith(config.task)
-        assert not config.data.photos.is_absolute()
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+TRAINED = sorted((ROOT / "src" / "ucdir" / "weights").glob("*/training.yaml"))
 
 
-def test_the_shipped_size(root):
-    config = load_config(root / "configs" / "jpeg_restoration.yaml")
-    plain = config.model.diffusion_model.model_copy(update={"sigma_data": 0.0})
-    assert config.model.model_copy(update={"diffusion_model": plain}) == PRESETS["default"]
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_an_example_is_valid(file):
+    config = load_config(file)
+    check_settings(config, processes=8)
+    assert file.stem.startswith(config.task)
+    assert not config.data.photos.is_absolute()
     assert config.diffusion.focus >= config.sampling.start_fraction, "levels that sampling meets are trained"
 
 
-def test_the_paper(root):
+@pytest.mark.parametrize("file", TRAINED, ids=lambda file: file.parent.name)
+def test_how_the_weights_were_trained_is_valid(file):
+    check_settings(load_config(file), processes=1)
+
+
+def test_every_task_has_an_example():
+    assert {load_config(file).task for file in CONFIGS} == set(TASKS)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_example_of_a_task_has_the_shipped_settings(task):
+    config, preset = load_config(ROOT / "configs" / f"{task}.yaml"), PRESETS["default"]
+    assert config.model.diffusion_model.scalars == TASKS[task].scalars
+    assert config.model.predictor == preset.model.predictor
+    for section in ("diffusion", "sampling", "training"):
+        assert getattr(config, section) == getattr(preset, section)
+
+
+def test_the_paper():
     """Sec. 4.2, and Eq. 1 as it stands."""
-    config = load_config(root / "configs" / "jpeg_restoration_paper.yaml")
-    check_settings(config, processes=8)
+    config = load_config(ROOT / "configs" / "jpeg_restoration_paper.yaml")
     training, diffusion, sampling = config.training, config.diffusion, config.sampling
-    assert config.model == PRESETS["paper"]
+    assert config.model == PRESETS["paper"].model
     assert (training.steps, training.batch_size, training.learning_rate) == (500_000, 32, 1e-4)
     assert (training.ema_decay, training.decay_steps) == (0.9999, 0)
     assert (diffusion.timesteps, diffusion.residual_scale, diffusion.loss) == (2000, 1.0, "l1")

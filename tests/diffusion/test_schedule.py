@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from ucdir.config import DiffusionConfig
+from ucdir.config import PRESETS
 from ucdir.diffusion.schedule import NoiseSchedule
 from ucdir.errors import ConfigError
 
-PAPER = NoiseSchedule.of(DiffusionConfig())
+PAPER = NoiseSchedule.of(PRESETS["paper"].diffusion)
 SMALL = NoiseSchedule(timesteps=7, beta_start=0.01, beta_end=0.3)
 
 

@@ -34,7 +34,7 @@ def tiny():
     size = {"channels": 4, "multipliers": (1, 2), "blocks": (1, 1), "unshuffle": 2}
 
     def make(**changes) -> ModelConfig:
-        diffusion_model = {**size, "kernel_bases": 2, "scalar_channels": 8, **changes}
+        diffusion_model = {**size, "kernel_bases": 2, "scalar_channels": 8, "sigma_data": 0, **changes}
         return ModelConfig(
             predictor=PredictorConfig(**size), diffusion_model=DiffusionModelConfig(**diffusion_model)
         )

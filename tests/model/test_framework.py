@@ -23,7 +23,7 @@ def on_meta(config: ModelConfig) -> tuple[InitialPredictor, DiffusionModel]:
 
 
 def test_default_is_small():
-    predictor, diffusion_model = on_meta(PRESETS["default"])
+    predictor, diffusion_model = on_meta(PRESETS["default"].model)
     assert 0.1e9 < macs(predictor, 256) <= 16e9
     assert 0.1e9 < macs(diffusion_model, 256) <= 16e9
     assert 2 * (parameters(predictor) + parameters(diffusion_model)) <= 16e6, "bytes in fp16"
@@ -31,9 +31,9 @@ def test_default_is_small():
 
 
 def test_paper_is_the_papers_size():
-    config = PRESETS["paper"].diffusion_model
+    config = PRESETS["paper"].model.diffusion_model
     assert (config.channels, config.multipliers, config.kernel_bases) == (64, (1, 2, 4, 8, 8), 8)
-    predictor, diffusion_model = on_meta(PRESETS["paper"])
+    predictor, diffusion_model = on_meta(PRESETS["paper"].model)
     assert [d.out_channels for d in diffusion_model.unet.downsample] == [128, 256, 512, 512]
     assert [len(level) for level in diffusion_model.unet.down] == [2] * 5
     assert 60e9 < macs(diffusion_model, 256) < 120e9
@@ -52,7 +52,7 @@ def test_every_operation_of_a_preset_is_local(preset):
         nn.SiLU,
         LayerNorm,
     )  # pure convolution: no attention, no global statistics
-    for network in on_meta(PRESETS[preset]):
+    for network in on_meta(PRESETS[preset].model):
         leaves = {type(m) for m in network.modules() if not list(m.children())}
         names = {leaf.__name__ for leaf in leaves if not issubclass(leaf, allowed)}
         assert names <= {"ParameterDict", "SimpleGate", "ModuleList"}
@@ -60,7 +60,7 @@ def test_every_operation_of_a_preset_is_local(preset):
 
 
 def test_macs_grow_with_the_area():
-    for network in on_meta(PRESETS["default"]):
+    for network in on_meta(PRESETS["default"].model):
         assert macs(network, 256) == pytest.approx(4 * macs(network, 128), rel=1e-3)
 
 

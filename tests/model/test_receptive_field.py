@@ -13,11 +13,11 @@ from ucdir.model.diffusion_model import DiffusionModel
 from ucdir.model.predictor import InitialPredictor
 
 FORMS = {  # multipliers, blocks, unshuffle
-    "default predictor": (PRESETS["default"].predictor, PredictorConfig),
-    "paper predictor": (PRESETS["paper"].predictor, PredictorConfig),
-    "default": (PRESETS["default"].diffusion_model, DiffusionModelConfig),
+    "default predictor": (PRESETS["default"].model.predictor, PredictorConfig),
+    "paper predictor": (PRESETS["paper"].model.predictor, PredictorConfig),
+    "default": (PRESETS["default"].model.diffusion_model, DiffusionModelConfig),
     "paper": (
-        PRESETS["paper"].diffusion_model.model_copy(update={"multipliers": (1,) * 5}),
+        PRESETS["paper"].model.diffusion_model.model_copy(update={"multipliers": (1,) * 5}),
         DiffusionModelConfig,
     ),
     "one level": (DiffusionModelConfig(multipliers=(1,), blocks=(2,), unshuffle=1), DiffusionModelConfig),

@@ -30,6 +30,7 @@ def tiny(photos):
 
     def make(diffusion=None, data=None, model=None, sampling=None, seed=0, **training) -> Config:
         values = {
+            "preset": "paper",
             "seed": seed,
             "model": model or {"predictor": PREDICTOR, "diffusion_model": DIFFUSION_MODEL},
             "diffusion": {"residual_scale": 5.0, **(diffusion or {})},

@@ -9,7 +9,6 @@ from pathlib import Path
 from ucdir.config import Config, DiffusionModelConfig, ModelConfig, parse_config
 from ucdir.config.yaml_file import read_yaml
 from ucdir.errors import ConfigError
-from ucdir.tasks import task_class
 
 STUDY = Path(__file__).parent / "study.yaml"
 """The experiment that is ablated if no configuration is named."""
@@ -67,6 +66,5 @@ def study(task: str, photos: Path) -> Config:
     values = read_yaml(STUDY)
     assert isinstance(values, dict)  # noqa: S101 (for the type checker)
     values["task"] = values["training"]["initial"] = task
-    values["model"]["diffusion_model"]["scalars"] = list(task_class(task).scalars)
     values["data"]["photos"] = str(photos)
     return parse_config(values, str(STUDY))

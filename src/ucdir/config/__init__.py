@@ -1,8 +1,8 @@
 """Typed configuration of an experiment: read from YAML, checked in one go, the single truth of every setting."""
 
-from ucdir.config.schema import (
-    PRESETS,
-    Config,
+from ucdir.config.experiment import Config, load_config, parse_config
+from ucdir.config.presets import PRESETS
+from ucdir.config.sections import (
     DataConfig,
     DiffusionConfig,
     DiffusionModelConfig,
@@ -10,8 +10,6 @@ from ucdir.config.schema import (
     PredictorConfig,
     SamplingConfig,
     TrainingConfig,
-    load_config,
-    parse_config,
 )
 
 __all__ = [

@@ -54,6 +54,11 @@ def check_settings(config: Config, processes: int) -> None:
         problems += _sampler_aware_problems(config)
     if config.training.compile and not any(map(shutil.which, (os.environ.get("CXX") or "g++", *COMPILERS))):
         problems.append("training.compile needs a C++ compiler and none is installed: set it to false")
+    steps, decay = config.training.steps, config.training.decay_steps
+    if decay > steps:
+        problems.append(
+            f"training.decay_steps {decay} is more than training.steps {steps}: lower it, or 0 for a constant rate"
+        )
     batch = config.training.batch_size
     if batch % processes:
         problems.append(f"training.batch_size {batch} is not a multiple of the {processes} processes")

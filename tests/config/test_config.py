@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from ucdir.config import PRESETS, Config, load_config, parse_config
 from ucdir.errors import ConfigError
 from ucdir.limits import MAX_CONFIG_BYTES
+from ucdir.tasks import TASKS
 
 MINIMAL = "data:\n  photos: photos\n"
 
@@ -22,17 +23,6 @@ def load(tmp_path):
         return load_config(path)
 
     return read
-
-
-def test_defaults_are_the_papers(load):
-    config = load(MINIMAL)
-    assert (config.diffusion.timesteps, config.diffusion.residual_scale) == (2000, 1.0)
-    assert (config.training.steps, config.training.batch_size, config.training.ema_decay) == (
-        500_000,
-        32,
-        0.9999,
-    )
-    assert config.model == PRESETS["default"]
 
 
 def test_all_problems_in_one_message(load):
@@ -81,7 +71,8 @@ sampling: {start_fraction: 1.5}
         ("sampling: {steps: 2001}", "less than or equal to 2000"),
         ("sampling: {sampler: ddpm, eta: 0}", "DDPM without its noise .eta 0. is DDIM: choose sampler ddim"),
         ("task: magic", "'task': there is no such task; choose one of jpeg_restoration, "),
-        ("model: huge", "no preset is named 'huge'; choose one of default, paper"),
+        ("preset: huge", r"my.yaml: preset 'huge' is unknown; choose one of default, paper\.$"),
+        ("preset: [paper]", "preset .* is unknown"),
         ("model: [1]", "'model'"),
         ("seed: 99999999999999999999", "'seed'"),
         ("1: 2", "1"),
@@ -98,6 +89,7 @@ def test_out_of_range(load, section, problem):
         ("sampling: {start: 0.3}", "'sampling.start' is now 'sampling.start_fraction'"),
         ("sampling: {noise: 0}", "'sampling.noise' is now 'sampling.noise_scale'"),
         ("sampling: {sampler: unipc}", "'sampling.sampler': UniPC was removed; choose dpm_solver"),
+        ("model: paper", "'model': a preset is now named by a key of its own: preset: default"),
         ("training: {objective: few_steps}", "'few_steps' is now 'sampler_aware'"),
         (
             "model: {diffusion_model: {residual_deviation: 0.3}}",
@@ -118,14 +110,29 @@ def test_numbers_as_people_write_them(load, text, value):
     assert load(MINIMAL + f"training: {{learning_rate: {text}}}").training.learning_rate == value
 
 
-def test_presets(load):
-    assert load(MINIMAL + "model: paper").model == PRESETS["paper"]
-    assert load(MINIMAL + "model: default").model == PRESETS["default"]
-    paper = PRESETS["paper"].diffusion_model
-    assert (paper.channels, paper.multipliers, paper.kernel_bases) == (64, (1, 2, 4, 8, 8), 8)
-    model = load(MINIMAL + "model: {diffusion_model: {kernel_bases: 8}}").model
-    assert model.diffusion_model.kernel_bases == 8
-    assert model.predictor == PRESETS["default"].predictor
+def test_own_keys_win_over_those_of_the_preset_one_by_one(load):
+    plain = load(MINIMAL)
+    assert plain == load(MINIMAL + "preset: default")
+    assert {"data", *PRESETS["default"].model_dump()} <= set(plain.model_dump())
+    assert all(getattr(plain, name) == value for name, value in PRESETS["default"])
+    own = load(
+        MINIMAL + "preset: paper\nmodel: {diffusion_model: {norm: group_norm}}\ntraining: {batch_size: 8}"
+    )
+    paper = PRESETS["paper"]
+    assert (own.diffusion, own.sampling, own.model.predictor) == (
+        paper.diffusion,
+        paper.sampling,
+        paper.model.predictor,
+    )
+    assert own.training == paper.training.model_copy(update={"batch_size": 8})
+    assert own.model.diffusion_model == paper.model.diffusion_model.model_copy(update={"norm": "group_norm"})
+
+
+def test_the_scalars_are_by_default_the_tasks(load):
+    assert load(MINIMAL + "task: low_light").model.diffusion_model.scalars == TASKS["low_light"].scalars
+    assert load(MINIMAL + "task: deblurring\npreset: paper").model.diffusion_model.scalars[0] == "blur_type"
+    none = load(MINIMAL + "task: low_light\nmodel: {diffusion_model: {scalars: []}}")
+    assert none.model.diffusion_model.scalars == ()
 
 
 @pytest.mark.parametrize(
@@ -182,7 +189,7 @@ def test_frozen(load):
 
 
 def test_json_and_back(load):
-    config = load(MINIMAL + "model: paper\njpeg: {focus: [7, 9]}")
+    config = load(MINIMAL + "task: deblurring\npreset: paper\njpeg: {focus: [7, 9]}")
     assert parse_config(json.loads(config.model_dump_json()), "json") == config
 
 

@@ -1,24 +1,14 @@
-"""Typed configuration: the one description of a model, its training and its sampling.
-
-A configuration is a YAML file, a command-line flag and the help text at once: the field is the single truth.
-Everything is frozen, unknown keys are refused, and all problems of a file come in one message.
-"""
+"""The sections of a configuration, each key with its default (the shipped setting), range and meaning."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from ucdir.config.pipeline import PipelineConfig
-from ucdir.config.renamed import RENAMED
-from ucdir.config.yaml_file import read_yaml
-from ucdir.degradations import BlurGenerator, JpegCompressionGenerator, LowLightGenerator
-from ucdir.errors import ConfigError
 from ucdir.limits import MAX_SAMPLING_STEPS
-from ucdir.section import Section, problems
-from ucdir.tasks import TASKS, Task
+from ucdir.section import Probability, Section
 
 Positive = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=1, le=4096)]
@@ -72,11 +62,12 @@ class DiffusionModelConfig(PredictorConfig):
     spatial_guidance: str = "initial"
     """A name in `model.spatial_guidance.SPATIAL_GUIDANCE`: what steers the blocks at each place."""
     scalars: tuple[str, ...] = ("jpeg_quality",)
-    """Auxiliary scalars beside the noise level: names in `tasks.scalars.SCALARS`."""
+    """Auxiliary scalars beside the noise level: names in `tasks.scalars.SCALARS`; in a file by default the task's."""
     scalar_channels: Size = 128
-    """Channels of the encoding of all scalars together."""
-    sigma_data: Annotated[float, Field(ge=0, le=100)] = 0.0
-    """Standard deviation of the scaled residual, for `model.diffusion_model.precondition`; 0, the paper, is without."""
+    """Channels of the embedding of all scalars together."""
+    sigma_data: Annotated[float, Field(ge=0, le=100)] = 0.3
+    """Standard deviation of the scaled residual, for `model.diffusion_model.precondition`: f_θ starts from the best
+    linear guess of the noise. 0 leaves that out, as the paper does."""
 
     @model_validator(mode="after")
     def _groups(self) -> DiffusionModelConfig:
@@ -91,22 +82,12 @@ class ModelConfig(Section):
     predictor: PredictorConfig = PredictorConfig()
     diffusion_model: DiffusionModelConfig = DiffusionModelConfig()
 
-
-PRESETS: dict[str, ModelConfig] = {
-    "default": ModelConfig(),
-    "paper": ModelConfig(
-        predictor=PredictorConfig(channels=32, multipliers=(1, 2, 4, 8), blocks=(2, 2, 2, 2), unshuffle=1),
-        diffusion_model=DiffusionModelConfig(
-            channels=64,
-            multipliers=(1, 2, 4, 8, 8),
-            blocks=(2, 2, 2, 2, 2),
-            unshuffle=1,
-            kernel_bases=8,
-            scalar_channels=256,
-        ),
-    ),
-}
-"""Named sizes of the one model: `default` is shipped with weights, `paper` is the paper's text."""
+    @model_validator(mode="before")
+    @classmethod
+    def _no_preset(cls, values: Any) -> Any:
+        if isinstance(values, str):
+            raise ValueError("a preset is now named by a key of its own: preset: default, or preset: paper")
+        return values
 
 
 # -------------------------------------------------------------------------------------------- Eq. 1, Sec. 4.2
@@ -121,16 +102,17 @@ class DiffusionConfig(Section):
     """β of the first step."""
     beta_end: Annotated[float, Field(gt=0, lt=1)] = 1e-2
     """β of the last step; between the two β is linear."""
-    residual_scale: Annotated[float, Field(gt=0)] = 1.0
-    """The residual y - u_φ(x) is multiplied by this before it is diffused; 1 is the paper's text."""
-    loss: str = "l1"
+    residual_scale: Annotated[float, Field(gt=0)] = 5.0
+    """The residual y - u_φ(x) is multiplied by this before it is diffused; 1 is the paper. Its standard deviation is
+    about 0.1; unscaled, it would drown in the noise of most levels."""
+    loss: str = "mse"
     """A name in `diffusion.loss.LOSSES`: the norm of Eq. 1."""
-    predictor_training: str = "joint"
+    predictor_training: str = "separate"
     """A name in `diffusion.loss.PREDICTOR_TRAINING`: how u_φ learns."""
-    focus: Fraction = 1.0
-    """Fraction of T below which `focus_probability` of the levels are drawn in training; 1 is the paper."""
-    focus_probability: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the noise levels drawn from below `focus`; the others come from all of T."""
+    focus: Fraction = 0.45
+    """Fraction of T, at least `sampling.start_fraction`, that most noise levels of training lie below."""
+    focus_probability: Probability = 0.85
+    """Share of the noise levels from below `focus`; the others come from all of T. 0 is the paper."""
 
     @model_validator(mode="after")
     def _rising(self) -> DiffusionConfig:
@@ -142,15 +124,15 @@ class DiffusionConfig(Section):
 class SamplingConfig(Section):
     """How the residual is sampled (Sec. 4.2)."""
 
-    sampler: str = "ddpm"
+    sampler: str = "ddim"
     """A name in `diffusion.samplers.SAMPLERS`."""
-    steps: Annotated[int, Field(ge=1, le=MAX_SAMPLING_STEPS)] = 50
+    steps: Annotated[int, Field(ge=1, le=MAX_SAMPLING_STEPS)] = 4
     """Forward passes of the diffusion model (NFE)."""
-    start_fraction: Fraction = 1.0
+    start_fraction: Fraction = 0.3
     """Fraction of T that sampling starts from: residual 0 plus noise of that level. 1 is the paper."""
-    eta: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Scale of the ancestral noise added at each step (DDPM and DDIM): 0 is deterministic."""
-    noise_scale: Annotated[float, Field(ge=0, le=1)] = 1.0
+    eta: Probability = 0.0
+    """Scale of the ancestral noise added at each step (DDPM and DDIM): 0 is deterministic, 1 is the paper."""
+    noise_scale: Probability = 1.0
     """Scale of the noise that sampling starts from; with 0 sampling is a regression."""
 
     @model_validator(mode="after")
@@ -170,7 +152,7 @@ class SamplingConfig(Section):
 
 
 class DataConfig(Section):
-    """Where the training pictures are, and how crops are cut from them.
+    """Where the training images are, and how crops are cut from them.
 
     Either `photos`, or pairs (`degraded` and `clean`, or `pairs`), or both: then `pairs_share` says how much of each.
     """
@@ -180,19 +162,19 @@ class DataConfig(Section):
     degraded: Path | None = None
     """Folder of degraded photographs; each has a file of the same name in `clean`."""
     clean: Path | None = None
-    """Folder of the truth of each file in `degraded`."""
+    """Folder of the clean image of each file in `degraded`."""
     pairs: Path | None = None
     """A text file of pairs, or the folder of a data set of pairs in a known `layout`."""
     layout: str = "auto"
     """A name in `data.pairs.LAYOUTS`: how `pairs` is laid out."""
-    pairs_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    pairs_share: Probability = 0.5
     """Share of the crops cut from pairs, where there are photographs too."""
     cache: Path | None = None
-    """Folder that decoded pictures are kept in; by default beside the checkpoint. Trainings on the same pictures
+    """Folder that decoded images are kept in; by default beside the checkpoint. Trainings on the same images
     with crops of the same size may share one, one after the other."""
     hold_out: Annotated[int, Field(ge=0)] = 16
-    """Photographs (or pairs, if there are any) set aside for the sample pictures and never trained on."""
-    crop: Positive = 128
+    """Photographs (or pairs, if there are any) set aside for the sample images and never trained on."""
+    crop: Positive = 64
     """Side of a training crop in pixels."""
     flip: bool = True
     """Mirror and rotate crops at random."""
@@ -214,7 +196,7 @@ class DataConfig(Section):
 
     @property
     def folders(self) -> list[Path]:
-        """Every folder or file that pictures are read from."""
+        """Every folder or file that images are read from."""
         return [place for place in (self.photos, self.degraded, self.clean, self.pairs) if place is not None]
 
 
@@ -232,36 +214,36 @@ class TrainingConfig(Section):
     """A name in `training.objectives.OBJECTIVES`: `noise` is Eq. 1, `sampler_aware` trains the steps that the sampler
     takes, `regression` is the baseline without diffusion."""
     perceptual_weight: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of LPIPS in the objective `sampler_aware`; 0 is without."""
+    """Weight of LPIPS in the objective `sampler_aware`; 0 leaves it out."""
     grid_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Weight there of errors that repeat from each of the network's coarsest pixels to the next; 0 is without."""
+    """Weight there of errors that repeat with the period of the network's coarsest pixels; 0 leaves it out."""
     freeze_predictor: bool = False
     """Whether the initial predictor stays as it is, and only the diffusion model learns."""
-    steps: Positive = 500_000
+    steps: Positive = 5100
     """Optimizer steps in all."""
-    batch_size: Positive = 32
+    batch_size: Positive = 16
     """Crops a step, over all processes together."""
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     """AdamW's learning rate after the warm-up."""
-    decay_steps: Annotated[int, Field(ge=0)] = 0
-    """Last steps, over which the learning rate falls in a straight line to zero; 0 is the paper."""
-    warmup_steps: Annotated[int, Field(ge=0)] = 500
+    decay_steps: Annotated[int, Field(ge=0)] = 2350
+    """Last steps, over which the learning rate falls linearly to zero; 0 is the paper."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 200
     """Steps of the linear warm-up of the learning rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """AdamW's weight decay."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient."""
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9999
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
     """Decay of the exponential moving average of the weights, after its own warm-up."""
     mixed_precision: Literal["no", "bf16"] = "no"
     """Arithmetic of the forward pass; fp16 would need a loss scale, and resuming would not be exact."""
     compile: bool = False
     """Compile the networks with torch.compile: minutes of waiting first, other rounding, and no faster on a CPU."""
-    workers: Annotated[int, Field(ge=0)] = 2
+    workers: Annotated[int, Field(ge=0)] = 1
     """Worker processes that cut and degrade crops."""
-    checkpoint_every: Positive = 1000
+    checkpoint_every: Positive = 100
     """Steps between checkpoints."""
-    sample_every: Positive = 5000
+    sample_every: Positive = 2000
     """Steps between sample images of the held-out photos."""
 
     @field_validator("objective")
@@ -270,84 +252,3 @@ class TrainingConfig(Section):
         if name == "few_steps":
             raise ValueError("'few_steps' is now 'sampler_aware'")
         return name
-
-
-class Config(Section):
-    """One experiment."""
-
-    task: str = "jpeg_restoration"
-    """A name in `tasks.TASKS`."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """All randomness is a function of it, the step and the place."""
-    model: ModelConfig = ModelConfig()
-    diffusion: DiffusionConfig = DiffusionConfig()
-    sampling: SamplingConfig = SamplingConfig()
-    data: DataConfig
-    jpeg: JpegCompressionGenerator = JpegCompressionGenerator()
-    blur: BlurGenerator = BlurGenerator()
-    low_light: LowLightGenerator = LowLightGenerator()
-    training: TrainingConfig = TrainingConfig()
-
-    def make_task(self) -> Task[Any]:
-        """The task, its degradation set up as its section says."""
-        kind = TASKS[self.task]
-        return kind(getattr(self, kind.section))
-
-    @property
-    def pipeline(self) -> PipelineConfig:
-        """How the trained model restores: as `sampling` says; the regression baseline in one step without noise."""
-        sampling = self.sampling.model_dump()
-        if self.training.objective == "regression":
-            sampling |= {"sampler": "ddim", "steps": 1, "eta": 0.0, "noise_scale": 0.0}
-        return PipelineConfig(
-            task=self.task,
-            **sampling,
-            residual_scale=self.diffusion.residual_scale,
-            timesteps=self.diffusion.timesteps,
-            beta_start=self.diffusion.beta_start,
-            beta_end=self.diffusion.beta_end,
-        )
-
-    @field_validator("task")
-    @classmethod
-    def _known_task(cls, name: str) -> str:
-        if name not in TASKS:
-            raise ValueError(f"there is no such task; choose one of {', '.join(TASKS)}")
-        return name
-
-    @model_validator(mode="before")
-    @classmethod
-    def _preset(cls, values: Any) -> Any:
-        """`model: paper` stands for the preset of that name."""
-        if isinstance(values, dict) and isinstance(values.get("model"), str):
-            name = values["model"]
-            if name not in PRESETS:
-                raise ValueError(f"model: no preset is named {name!r}; choose one of {', '.join(PRESETS)}")
-            return {**values, "model": PRESETS[name]}
-        return values
-
-
-def load_config(path: Path) -> Config:
-    """Read a YAML configuration.
-
-    Raises:
-        ConfigError: naming the file and every problem in it.
-    """
-    return parse_config(read_yaml(path), source=str(path))
-
-
-def parse_config(values: object, source: str) -> Config:
-    """Check the parsed contents of a configuration; `source` names them in the error.
-
-    Raises:
-        ConfigError: naming every problem.
-    """
-    if not isinstance(values, dict):
-        found = "nothing" if values is None else f"a {type(values).__name__}"
-        raise ConfigError(
-            f"{source}: expected keys and values, found {found}; configs/ holds examples to start from."
-        )
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(f"{source}: {problems(error, RENAMED)}.") from None
