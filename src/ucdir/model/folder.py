@@ -160,7 +160,10 @@ def read_network_config(file: Path, section: type[S]) -> S:
     Raises:
         WeightsError: naming the file and every key that is wrong.
     """
-    return validated(section, {OLD_KEYS.get(key, key): value for key, value in read_json(file).items()}, file)
+    settings = {OLD_KEYS.get(key, key): value for key, value in read_json(file).items()}
+    if "sigma_data" in section.model_fields:  # folders written before it was a setting are without
+        settings.setdefault("sigma_data", 0.0)
+    return validated(section, settings, file)
 
 
 def validated(section: type[S], values: Mapping[str, Any], file: Path) -> S:
