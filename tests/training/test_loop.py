@@ -213,7 +213,7 @@ def test_all_problems_of_the_settings_in_one_message(tiny):
         "diffusion.loss 'l3' is unknown; choose one of l1, mse",
         "diffusion.predictor_training 'no'",
         "sampling.sampler 'magic'",
-        "data.crop 20 is not a multiple of the model's coarsest pixel, 8",
+        "data.crop 20 is not a multiple of the model's coarsest pixel, 16",
         "training.batch_size 5 is not a multiple of the 2 processes",
     ):
         assert problem in str(error.value)

@@ -245,7 +245,7 @@ def test_of_sampling_only_what_is_not_trained_may_change(tiny):
 
 
 def test_a_checkpoint_from_before_a_setting_was_added(saved):
-    """What an older version did not know has its default."""
+    """What an older version did not know is off, as in the paper."""
 
     def forget(tensors, metadata):
         config = json.loads(metadata["config"])

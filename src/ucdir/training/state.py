@@ -115,7 +115,11 @@ def read_metadata(path: Path) -> Metadata:
         step, late = int(text["step"]), json.loads(text.get("late", "{}"))
         if step < 0 or not isinstance(late, dict) or not all(isinstance(n, int) for n in late.values()):
             raise WeightsError(f"{path}: is damaged (step {step}, late {str(late)[:80]}).")
-        return Metadata(step, parse_config(json.loads(text["config"]), source="its configuration"), late)
+        config = {
+            "preset": "paper",
+            **json.loads(text["config"]),
+        }  # a setting added since then is off, as in the paper
+        return Metadata(step, parse_config(config, source="its configuration"), late)
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise WeightsError(
             f"{path}: is not a training's checkpoint, or is damaged ({reason(error)})."
