@@ -1,4 +1,4 @@
-"""Files of PyTorch tensors (.pth), as they are published: read without running any code in them."""
+"""Published files of PyTorch tensors (.pth), read without running code from them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def tensors_of(file: Path) -> dict[str, Tensor]:
     """The named tensors of a .pth file, on the CPU. Only tensors are unpickled, never code.
 
     Raises:
-        WeightsError: it is no such file.
+        WeightsError: it is not such a file, or too large.
     """
     try:
         size_bytes = file.stat().st_size
@@ -38,7 +38,7 @@ def tensors_of(file: Path) -> dict[str, Tensor]:
     ) as error:
         raise WeightsError(f"{file}: cannot be read as PyTorch weights; download it again.") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise WeightsError(f"{file}: holds no named tensors, so it is no file of weights.")
+        raise WeightsError(f"{file}: holds no named tensors, so it is not a file of weights.")
     for name, tensor in state.items():
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise WeightsError(

@@ -42,7 +42,7 @@ class Degraded:
     identity: str = "degraded"
 
     def restore(self, case: Case) -> Pixels:
-        """See `Method`."""
+        """The degraded image, unchanged; raises DataError if the case has none."""
         return _degraded(case)
 
 
@@ -77,7 +77,7 @@ class Restorer:
         return json.dumps([hashes, self.steps, self.start_fraction, self.seed, given])
 
     def restore(self, case: Case) -> Pixels:
-        """See `Method`."""
+        """The model's output, uint8 [H,W,3]; scalars that the model does not take are dropped."""
         given = case.scalars if self.given is None else self.given
         restored: Pixels = self.pipeline(
             _degraded(case), steps=self.steps, seed=self.seed, start_fraction=self.start_fraction,
@@ -118,7 +118,7 @@ class Precomputed:
         }
 
     def restore(self, case: Case) -> Pixels:
-        """See `Method`; raises DataError if there is none, or one of another size."""
+        """The image with the case's name, uint8 [H,W,3]; raises DataError if there is none, or one of another size."""
         name = Path(case.name).with_suffix("").as_posix()
         file = self.files.get(name)
         if file is None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from ucdir.extras import optional_module
 from ucdir.metrics.metric import DistributionMetric, Features, Metric, PerImage
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def _niqe(*, antialiased: bool = True) -> PerImage:
 def _inception() -> Features:
     from ucdir.metrics.inception import Inception
 
+    optional_module("torchmetrics", "metrics", "FID")  # it computes the distance, after hours perhaps
     return Inception()
 
 
@@ -57,6 +59,7 @@ def _inception() -> Features:
 def _alexnet() -> Features:
     from ucdir.metrics.distribution import AlexNet
 
+    optional_module("torchmetrics", "metrics", "FID")
     return AlexNet()
 
 

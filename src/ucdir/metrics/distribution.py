@@ -60,7 +60,7 @@ def frechet_distance(restored: Tensor, clean: Tensor) -> float:
         clean: features [m,D], m of at least 2.
 
     Returns:
-        at least 0, lower is better.
+        0 for equal features (up to rounding), lower is better.
 
     Raises:
         DataError: there are too few patches.

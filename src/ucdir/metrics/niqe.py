@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ucdir.errors import DataError, WeightsError
+from ucdir.extras import optional_module
 from ucdir.metrics.weights import Download
 
 STATISTICS: Final = Download(
@@ -43,6 +44,7 @@ class Niqe:
 
     Raises:
         WeightsError: the file is missing or is another one.
+        UcdirError: scipy is not installed.
     """
 
     def __init__(self, statistics: str | os.PathLike[str] | None = None, *, antialiased: bool = True) -> None:
@@ -57,6 +59,7 @@ class Niqe:
                 f"{file}: does not hold NIQE's statistics ({str(error)[:80]}); get BasicSR's own."
             ) from None
         self.antialiased = antialiased
+        self.convolve = optional_module("scipy.ndimage", "metrics", "NIQE").convolve
 
     def __call__(self, restored: Tensor) -> Tensor:
         """NIQE of each image.
@@ -100,10 +103,8 @@ class Niqe:
         return math.sqrt(float(distance))
 
     def _normalised(self, y: Image) -> Image:
-        from scipy.ndimage import convolve
-
-        mean = convolve(y, self.window, mode="nearest")
-        std = np.sqrt(np.abs(convolve(y**2, self.window, mode="nearest") - mean**2))
+        mean = self.convolve(y, self.window, mode="nearest")
+        std = np.sqrt(np.abs(self.convolve(y**2, self.window, mode="nearest") - mean**2))
         normalised: Image = (y - mean) / (std + 1)
         return normalised
 
@@ -133,7 +134,7 @@ def halved(y: Image, *, antialiased: bool) -> Image:
 
 
 def _block_features(block: Image) -> list[float]:
-    """18 numbers of a block of normalised pixels."""
+    """The 18 features of a block of normalised pixels."""
     from scipy.special import gamma
 
     shape, left, right = _fitted(block)
