@@ -118,6 +118,7 @@ def test_floats_of_any_width_and_order(dtype):
         (torch.zeros(1, 1, 4, 4), r"found \[1, 1, 4, 4\]"),
         (torch.zeros(4, 4, 3), r"\[3,H,W\] or \[B,3,H,W\], found \[4, 4, 3\]"),
         (torch.zeros(1, 3, 0, 4), "at least one pixel"),
+        (Image.new("RGB", (0, 4)), r"at least one pixel, found \[0, 4\]"),
         ([PIXELS, PIXELS[:3]], "one size"),
         ([PIXELS, PIXELS[None].repeat(2, axis=0)], "single images"),
         (Image.fromarray(np.full((4, 4), 30_000, np.uint16)), "8 bits a sample, found mode 'I;16'"),

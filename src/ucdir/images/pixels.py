@@ -64,7 +64,9 @@ def to_signal(image: Any) -> Signal:
             )
         planes = np.moveaxis(array, -1, -3)
     if planes.size == 0:
-        raise ConfigError(f"image: expected at least one pixel, found shape {list(image.shape)}.")
+        raise ConfigError(
+            f"image: expected at least one pixel, found {list(getattr(image, 'shape', image.size))}."
+        )
     batch, _, height, width = planes.shape if planes.ndim == 4 else (1, *planes.shape)
     signal = np.empty((batch, 3, height, width), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):  # infinity and NaN are refused below
@@ -148,7 +150,7 @@ def _pil_array(image: Any) -> npt.NDArray[np.uint8]:
             f"image: a PIL image has 8 bits a sample, found mode {image.mode!r}; give an array in [0,1]."
         )
     array: npt.NDArray[np.uint8] = np.asarray(image.convert("L" if _is_grey(image) else "RGB"))
-    return array.reshape(*array.shape[:2], -1)
+    return array if array.ndim == 3 else array[..., None]
 
 
 def _batch(images: list[Any] | tuple[Any, ...]) -> Signal:

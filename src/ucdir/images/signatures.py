@@ -63,10 +63,8 @@ def kind_of(data: bytes, suffix: str) -> str:
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
     if head[4:8] == b"ftyp":  # an ISO base media file: its brands say of what kind
-        brands = {
-            data[8:12],
-            *(data[i : i + 4] for i in range(16, min(int.from_bytes(data[:4], "big"), 256) - 3, 4)),
-        }
+        end = min(int.from_bytes(data[:4], "big"), 256)
+        brands = {data[8:12], *(data[at : at + 4] for at in range(16, end - 3, 4))}
         if brands & {b"avif", b"avis"}:
             return "AVIF"
         if b"crx " in brands:

@@ -1,5 +1,6 @@
 """TIFF: what a file holds, checked before it is decoded; and files written with EXIF byte for byte."""
 
+import itertools
 import struct
 import zlib
 from collections.abc import Iterator
@@ -15,6 +16,16 @@ from ucdir.images.signatures import RawFile
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _SAMPLES, _PLANES, _TILE_WIDTH, _SUBIFDS, _FORMAT, _DNG_VERSION = 277, 284, 322, 330, 339, 50706
+
+_STRIP_STARTS, _STRIP_ROWS, _STRIP_SIZES, _PREDICTOR, _EXTRA_SAMPLES, _XMP, _ICC = (
+    273,
+    278,
+    279,
+    317,
+    338,
+    700,
+    34675,
+)
 
 _FORMATS: Final = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 _DEPTHS: Final = (1, 2, 4, 8, 16)
@@ -123,14 +134,11 @@ def encode_tiff(photo: Photo) -> list[bytes]:
     samples, item = channels + (photo.alpha is not None), photo.pixels.dtype.itemsize
     rows = max(1, _STRIP_BYTES // (width * samples * item))
     strips = [*_strips(photo, rows, order)]
-    ends = [len(block) + end for end in np.cumsum([len(strip) for strip in strips]).tolist()]
+    starts = [*itertools.accumulate(map(len, strips), initial=len(block))]
 
     def numbers(kind: int, *values: int) -> Values:
-        return (
-            kind,
-            len(values),
-            struct.pack(f"{order}{len(values)}{'H' if kind == _SHORT else 'I'}", *values),
-        )
+        code = "H" if kind == _SHORT else "I"
+        return kind, len(values), struct.pack(f"{order}{len(values)}{code}", *values)
 
     described = structure.ifd(structure.first)
     tags: dict[int, Values] = {
@@ -144,25 +152,23 @@ def encode_tiff(photo: Photo) -> list[bytes]:
         _BITS: numbers(_SHORT, *(8 * item,) * samples),
         _COMPRESSION: numbers(_SHORT, 8),
         _PHOTOMETRIC: numbers(_SHORT, 1 if channels == 1 else 2),
-        273: numbers(
-            _LONG, *(end - len(strip) for end, strip in zip(ends, strips, strict=True))
-        ),  # StripOffsets
+        _STRIP_STARTS: numbers(_LONG, *starts[:-1]),
         ORIENTATION: numbers(_SHORT, 1),
         _SAMPLES: numbers(_SHORT, samples),
-        278: numbers(_LONG, rows),  # RowsPerStrip
-        279: numbers(_LONG, *map(len, strips)),  # StripByteCounts
+        _STRIP_ROWS: numbers(_LONG, rows),
+        _STRIP_SIZES: numbers(_LONG, *map(len, strips)),
         _PLANES: numbers(_SHORT, 1),
-        317: numbers(_SHORT, 2),  # Predictor
+        _PREDICTOR: numbers(_SHORT, 2),
         _FORMAT: numbers(_SHORT, *(1,) * samples),
     }
     if photo.alpha is not None:
-        tags[338] = numbers(_SHORT, 2)  # ExtraSamples
+        tags[_EXTRA_SAMPLES] = numbers(_SHORT, 2)
     if kept.xmp is not None:
-        tags[700] = (_BYTE, len(kept.xmp), kept.xmp)
+        tags[_XMP] = (_BYTE, len(kept.xmp), kept.xmp)
     if kept.icc is not None:
-        tags[34675] = (_UNDEFINED, len(kept.icc), kept.icc)
-    padding = bytes(ends[-1] % 2)
-    at = ends[-1] + len(padding)
+        tags[_ICC] = (_UNDEFINED, len(kept.icc), kept.icc)
+    padding = bytes(starts[-1] % 2)
+    at = starts[-1] + len(padding)
     struct.pack_into(order + "I", block, 4, at)
     return [bytes(block), *strips, padding, ifd_bytes(order, at, tags)]
 
