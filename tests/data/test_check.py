@@ -55,7 +55,7 @@ def test_pairs(tmp_path):
     picture(tmp_path / "blur" / "6.png", 6)
     told = check_place(tmp_path)
     assert (told.found, told.usable) == (6, 5)
-    for words in ("3.png: is the same picture as", "4.png: has hardly anything in common", "6.png: has no partner",
+    for words in ("3.png: is the same image as", "4.png: has hardly anything in common", "6.png: has no partner",
                   "5.png is 20x24, but"):  # fmt: skip
         assert any(words in p for p in told.problems), words
     assert len(told.problems) == 4

@@ -86,7 +86,7 @@ def test_little_is_left_of_a_bright_exposure_but_the_truth():
     clean = np.random.default_rng(0).integers(40, 200, (32, 40, 3)).astype(np.uint8)
     noise = LowLightNoise(1.0, 1e-4, **QUIET)
     assert np.abs(noise(clean).astype(int) - clean).max() <= 1
-    assert np.abs(noise.truth(clean).astype(int) - clean).max() <= 1
+    assert np.abs(noise.long_exposure(clean).astype(int) - clean).max() <= 1
 
 
 def test_the_strength_told_is_that_of_mid_grey():

@@ -198,7 +198,7 @@ def test_only_what_was_set_aside(clean, tmp_path):
 
 def test_the_output_is_never_measured(settings, clean):
     inside = clean / "results"
-    with pytest.raises(ConfigError, match="results: lies within .*, whose pictures are measured"):
+    with pytest.raises(ConfigError, match="results: lies within .*, whose images are measured"):
         evaluate(replace(settings, output=inside))
     assert not inside.exists()
 

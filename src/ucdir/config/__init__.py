@@ -1,4 +1,4 @@
-"""Typed configuration of an experiment: read from YAML, checked in one go, the single truth of every setting."""
+"""Typed configuration of an experiment: read from YAML, checked in one go, where every setting stands once."""
 
 from ucdir.config.experiment import Config, load_config, parse_config
 from ucdir.config.presets import PRESETS

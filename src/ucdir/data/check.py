@@ -17,14 +17,15 @@ from ucdir.data.pairs import CLEAN_NAMES, DEGRADED_NAMES, find_pairs, pair_folde
 from ucdir.data.photos import rgb8
 from ucdir.errors import DataError, ImageError
 from ucdir.images import find_images
+from ucdir.images.pixels import to_signal
 
 UNRELATED_DB = 8.0
-"""Below this PSNR two pictures are hardly of the same thing: black against white is 0 dB, two noises are 7.7 dB."""
+"""Below this PSNR two images hardly show the same scene: black against white is 0 dB, two noises are 7.7 dB."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was found: how many pictures (or pairs) can be used, how large they are, and what is wrong with others."""
+    """What was found: how many photos (or pairs) can be used, how large they are, and what is wrong with others."""
 
     what: str
     """photographs or pairs."""
@@ -62,7 +63,7 @@ def check_place(place: Path, clean: Path | None = None, layout: str = "auto", cr
 
     Args:
         place: a folder of photographs, a data set of pairs, or with `clean` the folder of the degraded ones.
-        clean: the folder of their truths.
+        clean: the folder of the clean ones.
         layout: of pairs, see `data.pairs.find_pairs`; auto takes a folder without any pairs for photographs.
         crop: side of a training crop in pixels.
 
@@ -104,18 +105,14 @@ def check_photos(folder: Path, crop: int = 1) -> Report:
 
 
 def check_pairs(pairs: Sequence[Pair], crop: int = 1, alone: Sequence[Path] = ()) -> Report:
-    """Decode every pair and compare its pictures; `alone` are files that have no partner."""
+    """Decode every pair and compare its images; `alone` are files that have no partner."""
     problems = [f"{file}: has no partner." for file in alone]
     shapes, values = [], []
     for pair in pairs:
         try:
-            degraded = rgb8(pair.degraded, pair.scalars.get("exposure_ratio"))
-            clean = rgb8(pair.clean, 1.0)
-        except ImageError as error:
+            degraded, clean = pair.read()
+        except (ImageError, DataError) as error:
             problems.append(str(error))
-            continue
-        if degraded.shape != clean.shape:
-            problems.append(f"{pair.degraded} is {_size(degraded)}, but {pair.clean} is {_size(clean)}.")
             continue
         if min(clean.shape[:2]) < crop:
             problems.append(f"{pair.degraded}: {_size(clean)} is smaller than a crop of {crop} pixels.")
@@ -123,7 +120,7 @@ def check_pairs(pairs: Sequence[Pair], crop: int = 1, alone: Sequence[Path] = ()
         shapes.append(clean.shape[:2])
         db = _psnr(degraded, clean)
         if math.isinf(db):
-            problems.append(f"{pair.degraded}: is the same picture as {pair.clean}.")
+            problems.append(f"{pair.degraded}: is the same image as {pair.clean}.")
         else:
             values.append(db)
         if db < UNRELATED_DB:
@@ -149,8 +146,11 @@ def _alone(pairs: Sequence[Pair], files: Iterable[Path]) -> list[Path]:
 
 
 def _psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    error = float(np.mean((a.astype(np.float32) - b) ** 2))
-    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+    import torch
+
+    from ucdir.metrics.psnr import psnr
+
+    return psnr(*(torch.from_numpy(to_signal(image)) for image in (a, b))).item()
 
 
 def _size(pixels: NDArray[np.uint8]) -> str:

@@ -25,11 +25,11 @@ def gopro_pairs(place: Path, blur: str = "blur") -> list[Pair]:
         blurred, sharp = folder / blur, folder / "sharp"
         if not (blurred.is_dir() and sharp.is_dir()):
             continue
-        truths = {file.stem: file for file in find_images(sharp, raw=True)}
+        clean = {file.stem: file for file in find_images(sharp, raw=True)}
         for file in find_images(blurred, raw=True):
-            if file.stem in truths:
+            if file.stem in clean:
                 name = file.relative_to(place).with_suffix("").as_posix()
-                pairs.append(Pair(file, truths[file.stem], name=name))
+                pairs.append(Pair(file, clean[file.stem], name=name))
     if not pairs:
         raise DataError(f"{place}: no GOPR…/{blur} and GOPR…/sharp are here, as in the GoPro data set.")
     return pairs

@@ -1,4 +1,4 @@
-"""Real pairs: degraded photographs and the truth of each, however their data set is laid out."""
+"""Real pairs: degraded photos and the clean image of each, however their data set is laid out."""
 
 from __future__ import annotations
 

@@ -73,21 +73,19 @@ def held_out_split(count: int, hold_out: int, what: str) -> tuple[list[int], lis
 
 
 def check_outside(output: Path, folders: Iterable[Path], use: str) -> None:
-    """Refuse an output folder among pictures that are read: what is written there would be read as one of them.
+    """Refuse an output folder among images that are read: what is written there would be read as one of them.
 
     Args:
         output: the folder.
-        folders: of the pictures.
-        use: what is done with the pictures, for the message.
+        folders: of the images.
+        use: what is done with the images, for the message.
 
     Raises:
         ConfigError: the output lies within one of the folders.
     """
     for folder in folders:
         if output.resolve().is_relative_to(folder.resolve()):
-            raise ConfigError(
-                f"{output}: lies within {folder}, whose pictures are {use}; name another folder."
-            )
+            raise ConfigError(f"{output}: lies within {folder}, whose images are {use}; name another folder.")
 
 
 def find_photos(folder: Path) -> list[Path]:
@@ -209,15 +207,15 @@ def _decode(
     with unfinished.open("wb") as out:
         for number, (group, ratio) in enumerate(zip(groups, ratios, strict=True)):
             try:
-                pictures = [rgb8(file, ratio if i == 0 else 1.0) for i, file in enumerate(group)]
+                images = [rgb8(file, ratio if i == 0 else 1.0) for i, file in enumerate(group)]
             except ImageError as error:
                 logger.warning("left out: %s", error)
                 continue
-            problem = _problem(group, pictures, smallest_side)
+            problem = _problem(group, images, smallest_side)
             if problem:
                 logger.warning("left out: %s", problem)
                 continue
-            for file, pixels in zip(group, pictures, strict=True):
+            for file, pixels in zip(group, images, strict=True):
                 out.write(pixels.data)
                 names.append(str(file))
                 shapes.append((pixels.shape[0], pixels.shape[1]))
@@ -234,12 +232,12 @@ def _decode(
     return True
 
 
-def _problem(group: Sequence[Path], pictures: Sequence[NDArray[np.uint8]], smallest_side: int) -> str:
+def _problem(group: Sequence[Path], images: Sequence[NDArray[np.uint8]], smallest_side: int) -> str:
     """What keeps decoded files from being used; empty if nothing does."""
-    sizes = [f"{picture.shape[1]}x{picture.shape[0]}" for picture in pictures]
+    sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in images]
     if len(set(sizes)) > 1:
         return f"{group[0]} is {sizes[0]} and {group[1]} is {sizes[1]}: no pair"
-    if min(pictures[0].shape[:2]) < smallest_side:
+    if min(images[0].shape[:2]) < smallest_side:
         return f"{group[0]}: smaller than a crop of {smallest_side} pixels"
     return ""
 

@@ -21,7 +21,7 @@ def exposure_ratio(short: str, long: str) -> float:
     """How many times longer the long exposure is, by the names of the files: 100, 250 or 300.
 
     Raises:
-        DataError: a name does not tell an exposure.
+        DataError: a name holds no exposure time.
     """
     seconds = []
     for name in (short, long):
@@ -46,17 +46,17 @@ def sid_pairs(place: Path, split: str | None = None) -> list[Pair]:
     for folder in sorted({place, *(child for child in place.iterdir() if child.is_dir())}):
         if not ((folder / "short").is_dir() and (folder / "long").is_dir()):
             continue
-        truths: dict[str, Path] = {}
+        clean: dict[str, Path] = {}
         for file in find_images(folder / "long", raw=True):
             found = NAME.match(file.name)
             if found is not None:
-                truths.setdefault(found["scene"], file)
+                clean.setdefault(found["scene"], file)
         for file in find_images(folder / "short", raw=True):
             found = NAME.match(file.name)
-            if found is not None and found["scene"] in truths:
-                truth = truths[found["scene"]]
-                ratio = exposure_ratio(file.name, truth.name)
-                pairs.append(Pair(file, truth, {"exposure_ratio": ratio}, file.stem))
+            if found is not None and found["scene"] in clean:
+                long = clean[found["scene"]]
+                ratio = exposure_ratio(file.name, long.name)
+                pairs.append(Pair(file, long, {"exposure_ratio": ratio}, file.stem))
     if split is not None:
         wanted = {Path(short).stem for short, _, _ in listed(_list_file(place, split))}
         pairs = [pair for pair in pairs if pair.name in wanted]

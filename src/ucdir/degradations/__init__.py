@@ -1,4 +1,4 @@
-"""What damages a photograph: an object with its formula, and a generator that draws one."""
+"""Degradations of a photo: an object with its formula, and a generator that samples one."""
 
 from ucdir.degradations.camera_effects import CameraEffects
 from ucdir.degradations.jpeg_compression import JpegCompression, JpegCompressionGenerator, Subsampling

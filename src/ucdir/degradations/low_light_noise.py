@@ -68,7 +68,7 @@ class LowLightNoise:
     3. `N_row` is normal, the same along a row of the sensor; `N_quant` uniform in [-1/2, 1/2]; `b` a bias of each
        colour.
 
-    Each pixel of the photograph stands for one 2x2 cell of the sensor, as in the half-size picture of
+    Each pixel of the image stands for one 2x2 cell of the sensor, as in the half-size image of
     `camera.pack_bayer`.
 
     Args:
@@ -139,15 +139,15 @@ class LowLightNoise:
         numbers[..., 2:] += rows[1][..., None]
         numbers += np.asarray(self.colour_bias, dtype=np.float32)
         numbers += rng.random(exposure.shape, dtype=np.float32) - np.float32(0.5)
-        return self._picture(numbers * np.float32(self.exposure_ratio / SPAN))
+        return self._developed(numbers * np.float32(self.exposure_ratio / SPAN))
 
-    def truth(self, clean: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def long_exposure(self, clean: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """What a long exposure would have given: the photograph, but for colours that the camera cannot see.
 
         Raises:
             DataError: as `__call__`.
         """
-        return self._picture(self._light(clean))
+        return self._developed(self._light(clean))
 
     @property
     def noise_strength(self) -> float:
@@ -170,7 +170,7 @@ class LowLightNoise:
             clean.astype(np.float32) / np.float32(255), np.array(self.white_balance), np.array(self.colours)
         ).astype(np.float32)
 
-    def _picture(self, light: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    def _developed(self, light: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
         srgb = develop(light, np.array(self.white_balance, dtype=np.float32), np.array(self.colours))
         return np.rint(srgb * 255).astype(np.uint8)
 

@@ -26,17 +26,17 @@ FocalLength = Annotated[float, Field(ge=1)]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MotionBlur:
-    r"""Camera shake: the mean of what the turning camera sees, different in every part of the picture.
+    r"""Camera shake: the mean of what the turning camera sees, different in every part of the image.
 
         L'(p) = 1/T Σ_t L( K R_t K⁻¹ p ),   R_t = roll · pitch · yaw,   K = diag(f, f, 1)
 
-    with pixels p counted from the principal point, where the lens looks. Yaw and pitch move the whole picture, roll
-    turns it about the principal point. Beyond its borders the picture is mirrored.
+    with pixels p counted from the principal point, where the lens looks. Yaw and pitch move the whole image, roll
+    turns it about the principal point. Beyond its borders the image is mirrored.
 
     Args:
         rotations: at equal intervals of the exposure, [T,3]: yaw, pitch, roll in radians.
         focal_length: f in pixels.
-        offset: of the picture's centre from the principal point, (x, y) in pixels: a crop may lie in a corner.
+        offset: of the image's centre from the principal point, (x, y) in pixels: a crop may lie in a corner.
         effects: of the camera around the blur.
 
     Raises:
@@ -70,7 +70,7 @@ class MotionBlur:
 
     @property
     def blur_length(self) -> float:
-        """Length in pixels of the straight even blur that spreads a point at the picture's centre as widely.
+        """Length in pixels of the straight even blur that spreads a point at the image's centre as widely.
 
         A straight path of length ℓ has the variance ℓ²/12, so ℓ = √(12 · variance) for any path.
         """
@@ -109,7 +109,7 @@ class MotionBlur:
 
 
 def _displaced(pixels: npt.NDArray[np.float64], blur: MotionBlur) -> npt.NDArray[np.float64]:
-    """How far pixels [P,2], counted from the picture's centre, are moved at each time: [T,P,2]."""
+    """How far pixels [P,2], counted from the image's centre, are moved at each time: [T,P,2]."""
     yaw, pitch, roll = blur.rotations.T[:, :, None]
     start_x, start_y = (pixels + blur.offset).T
     f = blur.focal_length

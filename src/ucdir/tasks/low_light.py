@@ -35,7 +35,7 @@ class LowLight(Task[LowLightGenerator]):
         noise = self.generator.draw(rng)
         known = {name: float(getattr(noise, name)) for name in self.scalars}
         scalars = hide_some(known, self.generator.unknown_probability, rng)
-        return Example(noise.truth(clean), noise(clean), scalars)
+        return Example(noise.long_exposure(clean), noise(clean), scalars)
 
     @staticmethod
     def known_scalars(photo: Photo) -> Mapping[str, float]:
