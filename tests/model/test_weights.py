@@ -393,10 +393,12 @@ def test_control_the_smallest_frame_is_read(tmp_path):
     assert list(read_header(tmp_path / "one")) == ["a"]
 
 
-def test_weights_cut_short_say_how_long_they_should_be(folder):
+def test_weights_of_another_length_say_how_long_they_should_be(folder):
     whole = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(whole[:-5])
     refused(folder, f"{len(whole) - 5} bytes, expected {len(whole)}; it is cut short")
+    (folder / WEIGHTS).write_bytes(whole + b"tail")
+    refused(folder, f"{len(whole) + 4} bytes, expected {len(whole)}; it has bytes left over")
 
 
 FRAME_FAULTS = [

@@ -1,4 +1,4 @@
-"""What a model folder says beside its networks: the task, the noise schedule, and how its images are sampled."""
+"""Settings of a model folder beside its networks: the task, the noise schedule, and how images are sampled."""
 
 from __future__ import annotations
 

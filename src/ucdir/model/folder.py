@@ -1,4 +1,4 @@
-"""The JSON files and the layout of a model folder, which diffusers' users know; read and written without torch.
+"""Layout and JSON files of a model folder, as users of diffusers know them; read and written without torch.
 
 model_index.json                   class of each part, and what `PipelineConfig` holds beside the schedule
 predictor/config.json              settings of u_φ,  diffusion_pytorch_model.safetensors beside it
@@ -105,7 +105,7 @@ def read_settings(folder: Path) -> tuple[bool, str, dict[str, Any]]:
 
 
 def read_index(folder: Path) -> tuple[bool, PipelineConfig]:
-    """Whether a folder holds the authors' networks, and what it says beside its networks.
+    """Whether a folder holds the authors' networks, and its `PipelineConfig`.
 
     Raises:
         WeightsError: it is not a model of ucdir, is damaged, or has a scheduler that stands for no sampler.
@@ -220,8 +220,9 @@ def read_header(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise WeightsError(f"{file}: is not a safetensors file ({error}); copy it again.") from None
     if size != 8 + length + length_of_data:
+        fault = "is cut short" if size < 8 + length + length_of_data else "has bytes left over"
         raise WeightsError(
-            f"{file}: {size} bytes, expected {8 + length + length_of_data}; it is cut short, copy it again."
+            f"{file}: {size} bytes, expected {8 + length + length_of_data}; it {fault}, copy it again."
         )
     return header
 

@@ -31,8 +31,6 @@ GRID: Final = 32
 """Image pixels a side of one pixel of the coarsest level."""
 OVERLAP: Final = 64
 """Pixels by which patches overlap; no overlap makes them exact."""
-
-
 RELEASE_CHANNELS: Final = range(8, 513, 8)
 """Base channels that a checkpoint of this architecture may have."""
 Channels = Annotated[int, Field(ge=8, le=512, multiple_of=8)]

@@ -38,9 +38,9 @@ ITEM_BYTES: Final = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 def load_model(
     folder: str | Path, dtype: torch.dtype | None = None
 ) -> tuple[AnyPredictor, AnyDiffusionModel, PipelineConfig]:
-    """Load the networks of a model folder, on the CPU and in evaluation mode, and what it says beside them.
+    """Load the networks of a model folder, on the CPU and in evaluation mode, and its `PipelineConfig`.
 
-    Everything is checked before memory is taken for it.
+    Settings and the sizes of all weights are checked before memory is allocated.
 
     Args:
         folder: as `save_model` laid it out, or an earlier version.
@@ -143,7 +143,7 @@ def save_model(
         folder: it must not exist, or be empty.
         predictor: u_φ.
         diffusion_model: f_θ.
-        config: what the folder says beside the networks.
+        config: task, sampler and noise schedule.
         scheduler: see `write_index`.
 
     Raises:
