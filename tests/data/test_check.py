@@ -56,7 +56,7 @@ def test_pairs(tmp_path):
     told = check_place(tmp_path)
     assert (told.found, told.usable) == (6, 5)
     for words in ("3.png: is the same image as", "4.png: has hardly anything in common", "6.png: has no partner",
-                  "5.png is 20x24, but"):  # fmt: skip
+                  "5.png is 20x24 and"):  # fmt: skip
         assert any(words in p for p in told.problems), words
     assert len(told.problems) == 4
     assert check_place(tmp_path / "blur", tmp_path / "sharp").problems == told.problems
