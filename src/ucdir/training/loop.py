@@ -43,11 +43,6 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     return config.learning_rate * warm * decay
 
 
-def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-
-
 def train(config: Config, output: Path) -> Path:
     """Train until `training.steps`, resuming from the checkpoint in `output` if there is one.
 
@@ -96,7 +91,8 @@ def train(config: Config, output: Path) -> Path:
         for done, host_batch in enumerate(loader, start=first_step + 1):
             batch = {k: v.to(accelerator.device, non_blocking=True) for k, v in host_batch.items()}
             rate = learning_rate(done - 1, settings)
-            _set_rate(optimizer, rate)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
 
             # Eq. 1, or another objective
             with accelerator.autocast():
