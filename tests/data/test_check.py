@@ -53,13 +53,13 @@ def test_pairs(tmp_path):
     picture(tmp_path / "sharp" / "5.png", 5)
     picture(tmp_path / "blur" / "5.png", 5, size=(20, 24))
     picture(tmp_path / "blur" / "6.png", 6)
-    told = check_place(tmp_path)
-    assert (told.found, told.usable) == (6, 5)
+    report = check_place(tmp_path)
+    assert (report.found, report.usable) == (6, 5)
     for words in ("3.png: is the same image as", "4.png: has hardly anything in common", "6.png: has no partner",
                   "5.png is 20x24 and"):  # fmt: skip
-        assert any(words in p for p in told.problems), words
-    assert len(told.problems) == 4
-    assert check_place(tmp_path / "blur", tmp_path / "sharp").problems == told.problems
+        assert any(words in p for p in report.problems), words
+    assert len(report.problems) == 4
+    assert check_place(tmp_path / "blur", tmp_path / "sharp").problems == report.problems
 
 
 def test_lists_and_nothing(tmp_path):

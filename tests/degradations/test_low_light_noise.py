@@ -89,7 +89,7 @@ def test_little_is_left_of_a_bright_exposure_but_the_truth():
     assert np.abs(noise.long_exposure(clean).astype(int) - clean).max() <= 1
 
 
-def test_the_strength_told_is_that_of_mid_grey():
+def test_the_strength_given_is_that_of_mid_grey():
     for seed in range(8):
         noise = LowLightGenerator(ratios=(5.0, 20.0), srgb_probability=0.0).draw(np.random.default_rng(seed))
         seen = noise(flat(128)).astype(float)

@@ -104,7 +104,7 @@ def test_saturated_lamps_leave_streaks():
     assert np.array_equal(streak[5], plain[5]), "control: dark places stay as they are"
 
 
-def test_noise_has_the_variance_told():
+def test_noise_has_the_variance_given():
     effects = CameraEffects(shot=4e-4, read=1e-4, seed=1)
     grey = np.full((200, 200, 3), 188, np.uint8)
     noisy = light(DefocusBlur(0.0, effects)(grey))

@@ -1,4 +1,4 @@
-"""The degradation of JPEG restoration: a JPEG file, quality told or not, blocks in place or shifted."""
+"""The degradation of JPEG restoration: a JPEG file, quality given or not, blocks in place or shifted."""
 
 import math
 
@@ -34,7 +34,7 @@ def draws(made, count=300, side=64):
     return [made.degrade(picture(n, side), np.random.default_rng(n)) for n in range(count)]
 
 
-def test_unshifted_is_the_jpeg_file_of_the_quality_told():
+def test_unshifted_is_the_jpeg_file_of_the_quality_given():
     made = task(unknown_probability=0.0, shift_probability=0.0)
     for n in range(20):
         _, degraded, scalars = made.degrade(picture(n), np.random.default_rng(n))
@@ -59,12 +59,12 @@ def test_a_function_of_the_generator():
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.25, 1.0])
-def test_share_of_the_crops_whose_quality_is_not_told(probability):
-    told = [
+def test_share_of_the_crops_whose_quality_is_not_given(probability):
+    given = [
         scalars["jpeg_quality"] for _, _, scalars in draws(task(unknown_probability=probability), 800, side=8)
     ]
-    assert np.mean(np.isnan(told)) == pytest.approx(probability, abs=0.05)
-    assert all(5 <= quality <= 95 for quality in told if not math.isnan(quality))
+    assert np.mean(np.isnan(given)) == pytest.approx(probability, abs=0.05)
+    assert all(5 <= quality <= 95 for quality in given if not math.isnan(quality))
 
 
 def test_blocks_begin_at_the_corner_unless_shifted():

@@ -33,25 +33,25 @@ def test_every_task_keeps_its_promises(name):
         np.testing.assert_equal(dict(first.scalars), dict(again.scalars))
     assert np.array_equal(CLEAN, before)
     made = kind.of_strength(None)
-    told = [made.degrade(CLEAN, np.random.default_rng(seed)).scalars for seed in range(10)]
-    assert all(math.isfinite(value) for scalars in told for value in scalars.values())
+    given = [made.degrade(CLEAN, np.random.default_rng(seed)).scalars for seed in range(10)]
+    assert all(math.isfinite(value) for scalars in given for value in scalars.values())
 
 
 @pytest.mark.parametrize(("name", "section"), [("deblurring", "blur"), ("low_light", "low_light")])
-def test_each_scalar_is_told_or_not_for_itself(name, section):
+def test_each_scalar_is_given_or_not_independently(name, section):
     made = task(name, **{section: {"unknown_probability": 0.5}})
-    told = [
+    hidden = [
         [
             math.isnan(value)
             for value in made.degrade(CLEAN[:8, :8], np.random.default_rng(n)).scalars.values()
         ]
         for n in range(200)
     ]
-    assert np.mean(told, axis=0) == pytest.approx([0.5] * len(TASKS[name].scalars), abs=0.12)
-    assert len({tuple(row) for row in told}) == 2 ** len(TASKS[name].scalars)
+    assert np.mean(hidden, axis=0) == pytest.approx([0.5] * len(TASKS[name].scalars), abs=0.12)
+    assert len({tuple(row) for row in hidden}) == 2 ** len(TASKS[name].scalars)
 
 
-def test_the_blur_told_is_the_blur_done():
+def test_the_blur_given_is_the_blur_done():
     for length in (0.0, 20.0):
         made = TASKS["deblurring"].of_strength(length)
         example = made.degrade(CLEAN, np.random.default_rng(0))
