@@ -30,24 +30,9 @@ _NOT_COPIED: Final = frozenset({0x927C, 0xA005, _EXIF_IFD, _GPS_IFD})
 _ICC_CHANNELS: Final = {b"GRAY": 1, b"RGB ": 3, b"CMYK": 4}
 
 # Type of values -> bytes of one, and its code in `struct` if it is a whole number.
-_SIZES: Final = {
-    1: 1,
-    2: 1,
-    3: 2,
-    4: 4,
-    5: 8,
-    6: 1,
-    7: 1,
-    8: 2,
-    9: 4,
-    10: 8,
-    11: 4,
-    12: 8,
-    13: 4,
-    16: 8,
-    17: 8,
-    18: 8,
-}
+_SIZES: Final = dict(
+    zip((*range(1, 14), 16, 17, 18), (1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 8, 8, 8), strict=True)
+)
 _CODES: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 
 Values = tuple[int, int, bytes]

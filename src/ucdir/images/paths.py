@@ -26,23 +26,8 @@ RAW_SUFFIXES: Final = frozenset(
 _OTHER_SUFFIXES: Final = frozenset(
     f".{name}"
     for name in (
-        *(
-            "dds",
-            "exr",
-            "hdr",
-            "heic",
-            "heif",
-            "hif",
-            "ico",
-            "j2k",
-            "jfif",
-            "jp2",
-            "jpe",
-            "jxl",
-            "jxr",
-            "pbm",
-        ),
-        *("pgm", "pnm", "ppm", "psd", "tga", "xcf"),
+        *("dds", "exr", "hdr", "heic", "heif", "hif", "ico", "j2k", "jfif", "jp2", "jpe", "jxl", "jxr"),
+        *("pbm", "pgm", "pnm", "ppm", "psd", "tga", "xcf"),
     )
 )
 
