@@ -45,8 +45,8 @@ def test_white_stays_white_and_grey_grey():
     assert MATRIX.sum(axis=1) == pytest.approx([1, 1, 1])
     for light in (0.1, 0.4, 1.0):
         packed = np.full((1, 1, 4), light, np.float32) / np.array([2.0, 1.0, 1.0, 1.5], np.float32)
-        picture = develop(packed, BALANCE, MATRIX)
-        assert picture == pytest.approx(np.full((1, 1, 3), linear_to_srgb(np.array(light))), abs=1e-5)
+        image = develop(packed, BALANCE, MATRIX)
+        assert image == pytest.approx(np.full((1, 1, 3), linear_to_srgb(np.array(light))), abs=1e-5)
     burnt = develop(np.ones((1, 1, 4), np.float32), BALANCE, MATRIX)
     assert burnt == pytest.approx(np.ones((1, 1, 3)), abs=1e-5), "and not pink"
 

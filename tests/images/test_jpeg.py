@@ -1,4 +1,4 @@
-"""The quality of a JPEG file is told from its tables alone."""
+"""The quality of a JPEG file follows from its tables alone."""
 
 import io
 

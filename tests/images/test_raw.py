@@ -43,7 +43,7 @@ def write_dng(path, mosaic, pattern="RGGB", orientation=1, seconds=0.04, black=B
 
 
 def mosaic_of(srgb, pattern="RGGB", ratio=1.0, size=(48, 64)):
-    """The sensor's numbers of an even picture of one sRGB colour in [0,1], underexposed by a ratio."""
+    """The sensor's numbers of an even image of one sRGB colour in [0,1], underexposed by a ratio."""
     camera = np.linalg.inv(camera_to_srgb(XYZ_TO_CAMERA)) @ srgb_to_linear(np.array(srgb, dtype=np.float64))
     sensor = np.clip(camera, 0, 1) * NEUTRAL / max(NEUTRAL)
     level = {c: BLACK + v * (WHITE - BLACK) / ratio for c, v in zip("RGB", sensor, strict=True)}
