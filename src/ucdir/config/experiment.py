@@ -14,7 +14,6 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from ucdir.config.pipeline import PipelineConfig
 from ucdir.config.presets import PRESETS, Preset, over
 from ucdir.config.sections import DataConfig
-from ucdir.config.yaml_file import read_yaml
 from ucdir.degradations import BlurGenerator, JpegCompressionGenerator, LowLightGenerator
 from ucdir.errors import ConfigError
 from ucdir.section import problems
@@ -95,6 +94,8 @@ def load_config(path: Path) -> Config:
     Raises:
         ConfigError: naming the file and every problem in it.
     """
+    from ucdir.config.yaml_file import read_yaml
+
     return parse_config(read_yaml(path), source=str(path))
 
 

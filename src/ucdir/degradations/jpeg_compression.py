@@ -6,8 +6,6 @@ from typing import Annotated, Final, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
-from PIL import Image
 from pydantic import Field, model_validator
 
 from ucdir.errors import ConfigError, DataError
@@ -77,11 +75,15 @@ class JpegCompression:
         Raises:
             DataError: `clean` is of another type or shape, empty, or longer than 65,500 pixels.
         """
+        import simplejpeg
+
         degraded: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(self.encode(clean), colorspace="RGB")
         return degraded
 
     def encode(self, clean: npt.NDArray[np.uint8]) -> bytes:
         """The JPEG file (JFIF, baseline) of a photograph uint8 RGB [H,W,3]; errors as in `__call__`."""
+        from PIL import Image
+
         check_rgb8(clean, "JPEG compression")
         if max(clean.shape) > MAX_JPEG_SIDE:
             raise DataError(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ucdir.model.akgm.dispatch import chosen_kernel
-from ucdir.model.layers import SimpleGate
+from ucdir.model.layers import SimpleGate, init_normal_
 
 GATE_CHANNELS = 16
 """Channels of the guidance branch before its gate; few, so that the branch costs next to nothing."""
@@ -49,7 +49,8 @@ class AdaptiveKernelGuidance(nn.Module):
         self.kernel = chosen_kernel()
         self.guidance = guidance_branch(guidance_channels, n, 3) if guidance_channels else None
         self.scalars = scalar_branch(scalar_channels, n)
-        self.bases = nn.Parameter(torch.randn(channels * n, channels // n, 3, 3) * (9 * channels) ** -0.5)
+        self.bases = nn.Parameter(torch.empty(channels * n, channels // n, 3, 3))
+        init_normal_(self.bases, (9 * channels) ** -0.5)
         self.bias = nn.Parameter(torch.zeros(channels))
         # M starts near 1, so that the bases at first add up to one ordinary convolution
         nn.init.ones_(self.scalars[2].bias)  # type: ignore[arg-type]

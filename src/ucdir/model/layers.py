@@ -8,6 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+
+def init_normal_(parameter: Tensor, std: float) -> None:
+    """Fill a parameter from N(0, std²), unless it is on the device "meta".
+
+    There is nothing to fill there, and arithmetic on that device imports torch._dynamo, which takes seconds.
+    """
+    if not parameter.is_meta:
+        nn.init.normal_(parameter, std=std)
+
+
 # ----------------------------------------------------------------------------------------- norms (Sec. 3.2)
 
 

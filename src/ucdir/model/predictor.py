@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ucdir.config import PredictorConfig
-from ucdir.model.layers import ACTIVATIONS
+from ucdir.model.layers import ACTIVATIONS, init_normal_
 from ucdir.model.network import Network
 from ucdir.model.unet import UNet
 
@@ -19,7 +19,7 @@ class PredictorBlock(nn.Module):
         self.activation = ACTIVATIONS[activation]()
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
-        nn.init.normal_(self.conv2.weight, std=0.2 * (9 * channels) ** -0.5)
+        init_normal_(self.conv2.weight, 0.2 * (9 * channels) ** -0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B,C,H,W] -> [B,C,H,W]."""
