@@ -196,8 +196,8 @@ def brightened(photo: Photo, exposure_ratio: float | Literal["auto", "file"]) ->
 
 def _grey(std: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Standard deviation [H,W] of images in [-1,1] -> uint8 [H,W,1], white at `UNCERTAIN`."""
-    levels = np.rint(np.minimum(std * (127.5 * 255 / UNCERTAIN), 255))
-    return levels[..., None].astype(np.uint8)
+    levels: NDArray[np.float32] = np.minimum(std * (127.5 * 255 / UNCERTAIN), 255)
+    return np.rint(levels)[..., None].astype(np.uint8)
 
 
 # ------------------------------------------------------------------------------------------------- images in memory
