@@ -19,7 +19,7 @@ from ucdir.degradations.low_light_noise import (
 from ucdir.errors import ConfigError, DataError
 from ucdir.images.camera import srgb_to_linear
 
-QUIET = {"read_scale": 0.0, "row_deviation": 0.0, "white_balance": (1.0, 1.0, 1.0)}
+QUIET = {"read_scale": 0.0, "row_std": 0.0, "white_balance": (1.0, 1.0, 1.0)}
 
 
 def flat(value=128, height=200, width=200):
@@ -43,7 +43,7 @@ def test_shot_noise_is_poisson(gain, ratio):
 
 def test_read_noise_has_its_variance_and_its_tail():
     for shape in (-0.143, -0.05, 0.0, 0.114):
-        noise = LowLightNoise(1.0, 1e-6, read_scale=300.0, read_shape=shape, row_deviation=0.0,
+        noise = LowLightNoise(1.0, 1e-6, read_scale=300.0, read_shape=shape, row_std=0.0,
                               white_balance=(1.0, 1.0, 1.0))  # fmt: skip
         red = numbers(noise, flat(186, 300, 300))[..., 0]
         assert red.std() == pytest.approx(300 * math.sqrt(tukey_lambda_variance(shape)), rel=0.03)
@@ -65,7 +65,7 @@ def test_variance_of_the_tukey_lambda_by_hand():
 
 
 def test_rows_have_noise_in_common():
-    noise = LowLightNoise(1.0, 1e-6, read_scale=0.0, row_deviation=200.0, white_balance=(1.0, 1.0, 1.0))
+    noise = LowLightNoise(1.0, 1e-6, read_scale=0.0, row_std=200.0, white_balance=(1.0, 1.0, 1.0))
     seen = numbers(noise, flat(186))
     assert seen[..., 0].mean(axis=1).std() == pytest.approx(200, rel=0.2)
     assert (seen[..., 0] - seen[..., 0].mean(axis=1, keepdims=True)).std() < 40

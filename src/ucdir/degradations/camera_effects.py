@@ -66,8 +66,8 @@ class CameraEffects:
             light = light * (1 + np.float32(self.boost / (1 - self.threshold)) * above)
         light = blur(light)
         if self.shot or self.read:
-            deviation = np.sqrt(self.shot * np.clip(light, 0, 1) + self.read, dtype=np.float32)
+            std = np.sqrt(self.shot * np.clip(light, 0, 1) + self.read, dtype=np.float32)
             noise = np.random.default_rng(self.seed).standard_normal(light.shape, dtype=np.float32)
-            light = light + deviation * noise
+            light = light + std * noise
         pixels = np.rint(linear_to_srgb(light) * 255).astype(np.uint8)
         return pixels if self.jpeg_quality is None else JpegCompression(self.jpeg_quality)(pixels)

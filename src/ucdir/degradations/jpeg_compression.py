@@ -134,7 +134,7 @@ class JpegCompressionGenerator(Section):
         return self
 
     def draw(self, rng: np.random.Generator) -> JpegCompression:
-        """One compression; takes exactly three numbers from `rng`, so what is drawn next does not shift."""
+        """One compression; takes exactly three numbers from `rng`, so later samples do not shift."""
         choice, level, kind = rng.random(3)
         low, high = self.focus if choice < self.focus_probability else self.qualities
         return JpegCompression(

@@ -23,9 +23,9 @@ SPAN: Final = 16383 - 512
 GAINS: Final = (0.0939, 6.01)
 """K in digital numbers an electron, about ISO 100 to 6400 (15,871 digital numbers are 170,000 electrons at ISO 100)."""
 READ_FIT: Final = (0.46210, 0.56571, 0.26337)
-"""Scale of the read noise: log scale = slope · log K + bias ± deviation; so are the rows."""
+"""Scale of the read noise: log scale = slope · log K + bias ± std."""
 ROW_FIT: Final = (0.52754, -0.59170, 0.29429)
-"""Deviation of the row noise."""
+"""Standard deviation of the row noise, fitted likewise."""
 READ_SHAPES: Final = (
     0.114, 0.129, 0.057, 0.043, 0.0, 0.0, -0.043, -0.057, -0.086, -0.086, -0.086, -0.086, -0.114, -0.114, -0.143,
     -0.129, -0.143, -0.143,
@@ -76,11 +76,11 @@ class LowLightNoise:
         gain: K, digital numbers an electron.
         read_scale: s, digital numbers.
         read_shape: λ.
-        row_deviation: of `N_row`, digital numbers.
+        row_std: standard deviation of `N_row`, digital numbers.
         colour_bias: b of R, G, G, B, digital numbers.
         white_balance: gains of R, G, B; the smallest is 1.
         colours: balanced camera colours to linear sRGB, 3x3, rows adding up to 1.
-        seed: of the noise; the same object spoils the same photograph in the same way.
+        seed: of the noise; the same object degrades the same image in the same way.
 
     Raises:
         ConfigError: an argument is out of range.
@@ -96,7 +96,7 @@ class LowLightNoise:
     gain: float
     read_scale: float = 1.0
     read_shape: float = -0.08
-    row_deviation: float = 0.3
+    row_std: float = 0.3
     colour_bias: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     white_balance: tuple[float, float, float] = (2.0, 1.0, 1.7)
     colours: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -110,7 +110,7 @@ class LowLightNoise:
                 ("gain", self.gain, "is not positive", 0 < self.gain < math.inf),
                 ("read_scale", self.read_scale, "is negative", self.read_scale >= 0),
                 ("read_shape", self.read_shape, "is not between -0.5 and 1", -0.5 < self.read_shape <= 1),
-                ("row_deviation", self.row_deviation, "is negative", self.row_deviation >= 0),
+                ("row_std", self.row_std, "is negative", self.row_std >= 0),
                 (
                     "white_balance",
                     self.white_balance,
@@ -134,7 +134,7 @@ class LowLightNoise:
         numbers = rng.poisson(exposure / self.gain).astype(np.float32) * np.float32(self.gain)
         numbers += self._read_noise(rng.random(exposure.shape, dtype=np.float32))
         # the rows of R and G lie above those of G and B
-        rows = rng.normal(0, self.row_deviation, (2, exposure.shape[0], 1)).astype(np.float32)
+        rows = rng.normal(0, self.row_std, (2, exposure.shape[0], 1)).astype(np.float32)
         numbers[..., :2] += rows[0][..., None]
         numbers[..., 2:] += rows[1][..., None]
         numbers += np.asarray(self.colour_bias, dtype=np.float32)
@@ -151,7 +151,7 @@ class LowLightNoise:
 
     @property
     def noise_strength(self) -> float:
-        """Deviation of the noise in a mid-grey (sRGB 0.5) area of the result, in 8-bit levels, to first order.
+        """Standard deviation of the noise in a mid-grey (sRGB 0.5) area of the result, in 8-bit levels, to first order.
 
         The root of the mean variance of red, green and blue; noise so strong that it is cut off at black is less.
         """
@@ -159,7 +159,7 @@ class LowLightNoise:
         slope = 1.055 / 2.4 * grey ** (1 / 2.4 - 1)  # of the tone curve there
         balance = np.array(self.white_balance)
         shot = self.gain * grey / balance * SPAN / self.exposure_ratio
-        read = self.read_scale**2 * tukey_lambda_variance(self.read_shape) + 1 / 12 + self.row_deviation**2
+        read = self.read_scale**2 * tukey_lambda_variance(self.read_shape) + 1 / 12 + self.row_std**2
         variance = (shot + read) / (1, 2, 1) * balance**2  # the mean of two greens, in two rows
         mixed = (np.array(self.colours) ** 2 @ variance).mean()
         return float(255 * slope * math.sqrt(mixed) * self.exposure_ratio / SPAN)
@@ -220,9 +220,9 @@ class LowLightGenerator(Section):
         """One exposure."""
         low, high = (math.log(gain) for gain in GAINS)
         log_gain = rng.uniform(low, high)
-        read_scale, row_deviation = (
-            math.exp(slope * log_gain + bias + deviation * rng.standard_normal())
-            for slope, bias, deviation in (READ_FIT, ROW_FIT)
+        read_scale, row_std = (
+            math.exp(slope * log_gain + bias + std * rng.standard_normal())
+            for slope, bias, std in (READ_FIT, ROW_FIT)
         )
         iso = (log_gain - low) / (high - low) * (len(READ_SHAPES) - 1)
         near = int(np.clip(round(iso + rng.normal(0, 1.5)), 0, len(READ_SHAPES) - 1))
@@ -232,7 +232,7 @@ class LowLightGenerator(Section):
             gain=math.exp(log_gain),
             read_scale=read_scale,
             read_shape=READ_SHAPES[near],
-            row_deviation=row_deviation,
+            row_std=row_std,
             colour_bias=COLOUR_BIASES[near],
             white_balance=(rng.uniform(1.6, 2.4), 1.0, rng.uniform(1.4, 2.4)),
             colours=tuple(tuple(row) for row in camera_to_srgb(mixed).tolist()),

@@ -192,7 +192,7 @@ class DefocusBlur:
 class BlurGenerator(Section):
     """Draws blurs.
 
-    The path of a camera is that of a particle with inertia that is drawn back to where it started, trembles all the
+    The path of a camera is that of a particle with inertia that is pulled back to where it started, trembles all the
     time and now and then is knocked (after Boracchi and Foi 2012), in all three rotations. Half of the paths hardly
     tremble: short smooth curves, as between the frames of a film. Each is scaled to a length uniform over `lengths`.
 
