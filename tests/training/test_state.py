@@ -196,6 +196,8 @@ def rewrite(path, change):
         (lambda t, m: m.update(late="[1]"), "damaged"),
         (lambda t, m: m.update(late='{"unused": "x"}'), "damaged"),
         (lambda t, m: m.update(config="{"), "damaged"),
+        (lambda t, m: m.update(config="[1]"), "expected keys and values, found a list"),
+        (lambda t, m: m.update(config='{"model": 3, "training": []}'), "damaged"),
         (lambda t, m: m.update(config="[" * 100_000), "damaged"),
         (lambda t, m: m.update(config='{"model": "paper"}'), "'data' is missing"),
     ],
@@ -242,6 +244,21 @@ def test_of_sampling_only_what_is_not_trained_may_change(tiny):
         check_same_experiment(
             path, tiny(objective="sampler_aware"), tiny(objective="sampler_aware", sampling=fewer)
         )
+
+
+def test_a_checkpoint_from_before_settings_were_renamed(saved, config):
+    def rename(tensors, metadata):
+        old = json.loads(metadata["config"])
+        old["sampling"]["start"] = old["sampling"].pop("start_fraction")
+        old["model"]["diffusion_model"]["residual_deviation"] = old["model"]["diffusion_model"].pop(
+            "sigma_data"
+        )
+        old["training"]["objective"] = "few_steps"
+        metadata["config"] = json.dumps(old)
+
+    rewrite(saved, rename)
+    training = config.training.model_copy(update={"objective": "sampler_aware"})
+    assert read_metadata(saved).config == config.model_copy(update={"training": training})
 
 
 def test_a_checkpoint_from_before_a_setting_was_added(saved):

@@ -14,6 +14,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ucdir.config import Config, parse_config
+from ucdir.config.experiment import RENAMED
 from ucdir.errors import ConfigError, OutputError, WeightsError, reason
 from ucdir.limits import MAX_CHECKPOINT_BYTES, MAX_SAFETENSORS_HEADER_BYTES
 from ucdir.training.averaging import WeightAverage
@@ -115,15 +117,28 @@ def read_metadata(path: Path) -> Metadata:
         step, late = int(text["step"]), json.loads(text.get("late", "{}"))
         if step < 0 or not isinstance(late, dict) or not all(isinstance(n, int) for n in late.values()):
             raise WeightsError(f"{path}: is damaged (step {step}, late {str(late)[:80]}).")
-        config = {
-            "preset": "paper",
-            **json.loads(text["config"]),
-        }  # a setting added since then is off, as in the paper
-        return Metadata(step, parse_config(config, source="its configuration"), late)
+        return Metadata(step, _stored_config(json.loads(text["config"])), late)
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise WeightsError(
             f"{path}: is not a training's checkpoint, or is damaged ({reason(error)})."
         ) from None
+
+
+def _stored_config(values: Any) -> Config:
+    """The configuration of a checkpoint, which an earlier version may have written."""
+    if isinstance(values, dict):
+        for old, new in RENAMED.items():
+            *path, key = old.split(".")
+            section: Any = values
+            for name in path:
+                section = section.get(name) if isinstance(section, dict) else None
+            if isinstance(section, dict) and key in section:
+                section[new.rpartition(".")[2]] = section.pop(key)
+        training = values.get("training")
+        if isinstance(training, dict) and training.get("objective") == "few_steps":
+            training["objective"] = "sampler_aware"
+        values = {"preset": "paper", **values}  # a setting added since then is off, as in the paper
+    return parse_config(values, source="its configuration")
 
 
 def read_tensors(path: Path, model: nn.Module, parts: Sequence[str] = PARTS) -> dict[str, Tensor]:
