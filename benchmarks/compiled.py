@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,8 +20,8 @@ import torch
 from akgm import best_of, seconds
 from torch import Tensor
 
-import ucdir
-from ucdir.pipeline import Pipeline
+from ucdir.model.pretrained import model_folder
+from ucdir.model.weights import load_model
 
 
 def evaluation(network: Callable[..., Tensor], image: Tensor) -> Tensor:
@@ -30,14 +30,14 @@ def evaluation(network: Callable[..., Tensor], image: Tensor) -> Tensor:
         return network(image, image, image, torch.full((len(image),), 0.5), {})
 
 
-def training_step(pipeline: Pipeline, predictor: Any, diffusion_model: Any, image: Tensor) -> Tensor:
+def training_step(networks: Sequence[Any], predictor: Any, diffusion_model: Any, image: Tensor) -> Tensor:
     """Forward and backward; the result is the gradient of the first layer."""
-    pipeline.predictor.zero_grad()
-    pipeline.diffusion_model.zero_grad()
+    for network in networks:
+        network.zero_grad()
     guidance = predictor(image)
     noise = diffusion_model(image, image, guidance, torch.full((len(image),), 0.5), {})
     (noise - image).square().mean().backward()
-    gradient: Tensor = pipeline.predictor.unet.stem.weight.grad
+    gradient: Tensor = networks[0].unet.stem.weight.grad
     return gradient.clone()
 
 
@@ -67,8 +67,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    pipeline = ucdir.load(arguments.task, "cpu", "fp32")
-    predictor, network = pipeline.predictor, pipeline.diffusion_model
+    predictor, network, _ = load_model(model_folder(arguments.task))
     whole, first = (torch.compile(n, dynamic=False) for n in (network, predictor))
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, fp32")
     print(f"{'':28}{'eager s':>9}{'compiled':>10}{'ratio':>8}{'first s':>9}{'error':>10}")
@@ -82,8 +81,8 @@ def main() -> None:
     batch = torch.rand(arguments.batch, 3, arguments.crop, arguments.crop, generator=generator) * 2 - 1
     compare(
         f"training step, {arguments.batch} x {arguments.crop}x{arguments.crop}",
-        partial(training_step, pipeline, predictor, network, batch),
-        partial(training_step, pipeline, first, whole, batch), arguments.rounds,
+        partial(training_step, (predictor, network), predictor, network, batch),
+        partial(training_step, (predictor, network), first, whole, batch), arguments.rounds,
     )  # fmt: skip
 
 

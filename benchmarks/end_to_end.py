@@ -29,7 +29,8 @@ from ucdir.model.release import (
     ReleasePredictor,
     ReleasePredictorConfig,
 )
-from ucdir.workflows.convert import release_pipeline
+from ucdir.model.weights import save_model
+from ucdir.workflows.convert import release_config
 
 RELEASED_STEPS = 50
 
@@ -59,7 +60,7 @@ def released(folder: Path, photo: Path) -> tuple[float, float]:
         betas = torch.linspace(1e-6, 0.4, RELEASED_STEPS, dtype=torch.float64)
         predictor = ReleasePredictor(ReleasePredictorConfig())
         diffusion_model = ReleaseDiffusionModel(ReleaseDiffusionModelConfig())
-        release_pipeline(predictor, diffusion_model, betas, "jpeg_restoration").save_pretrained(model)
+        save_model(model, predictor, diffusion_model, release_config(betas, "jpeg_restoration"))
     command = [sys.executable, "-m", "ucdir.cli", "restore", str(photo), "--force", "--model", str(model)]
     (one, _), (two, peak) = (run([*command, "--steps", steps]) for steps in ("1", "2"))
     return one + (RELEASED_STEPS - 1) * (two - one), peak

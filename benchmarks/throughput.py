@@ -21,7 +21,6 @@ import torch
 from akgm import best_of, machine, seconds
 from torch import Tensor
 
-import ucdir
 from ucdir.config.yaml_file import read_yaml
 from ucdir.engines.cuda_graphs import USUAL, CudaGraphRunner
 from ucdir.engines.devices import PRECISIONS
@@ -30,6 +29,7 @@ from ucdir.model.akgm.dispatch import KERNELS
 from ucdir.model.cim import AdaptiveKernelGuidance
 from ucdir.model.cost import macs
 from ucdir.model.pretrained import model_folder
+from ucdir.model.weights import load_model
 from ucdir.training.model import new_model
 
 
@@ -123,8 +123,9 @@ def main() -> None:
     torch.backends.cudnn.benchmark = True  # one size at a time
     most = peak(arguments.rounds)
     print(f"{machine('cuda')}, torch {torch.__version__}, peak {2 * most / 1e12:.0f} TFLOP/s in bf16")
-    network: Any = ucdir.load(arguments.task, "cuda", "fp32").diffusion_model
-    cost = macs(ucdir.load(arguments.task, "cpu", "fp32").diffusion_model.to("meta"), arguments.side)
+    _, network, _ = load_model(model_folder(arguments.task))
+    cost = macs(copy.deepcopy(network).to("meta"), arguments.side)
+    network.to("cuda", memory_format=torch.channels_last)
     print(f"{'':34}{'batch':>6}{'ms':>9}{'images/s':>10}{'share of the peak':>19}")
     for precision in arguments.precision:
         for batch in arguments.batches:

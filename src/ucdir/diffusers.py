@@ -148,7 +148,7 @@ class RestorationPipeline(diffusers.DiffusionPipeline):  # type: ignore[misc]
                 )
                 # Eq. 1 backwards
                 residual = self._sample(scheduler, denoise, noise, eta, callback_on_step_end)
-                restored += residual.numpy() * np.float32((1 - fidelity) / config.residual_scale)
+                restored += residual.numpy() / np.float32(config.residual_scale / (1 - fidelity))
         self.maybe_free_model_hooks()
         core.check_finite(restored)
         like = {"pil": np.empty((1, 1, 1, 3), np.uint8), "np": np.empty((1, 1, 1, 3), np.float32)}
