@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ucdir.cli.app import experiment, say
+from ucdir.cli.app import TASK_NAMES, experiment, say
 from ucdir.errors import ConfigError
 
 
@@ -21,7 +21,7 @@ def ablate(
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="jpeg_restoration, deblurring or low_light: a small study, hours on a laptop."),
+        typer.Option(help=f"{TASK_NAMES}: a small study, hours on a laptop."),
     ] = None,
     photos: Annotated[
         Path | None, typer.Option(help="Folder of clean photographs, instead of data.photos.")

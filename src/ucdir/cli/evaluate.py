@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ucdir.cli.app import bar, say
+from ucdir.cli.app import TASK_NAMES, bar, say
 from ucdir.errors import ConfigError
 from ucdir.metrics import DEFAULT, METRICS
 
@@ -34,7 +34,7 @@ def evaluate(
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="jpeg_restoration, deblurring or low_light; not needed for --restored alone."),
+        typer.Option(help=f"{TASK_NAMES}; not needed for --restored alone."),
     ] = None,
     strength: Annotated[
         float | None,
