@@ -125,7 +125,13 @@ def tiny_config(folder: Path, workers: int) -> Config:
             "diffusion_model": {"channels": 8, "kernel_bases": 2, "scalar_channels": 8, **size},
         },
         "data": {"photos": str(folder), "crop": 16, "hold_out": 0},
-        "training": {"steps": 16, "batch_size": 2, "checkpoint_every": 2, "workers": workers},
+        "training": {
+            "steps": 16,
+            "decay_steps": 0,
+            "batch_size": 2,
+            "checkpoint_every": 2,
+            "workers": workers,
+        },
     }
     return parse_config(values, "this script's configuration")
 
