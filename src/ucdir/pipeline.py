@@ -60,7 +60,7 @@ class RestorationPipeline:
             image: a PIL image; an array [H,W,3] or [B,H,W,3], uint8 or floating point in [0,1]; a tensor [3,H,W] or
                 [B,3,H,W] in [0,1].
             steps: of the sampler; by default what the model was made for.
-            seed: the same seed gives the same picture, whatever the patch size, the batch, or the machine's threads;
+            seed: the same seed gives the same image, whatever the patch size, the batch, or the machine's threads;
                 one for all images, or one for each.
             scalars: what is known of the degradation, such as `{"jpeg_quality": 10}`: a number, or one for each image.
             start_fraction: fraction of T that sampling starts from; 0 gives the initial prediction alone.
@@ -189,9 +189,9 @@ def seeds_of(seed: int | Sequence[int], batch: int) -> list[int]:
 
 
 def check_finite(images: Planes) -> None:
-    """Refuse numbers that are no picture, before anybody writes them to a file."""
+    """Refuse numbers that are no image, before anybody writes them to a file."""
     if not np.isfinite([images.min(), images.max()]).all():
         raise ResultError(
-            "the networks gave numbers that are not finite, so there is no picture to write; try the precision fp32, "
+            "the networks gave numbers that are not finite, so there is no image to write; try the precision fp32, "
             "and check the model if that does not help."
         )

@@ -73,6 +73,16 @@ def test_a_checkpoint_becomes_a_model_folder_that_samples_as_the_release(
         (lambda s: s.pop("denoise_fn.downs.0.weight"), r"has no denoise_fn\.downs\.0\.weight"),
         (lambda s: s.update({"betas": torch.tensor([0.1, 2.0])}), "its betas are no noise schedule"),
         (lambda s: s.update({"predictor.conv1_1.weight": torch.zeros(7, 3, 3, 3)}), "of 8 to 512 channels"),
+        (
+            lambda s: s.update({"denoise_fn.downs.0.weight": torch.zeros(1).expand(512, 6, 3, 3)}),
+            r"denoise_fn\.downs\.0\.weight is larger than what the file holds of it",
+        ),
+        (lambda s: s.update({"betas": torch.full((1,), 0.1).expand(10**8)}), "betas is larger than"),
+        (lambda s: s.update({"betas": torch.full((20_001,), 0.1)}), "no noise schedule of 1 to 20000 steps"),
+        (
+            lambda s: s.update({"denoise_fn.downs.0.weight": torch.zeros(512, 6, 3, 3)}),
+            r"does not fit the released network: denoise_fn\.",
+        ),
     ],
 )
 def test_what_is_no_such_checkpoint_is_refused(state, tmp_path, change, message):
@@ -84,6 +94,13 @@ def test_what_is_no_such_checkpoint_is_refused(state, tmp_path, change, message)
     assert not (tmp_path / "out").exists()
     with pytest.raises(ConfigError, match="task 'art' is unknown"):
         convert(tmp_path / "other.pth", tmp_path / "out", task="art")
+
+
+@pytest.mark.parametrize("content", [b"\x08" + bytes(7) + b"not json", bytes(8)])
+def test_a_damaged_file_of_safetensors_is_refused(tmp_path, content):
+    (tmp_path / "other.safetensors").write_bytes(content)  # which torch.load recognises by its name
+    with pytest.raises(WeightsError, match="cannot be read as PyTorch weights"):
+        convert(tmp_path / "other.safetensors", tmp_path / "out")
 
 
 def test_a_folder_of_absurd_size_is_refused_before_it_is_built(checkpoint, tmp_path):

@@ -65,7 +65,7 @@ def _bytes_of(path: Path) -> bytes:
                     f"is {status.st_size:,} bytes long, more than the {MAX_FILE_BYTES:,} that ucdir opens; save it "
                     "smaller."
                 )
-            data = file.read(MAX_FILE_BYTES)
+            data = file.read(status.st_size)  # reading MAX_FILE_BYTES would ask for that much memory
     except (OSError, ValueError) as error:
         text = error.strerror if isinstance(error, OSError) else str(error)
         known: dict[type[Exception], str] = {
