@@ -2,7 +2,7 @@
 
     python scripts/make_before_after.py [--model NAME|FOLDER] [-o FILE]
 
-Pixels are repeated, not interpolated, so that the picture shows what the program made and nothing else.
+Pixels are repeated, not interpolated, so that the image shows what the program made and nothing else.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GAP = 8
 
 
 def enlarged(photo: Path, corner: tuple[int, int]) -> Image.Image:
-    """The part of a photograph that is shown."""
+    """The part of a photo that is shown."""
     box = (*corner, corner[0] + SIZE[0], corner[1] + SIZE[1])
     part = Image.open(photo).convert("RGB").crop(box)
     return part.resize((SIZE[0] * SCALE, SIZE[1] * SCALE), Image.Resampling.NEAREST)
@@ -43,17 +43,17 @@ def main() -> None:
 
     pipeline = ucdir.load(arguments.model, precision="fp32")
     width, height = SIZE[0] * SCALE + GAP, SIZE[1] * SCALE + GAP
-    picture = Image.new("RGB", (2 * width - GAP, len(CORNERS) * height - GAP), "white")
+    sheet = Image.new("RGB", (2 * width - GAP, len(CORNERS) * height - GAP), "white")
     with tempfile.TemporaryDirectory() as folder:
         for row, (name, corner) in enumerate(CORNERS.items()):
             degraded = ROOT / "examples" / f"{name}.jpg"
             restored = Path(folder) / f"{name}.png"
             ucdir.restore(degraded, restored, pipeline=pipeline)
-            picture.paste(enlarged(degraded, corner), (0, row * height))
-            picture.paste(enlarged(restored, corner), (width, row * height))
+            sheet.paste(enlarged(degraded, corner), (0, row * height))
+            sheet.paste(enlarged(restored, corner), (width, row * height))
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(arguments.output, optimize=True)
-    print(f"{arguments.output}  {picture.width}x{picture.height}  {arguments.output.stat().st_size:,} bytes")
+    sheet.save(arguments.output, optimize=True)
+    print(f"{arguments.output}  {sheet.width}x{sheet.height}  {arguments.output.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Makes examples/*.jpg: three photographs with free licences, through a JPEG file of quality 10.
+"""Makes examples/*.jpg: three photos with free licences, through a JPEG file of quality 10.
 
     pip download --no-deps scikit-image
     python scripts/make_examples.py scikit_image-*.whl
 
-The clean photographs lie in the wheel of scikit-image, which is opened as the zip file that it is, and not
+The clean photos lie in the wheel of scikit-image, which is opened as the zip file that it is, and not
 installed. Sources and licences are in examples/README.md.
 """
 
@@ -30,11 +30,11 @@ SHA256 = {
     "chelsea": "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb",
     "coffee": "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7",
 }
-"""The clean photographs by name: `skimage/data/NAME.png` in the wheel."""
+"""The clean photos by name: `skimage/data/NAME.png` in the wheel."""
 
 
 def main() -> None:
-    """Write the examples, or say which photograph is not the one that is expected."""
+    """Write the examples, or say which photo is not the one that is expected."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("wheel", type=Path, help="a wheel of scikit-image")
     parser.add_argument("-o", "--output", type=Path, default=EXAMPLES, help="folder to write to")
@@ -45,7 +45,7 @@ def main() -> None:
             png = wheel.read(f"skimage/data/{name}.png")
             if hashlib.sha256(png).hexdigest() != expected:
                 raise SystemExit(
-                    f"{arguments.wheel}: {name}.png is another picture than the one whose licence is known."
+                    f"{arguments.wheel}: {name}.png is another image than the one whose licence is known."
                 )
             clean = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
             jpeg = JpegCompression(QUALITY).encode(clean)

@@ -40,13 +40,13 @@ def main() -> None:
         files += [folder / "mean.png", folder / "map.png"]
         ucdir.restore(EXAMPLE, files[-2], pipeline=pipeline, samples=8, uncertainty=files[-1])
         side = SCALE * (BOX[2] - BOX[0])
-        picture = Image.new("RGB", (len(files) * (side + GAP) - GAP, side), "white")
+        sheet = Image.new("RGB", (len(files) * (side + GAP) - GAP, side), "white")
         for column, file in enumerate(files):
             part = Image.open(file).convert("RGB").crop(BOX)
             part = part.resize((side, side), Image.Resampling.NEAREST)
-            picture.paste(part, (column * (side + GAP), 0))
-    picture.save(output, optimize=True)
-    print(f"{output}  {picture.width}x{picture.height}  {output.stat().st_size:,} bytes")
+            sheet.paste(part, (column * (side + GAP), 0))
+    sheet.save(output, optimize=True)
+    print(f"{output}  {sheet.width}x{sheet.height}  {output.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":
