@@ -4,7 +4,7 @@
 
 Straightforward: the AKGM as one convolution in N groups with N·C outputs and a weighted sum, GroupNorm as PyTorch has
 it, planes one after another (contiguous), float32. Ours: the kernels of `model.kernels`, channels last; on a GPU also
-`recorded`, as the pipeline runs its steps (`model.cuda_graphs`). Weights are random, and both have the same. All take
+`captured`, as the engine runs many steps (`engines.cuda_graphs`). Weights are random, and both have the same. All take
 turns, and the smallest time of the rounds counts. The error is the largest difference, relative to the largest value.
 """
 
@@ -19,7 +19,7 @@ from akgm import best_of, machine, straight
 from torch import Tensor
 from torch.nn import GroupNorm
 
-from ucdir.engines.cuda_graphs import USUAL, CudaGraphRunner
+from ucdir.engines.cuda_graphs import WARM_UP_PASSES, CudaGraphRunner
 from ucdir.engines.devices import PRECISIONS
 from ucdir.model.akgm.cached_cast import cached_casts
 from ucdir.model.release import ReleaseDiffusionModel, ReleaseDiffusionModelConfig, ResBlock, WholeNorm
@@ -65,8 +65,8 @@ def main() -> None:
     forms = {"straightforward": (plain, "fp32"), **{f"ours, {p}": (ours, p) for p in arguments.precision}}
     first = 1  # evaluations, which are slower
     if device != "cpu":
-        forms |= {f"{name}, recorded": (CudaGraphRunner(network), p) for name, (network, p) in forms.items()}
-        first = USUAL + 1
+        forms |= {f"{name}, captured": (CudaGraphRunner(network), p) for name, (network, p) in forms.items()}
+        first = WARM_UP_PASSES + 1
     with cached_casts(device):  # from step to step, as in the pipeline
         runs = {name: partial(evaluate, *form) for name, form in forms.items()}
         results = {name: [run() for _ in range(first)][-1].float() for name, run in runs.items()}

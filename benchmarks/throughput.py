@@ -3,7 +3,7 @@
     python benchmarks/throughput.py [--task jpeg_restoration] [--side 256] [--batches 1 16 64] [--precision bf16 fp32]
 
 An image is one evaluation of f_θ, which is one step. `eager` is as the pipeline runs a single one, with the AKGM of
-each kernel; `graph` is the same recorded as the pipeline records many (`model.cuda_graphs`), so that launching costs
+each kernel; `graph` is the same captured as the engine captures many (`engines.cuda_graphs`), so that launching costs
 nothing; `compiled` is torch.compile. A training image is a crop's share of forward, backward and optimizer of the
 objective `sampler_aware` with LPIPS, without the reading of pictures. All take turns in each round, and the least time
 counts. The share of the peak is in multiply-accumulates as `model.cost` counts them, against a product of two 8192x8192
@@ -22,7 +22,7 @@ from akgm import best_of, machine, seconds
 from torch import Tensor
 
 from ucdir.config.yaml_file import read_yaml
-from ucdir.engines.cuda_graphs import USUAL, CudaGraphRunner
+from ucdir.engines.cuda_graphs import WARM_UP_PASSES, CudaGraphRunner
 from ucdir.engines.devices import PRECISIONS
 from ucdir.model.akgm.cached_cast import cached_casts
 from ucdir.model.akgm.dispatch import KERNELS
@@ -61,7 +61,7 @@ def evaluations(network: Any, batch: int, side: int, precision: str, *, compiled
             with torch.no_grad(), torch.autocast("cuda", PRECISIONS[precision], enabled=reduced):
                 return function(*images, level, {})
 
-        for _ in range(USUAL + 1):  # slower ones, and the recording
+        for _ in range(WARM_UP_PASSES + 1):  # warm-up, and the capture
             run()
         return run
 

@@ -1,4 +1,4 @@
-"""CudaGraphRunner evaluations: what is recorded and when, and on a GPU the same pictures as without."""
+"""CUDA graphs: what is captured and when, and on a GPU the same images as without."""
 
 import numpy as np
 import pytest
@@ -8,14 +8,14 @@ from random_images import image_of
 from torch import nn
 
 from ucdir.engines import cuda_graphs
-from ucdir.engines.cuda_graphs import USUAL, WORTH, CudaGraphRunner, should_capture
+from ucdir.engines.cuda_graphs import WARM_UP_PASSES, MIN_PASSES, CudaGraphRunner, should_capture
 from ucdir.errors import DeviceError
 
 CUDA = torch.device("cuda")
 
 
 class Network(nn.Module):
-    """Evaluations are counted; scalars are added up."""
+    """Forward passes are counted; scalars are added up."""
 
     def __init__(self):
         super().__init__()
@@ -32,7 +32,7 @@ def arguments(side=4, scalar=1.0, device="cpu"):
 
 
 class Fake:
-    """A recording without a GPU: evaluates what was recorded, and counts."""
+    """A graph without a GPU: calls what was captured, and counts."""
 
     made = 0
 
@@ -50,39 +50,39 @@ class Fake:
 
 @pytest.fixture
 def fake(monkeypatch):
-    monkeypatch.setattr(cuda_graphs, "Recording", Fake)
+    monkeypatch.setattr(cuda_graphs, "CapturedGraph", Fake)
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: device)
     monkeypatch.setattr(Fake, "made", 0)
     return Fake
 
 
-def test_each_shape_runs_as_usual_first_and_is_then_recorded_once(fake):
+def test_each_shape_runs_as_usual_first_and_is_then_captured_once(fake):
     network = CudaGraphRunner(Network())
-    for _ in range(USUAL):
+    for _ in range(WARM_UP_PASSES):
         network(*arguments())
     assert fake.made == 0
     for scalar in (1.0, 2.0, 3.0):
         given = arguments(scalar=scalar)
         assert torch.equal(network(*given), Network()(*given))
     assert fake.made == 1
-    for _ in range(USUAL + 2):
+    for _ in range(WARM_UP_PASSES + 2):
         network(*arguments(side=6))
     assert fake.made == 2
-    for _ in range(USUAL + 2):
+    for _ in range(WARM_UP_PASSES + 2):
         network(*arguments()[:4], {})
-    assert fake.made == 3, "what is known of the damage is part of the shape"
+    assert fake.made == 3, "what is known of the degradation is part of the shape"
     with torch.autocast("cpu", torch.bfloat16):
         network(*arguments())
     assert fake.made == 3, "in another type nothing was seen yet"
 
 
-def test_what_cannot_be_recorded_is_told(fake, monkeypatch):
+def test_what_cannot_be_captured_is_reported(fake, monkeypatch):
     def refuses(self, *_):
         raise RuntimeError("operation not permitted when stream is capturing\nand more")
 
     monkeypatch.setattr(Fake, "__init__", refuses)
     network = CudaGraphRunner(Network())
-    for _ in range(USUAL):
+    for _ in range(WARM_UP_PASSES):
         network(*arguments())
     with pytest.raises(
         DeviceError, match=r"Network: .* \(operation not .* capturing\); set .* cuda_graphs to False"
@@ -90,11 +90,11 @@ def test_what_cannot_be_recorded_is_told(fake, monkeypatch):
         network(*arguments())
 
 
-def test_where_memory_is_full_the_recordings_are_given_up(fake, monkeypatch):
+def test_where_memory_is_full_the_graphs_are_given_up(fake, monkeypatch):
     network = CudaGraphRunner(Network())
-    for _ in range(USUAL + 1):
+    for _ in range(WARM_UP_PASSES + 1):
         network(*arguments())
-    assert len(network.recordings) == 1
+    assert len(network.graphs) == 1
 
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -102,40 +102,40 @@ def test_where_memory_is_full_the_recordings_are_given_up(fake, monkeypatch):
     monkeypatch.setattr(network.network, "forward", full)
     with pytest.raises(torch.OutOfMemoryError):
         network(*arguments(side=6))
-    assert not network.recordings
+    assert not network.graphs
 
 
-def test_what_is_worth_a_recording():
+def test_when_a_capture_pays_off():
     network = nn.Sequential(Network())
-    assert should_capture(network, CUDA, WORTH)
-    assert not should_capture(network, CUDA, WORTH - 1)
-    assert not should_capture(network, torch.device("cpu"), WORTH)
+    assert should_capture(network, CUDA, MIN_PASSES)
+    assert not should_capture(network, CUDA, MIN_PASSES - 1)
+    assert not should_capture(network, torch.device("cpu"), MIN_PASSES)
     handle = network[0].register_forward_hook(lambda *_: None)
-    assert not should_capture(network, CUDA, WORTH), "who watches a layer wants to see each evaluation"
+    assert not should_capture(network, CUDA, MIN_PASSES), "who watches a layer wants to see each evaluation"
     handle.remove()
-    assert should_capture(network, CUDA, WORTH)
+    assert should_capture(network, CUDA, MIN_PASSES)
     network[0]._diffusers_hook = object()
-    assert not should_capture(network, CUDA, WORTH), "diffusers casts and moves weights at each call"
+    assert not should_capture(network, CUDA, MIN_PASSES), "diffusers casts and moves weights at each call"
     del network[0]._diffusers_hook
     network[0].compile(backend="eager")
-    assert not should_capture(network, CUDA, WORTH)
-    assert not should_capture(torch.compile(Network(), backend="eager"), CUDA, WORTH)
+    assert not should_capture(network, CUDA, MIN_PASSES)
+    assert not should_capture(torch.compile(Network(), backend="eager"), CUDA, MIN_PASSES)
 
 
 @NEEDS_GPU
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_a_gpu_draws_the_same_with_recordings_and_without(random_pipeline, precision, monkeypatch):
+def test_a_gpu_gives_the_same_with_graphs_and_without(random_pipeline, precision, monkeypatch):
     pipeline = random_pipeline("cuda")
     pipeline.engine.precision = precision
     image = image_of(100, 130, batch=2)
     made = []
-    init = cuda_graphs.Recording.__init__
+    init = cuda_graphs.CapturedGraph.__init__
 
     def counted(self, *given):
         made.append(1)
         init(self, *given)
 
-    monkeypatch.setattr(cuda_graphs.Recording, "__init__", counted)
+    monkeypatch.setattr(cuda_graphs.CapturedGraph, "__init__", counted)
     results = []
     for graphs in (False, True):
         pipeline.engine.cuda_graphs = graphs
@@ -148,7 +148,7 @@ def test_a_gpu_draws_the_same_with_recordings_and_without(random_pipeline, preci
 
 
 @NEEDS_GPU
-def test_a_gpu_that_is_full_while_recording_gets_smaller_patches(random_pipeline, monkeypatch, caplog):
+def test_a_gpu_that_is_full_while_capturing_gets_smaller_patches(random_pipeline, monkeypatch, caplog):
     pipeline = random_pipeline("cuda")
     image, engine = image_of(700, 600), pipeline.engine
     engine.cuda_graphs = False
