@@ -8,7 +8,7 @@ from random_images import image_of
 from torch import nn
 
 from ucdir.engines import cuda_graphs
-from ucdir.engines.cuda_graphs import WARM_UP_PASSES, MIN_PASSES, CudaGraphRunner, should_capture
+from ucdir.engines.cuda_graphs import MIN_PASSES, WARM_UP_PASSES, CudaGraphRunner, should_capture
 from ucdir.errors import DeviceError
 
 CUDA = torch.device("cuda")
