@@ -7,6 +7,7 @@ from PIL import Image
 from random_images import image_of
 
 from ucdir.diffusion.noise import noise_by_place
+from ucdir.diffusion.samplers import SAMPLERS
 from ucdir.errors import ConfigError, ResultError
 from ucdir.pipeline import load
 
@@ -60,7 +61,7 @@ def test_the_same_picture_whatever_the_patch_size(pipeline, size):
     assert np.abs(other - whole).max() > 1e-2, "control: another seed is another picture"
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "euler", "heun", "dpm_solver++"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_split_equals_whole(random_pipeline, sampler):
     pipeline, image = random_pipeline(sampler=sampler, eta=1.0), image_of(20, 120)
     whole = pipeline.restore_signal(image)

@@ -7,6 +7,7 @@ import pytest
 
 from ucdir.engines.torch_engine import TorchEngine
 from ucdir.images import Photo, read, write
+from ucdir.tasks import TASKS
 from ucdir.workflows import restore as workflow
 
 
@@ -251,7 +252,7 @@ def test_the_task_has_to_be_named_where_the_file_does_not_tell(ucdir, tmp_path, 
     write(Photo(pixels), tmp_path / "plain.png")
     status, out, err = ucdir("restore", tmp_path / "plain.png", model=False)
     assert (status, out) == (2, "")
-    assert "choose a task with --task (jpeg_restoration, deblurring, low_light)" in err
+    assert f"choose a task with --task ({', '.join(TASKS)})" in err
     status, _, err = ucdir("restore", tmp_path / "plain.png", "--task", "rain")
     assert status == 2
     assert "--task rain is unknown" in err

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ucdir.config.pipeline import PipelineConfig
+from ucdir.diffusion.samplers import SAMPLERS
 from ucdir.errors import OutputError, WeightsError
 from ucdir.model.folder import NETWORKS, SCHEDULERS, WEIGHTS_FILE, read_header, write_index
 from ucdir.model.framework import build
@@ -93,6 +94,10 @@ def test_channels_last_weights_are_written_too(networks, tmp_path):
     last = [build_copy(network).to(memory_format=torch.channels_last) for network in networks]
     save_model(tmp_path / "last", *last, SETTINGS)
     same_weights(networks, load_model(tmp_path / "last")[:2])
+
+
+def test_every_sampler_has_a_scheduler():
+    assert SCHEDULERS.keys() == SAMPLERS.keys()
 
 
 @pytest.mark.parametrize("sampler", SCHEDULERS)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from ucdir.ablations.rows import ROWS, ablated
+from ucdir.ablations.rows import PAPER_GMACS, ROWS, ablated
 from ucdir.config import Config
 from ucdir.engines.devices import choose_device
 from ucdir.errors import ConfigError, OutputError
@@ -215,12 +215,13 @@ def as_markdown(results: Sequence[RowResult]) -> str:
     ]
     for one in results:
         paper = ROWS[one.row]
+        paper_lpips = "" if paper.paper_lpips is None else f"{paper.paper_lpips:.3f}"
+        paper_ratio = "" if paper.paper_gmacs is None else f"{paper.paper_gmacs / PAPER_GMACS:.3f}"
         ratio = "" if ours is None else f"{one.gmacs / ours.gmacs:.3f}"
         difference = "" if ours is None or one is ours else paired(one, ours)
         lines.append(
             f"| {one.row} | {one.lpips:.4f} | {difference} | {one.psnr:.2f} | {one.ssim:.4f} | {one.gmacs:.2f} | "
-            f"{ratio} | {one.parameters:,} | {paper.paper_lpips:.3f} | "
-            f"{paper.paper_gmacs / ROWS['Ours'].paper_gmacs:.3f} |"
+            f"{ratio} | {one.parameters:,} | {paper_lpips} | {paper_ratio} |"
         )
     if results:
         lines += [
