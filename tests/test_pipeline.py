@@ -55,7 +55,7 @@ def test_the_same_picture_whatever_the_patch_size(pipeline, size):
     image = image_of(*size)
     whole = pipeline.restore_signal(image)
     assert whole.shape == image.shape
-    for patch_size in (84, 100):
+    for patch_size in (84, np.int64(100)):
         assert np.abs(pipeline.restore_signal(image, patch_size=patch_size) - whole).max() <= 1e-4
     other = pipeline.restore_signal(image, seed=1)
     assert np.abs(other - whole).max() > 1e-2, "control: another seed is another picture"
@@ -179,7 +179,8 @@ def test_the_callers_image_is_left_alone(pipeline):
         ({"seed": -3}, "seed -3"),
         ({"seed": 1.5}, "seed 1.5"),
         ({"seed": [1, 2]}, "2 seeds for 1 images"),
-        ({"patch_size": 100.5}, "patch size of 100.5"),
+        ({"patch_size": 100.5}, "patch size of 100.5 pixels is not a whole number"),
+        ({"patch_size": "100"}, "patch size of '100' pixels is not a whole number"),
         ({"patch_size": 0}, "patch size of 0"),
         ({"patch_size": -100}, "patch size of -100"),
         ({"patch_size": 16}, "patch size of 16 pixels is too small"),

@@ -1,5 +1,7 @@
 """PyTorch's engine: bf16 near float32, weights reduced once a session, a full memory as MemoryError."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import numpy as np
@@ -93,6 +95,9 @@ def test_networks_of_16_bits_give_float32(random_pipeline, dtype):
         RuntimeError(
             "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried …"
         ),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("could not execute a primitive"),
+        RuntimeError("std::bad_alloc"),
     ],
 )
 def test_a_full_memory_is_a_memory_error(random_pipeline, monkeypatch, error):
@@ -115,6 +120,30 @@ def test_another_error_stays_what_it_is(random_pipeline, monkeypatch):
     monkeypatch.setattr(pipeline.engine.predictor, "forward", broken)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         pipeline.engine.predict(image_of(8, 8))
+
+
+def test_each_thread_has_cuda_graphs_of_its_own(random_pipeline, monkeypatch):
+    used = []
+
+    class Graphs:
+        def __init__(self, network):
+            self.network = network
+
+        def __call__(self, *arguments):
+            used.append((threading.get_ident(), self))
+            return self.network(*arguments)
+
+    monkeypatch.setattr(torch_engine, "CudaGraphRunner", Graphs)
+    monkeypatch.setattr(torch_engine, "should_capture", lambda *_: True)
+    pipeline, meeting = random_pipeline(), threading.Barrier(2, timeout=60)
+
+    def restore(_):
+        pipeline.restore_signal(image_of(8, 8), steps=3, on_step=lambda *_: meeting.wait())
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(restore, range(2)))
+    assert len(used) == 6
+    assert len(set(used)) == len({graphs for _, graphs in used}) == 2
 
 
 def test_images_that_cannot_be_written_are_copied(random_pipeline):

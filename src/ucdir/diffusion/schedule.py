@@ -70,7 +70,7 @@ class NoiseSchedule:
         if steps > first:
             raise ConfigError(
                 f"{steps} sampling steps are more than the {first} below start_fraction {start_fraction}; "
-                "choose fewer steps, or a later start."
+                "choose fewer steps, or a larger start_fraction."
             )
         t = np.rint(np.arange(steps, 0, -1) * (first / steps)).astype(int)
         return [*map(float, self.levels()[t]), 1.0]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 from ucdir.engines.cuda_graphs import CudaGraphRunner, should_capture
 from ucdir.engines.engine import Planes
 from ucdir.model.akgm.cached_cast import cached_casts
+
+_graphs: Final[ContextVar[CudaGraphRunner | None]] = ContextVar("graphs", default=None)
+"""The CUDA graphs of the session around a call. Each thread has its own: they are for one call at a time."""
 
 
 class TorchEngine:
@@ -38,7 +42,6 @@ class TorchEngine:
         self.cuda_graphs = cuda_graphs
         self.predictor = predictor
         self.diffusion_model = diffusion_model
-        self._running: Any = diffusion_model  # or the same as CUDA graphs
 
     @property
     def receptive_field(self) -> int:
@@ -58,13 +61,13 @@ class TorchEngine:
     @contextmanager
     def session(self, forward_passes: int) -> Iterator[None]:
         """Weights are reduced to 16 bits and arranged for the kernels once, and enough passes become CUDA graphs."""
-        if self.cuda_graphs and should_capture(self.diffusion_model, self.device, forward_passes):
-            self._running = CudaGraphRunner(self.diffusion_model)
+        capture = self.cuda_graphs and should_capture(self.diffusion_model, self.device, forward_passes)
+        token = _graphs.set(CudaGraphRunner(self.diffusion_model) if capture else None)
         try:
             with torch.no_grad(), cached_casts(self.device.type):
                 yield
         finally:
-            self._running = self.diffusion_model
+            _graphs.reset(token)
 
     def predict(self, degraded: Planes) -> Planes:
         """See `Engine.predict`."""
@@ -82,7 +85,8 @@ class TorchEngine:
         """See `Engine.denoise`."""
         levels = torch.full((len(noisy),), level, device=self.device)
         given = {name: torch.tensor(values, device=self.device) for name, values in scalars.items()}
-        return self._run(self.diffusion_model, self._running, (noisy, degraded, guidance), levels, given)
+        forward = _graphs.get() or self.diffusion_model
+        return self._run(self.diffusion_model, forward, (noisy, degraded, guidance), levels, given)
 
     def _run(
         self, network: nn.Module, forward: Callable[..., Tensor], images: tuple[Planes, ...], *conditions: Any
@@ -96,7 +100,7 @@ class TorchEngine:
             ):
                 tensors = (_tensor(image).to(self.device, dtype) for image in images)
                 return forward(*tensors, *conditions).float().cpu().numpy()
-        except (torch.OutOfMemoryError, RuntimeError) as error:
+        except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
             message = str(error).splitlines()[0]
@@ -112,7 +116,10 @@ def _tensor(image: Planes) -> Tensor:
     return torch.from_numpy(image if fits else image.copy())
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    # PyTorch's allocators of CPUs and of MPS raise a plain RuntimeError
-    words = ("can't allocate memory", "not enough memory", "out of memory")
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    # PyTorch's allocators of CPUs and of MPS raise a plain RuntimeError, and so do oneDNN, C++ and cuBLAS
+    words = (
+        "can't allocate memory", "not enough memory", "out of memory",
+        "could not create a primitive", "could not execute a primitive", "bad_alloc", "STATUS_ALLOC_FAILED",
+    )  # fmt: skip
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

@@ -96,9 +96,9 @@ class TileRunner:
 
     def _size(self, batch: int, height: int, width: int) -> int:
         if self.patch_size is not None:
-            if not isinstance(self.patch_size, int) or self.patch_size < min(
-                self.smallest, max(height, width)
-            ):
+            if not isinstance(self.patch_size, (int, np.integer)):
+                raise ConfigError(f"a patch size of {self.patch_size!r:.80} pixels is not a whole number.")
+            if self.patch_size < min(self.smallest, max(height, width)):
                 raise ConfigError(
                     f"a patch size of {self.patch_size} pixels is too small for this model, which looks "
                     f"{self.engine.receptive_field} pixels around each pixel: choose {self.smallest} or more."
