@@ -128,10 +128,9 @@ def test_short_of_memory_the_batch_goes_on(ucdir, photo, tmp_path, pixels, monke
     monkeypatch.setattr(workflow, stage, short)
     status, out, err = ucdir("restore", photo, tmp_path / "small.png")
     assert status == 2
-    size = "" if stage == "read" else " of 24x20 pixels"
     assert err == (
-        f"ucdir: {photo}: the memory does not hold the restoration of this photo{size}; choose a smaller "
-        "--patch-size, or close other programs.\n"
+        f"ucdir: {photo}: the memory does not hold its restoration; choose a smaller --patch-size (in Python: "
+        "patch_size), or close other programs.\n"
     )
     assert "small.restored.png" in out
     assert not photo.with_name("photo.restored.png").exists()

@@ -344,3 +344,29 @@ def test_what_is_for_files_is_refused_with_images_in_memory(pipeline, options):
         restore(np.zeros((8, 8, 3), np.uint8), pipeline=pipeline, **options)
     with pytest.raises(ConfigError, match="format is for the bytes of a file"):
         restore(np.zeros((8, 8, 3), np.uint8), pipeline=pipeline, format="png")
+
+
+def test_short_of_memory_there_is_one_sentence_for_every_kind_of_image(pipeline, monkeypatch):
+    def short(*_, **__):
+        raise MemoryError("Unable to allocate 137 GiB")
+
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    monkeypatch.setattr(pipeline.engine, "session", short)
+    for image in (pixels, Image.fromarray(pixels), file.getvalue(), [torch.zeros(3, 8, 8)]):
+        with pytest.raises(DeviceError, match="image: the memory does not hold its restoration"):
+            restore(image, pipeline=pipeline)
+
+
+@pytest.mark.parametrize("ratio", [0, -1, 0.5, 1001, float("nan"), float("inf"), "5", "bright"])
+def test_an_exposure_ratio_out_of_range_is_refused(pipeline, tmp_path, ratio):
+    write(Photo(np.full((8, 8, 3), 9, np.uint8)), tmp_path / "dark.png")
+    with pytest.raises(ConfigError, match="exposure_ratio .* is neither a number from 1 to 1000, nor 'auto'"):
+        restore(tmp_path / "dark.png", pipeline=pipeline, exposure_ratio=ratio)
+    assert not (tmp_path / "dark.restored.png").exists()
+
+
+def test_an_exposure_ratio_is_not_silently_left_out(pipeline):
+    with pytest.raises(ConfigError, match="exposure_ratio is for files"):
+        restore(np.zeros((8, 8, 3), np.uint8), pipeline=pipeline, exposure_ratio=10.0)

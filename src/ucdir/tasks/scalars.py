@@ -91,8 +91,9 @@ def check_scalars(
 
 def _checked(scalar: Scalar, value: Any, batch: int) -> NDArray[np.float32]:
     try:
-        numbers = np.asarray(value, dtype=np.float32).reshape(-1)
-    except (TypeError, ValueError, RuntimeError) as error:
+        with np.errstate(over="ignore"):  # infinity is out of range
+            numbers = np.asarray(value, dtype=np.float32).reshape(-1)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ConfigError(f"scalars: {scalar.name} {value!r:.80} is no number.") from error
     if value is None:  # which NumPy takes for NaN
         raise ConfigError(f"scalars: {scalar.name} None is no number; leave out what is unknown.")

@@ -25,6 +25,7 @@ from ucdir.images.paths import shown
 from ucdir.images.pixels import Signal, from_signal, to_signal
 from ucdir.pipeline import OnStep, RestorationPipeline, load
 from ucdir.tasks import TASKS
+from ucdir.tasks.scalars import SCALARS
 
 STRONG_JPEG = 60
 """JPEG files below this quality are taken to need JPEG restoration."""
@@ -89,7 +90,7 @@ def restore(
         pipeline: from `load`, or a function that gives the pipeline of a task.
         scalars: what is known of the degradation, such as `{"jpeg_quality": 10}`; overrules what the file says.
         exposure_ratio: how many times the light is amplified, for RAW files and dark photos: see `images.read`; "auto"
-            leaves photos that are not RAW as bright as they are.
+            leaves photos that are not RAW as bright as they are. Only of a path or bytes.
         seed: the same seed gives the same image.
         samples: how many restorations are sampled, with the seeds `seed`, `seed` + 1, …; the result is their mean,
             which is closer to the clean image than any of them, and smoother.
@@ -113,6 +114,9 @@ def restore(
     is_file = isinstance(image, (str, os.PathLike))
     if not is_file and (output, uncertainty, force) != (None, None, False):
         raise ConfigError("output, uncertainty and force are for files; an image in memory is handed back.")
+    if not (is_file or isinstance(image, bytes) or exposure_ratio == "auto"):
+        raise ConfigError("exposure_ratio is for files; an image in memory is restored as bright as it is.")
+    _check_exposure_ratio(exposure_ratio)
     if format is not None and not isinstance(image, bytes):
         raise ConfigError(
             "format is for the bytes of a file; the suffix of output tells the format of a file."
@@ -120,20 +124,28 @@ def restore(
     if samples < 1 or (uncertainty is not None and samples < 2):
         raise ConfigError(f"samples {samples}: choose 1 or more, and 2 or more for an uncertainty map.")
     sampling = _Sampling(task, pipeline, dict(scalars or {}), seed, samples, on_step, options)
-    if is_file:
-        source = Path(image)
-        target = default_output(source) if output is None else Path(output)
-        return _restore_file(
-            source,
-            target,
-            sampling,
-            exposure_ratio,
-            None if uncertainty is None else Path(uncertainty),
-            force,
+    try:
+        if is_file:
+            source = Path(image)
+            target = default_output(source) if output is None else Path(output)
+            uncertain = None if uncertainty is None else Path(uncertainty)
+            return _restore_file(source, target, sampling, exposure_ratio, uncertain, force)
+        if isinstance(image, bytes):
+            return _restore_bytes(image, sampling, exposure_ratio, format)
+        return from_signal(sampling(to_signal(image)).mean, image)
+    except MemoryError as error:
+        raise DeviceError(
+            f"{shown(Path(image)) if is_file else 'image'}: the memory does not hold its restoration; choose a smaller "
+            "--patch-size (in Python: patch_size), or close other programs."
+        ) from error
+
+
+def _check_exposure_ratio(ratio: float | str) -> None:
+    low, high = SCALARS["exposure_ratio"].range
+    if ratio not in ("auto", "file") and (isinstance(ratio, str) or not low <= ratio <= high):
+        raise ConfigError(
+            f"exposure_ratio {ratio!r:.80} is neither a number from {low:g} to {high:g}, nor 'auto', nor 'file'."
         )
-    if isinstance(image, bytes):
-        return _restore_bytes(image, sampling, exposure_ratio, format)
-    return from_signal(sampling(to_signal(image)).mean, image)
 
 
 # ----------------------------------------------------------------------------------------------- files and their bytes
@@ -153,21 +165,13 @@ def _restore_file(
         if uncertainty.resolve() in (source.resolve(), target.resolve()):
             raise ConfigError(f"{shown(uncertainty)}: the uncertainty map needs a file of its own.")
         check_writable(uncertainty, force=force)
-    photo = None
-    try:
-        photo = brightened(read(source, exposure_ratio=exposure_ratio), exposure_ratio)
-        check_writable(target, force=force, photo=photo)
-        result = sampling(to_signal(photo.pixels), photo, shown(source))
-        pixels = from_signal(result.mean, photo.pixels)
-        notes = write(replace(photo, pixels=pixels), target, force=force)
-        if uncertainty is not None and result.std is not None:
-            write(Photo(_grey(result.std)), uncertainty, force=force)
-    except MemoryError as error:
-        size = "" if photo is None else " of {1}x{0} pixels".format(*photo.pixels.shape)
-        raise DeviceError(
-            f"{shown(source)}: the memory does not hold the restoration of this photo{size}; choose a smaller "
-            "--patch-size, or close other programs."
-        ) from error
+    photo = brightened(read(source, exposure_ratio=exposure_ratio), exposure_ratio)
+    check_writable(target, force=force, photo=photo)
+    result = sampling(to_signal(photo.pixels), photo, shown(source))
+    pixels = from_signal(result.mean, photo.pixels)
+    notes = write(replace(photo, pixels=pixels), target, force=force)
+    if uncertainty is not None and result.std is not None:
+        write(Photo(_grey(result.std)), uncertainty, force=force)
     height, width = photo.pixels.shape[:2]
     return RestoredPhoto(
         target, width, height, result.task, result.steps, time.perf_counter() - began, result.scalars,
