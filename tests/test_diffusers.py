@@ -298,7 +298,7 @@ def test_split_equals_whole(adapter, sampler):
 
 
 def test_a_late_start_is_on_the_levels_of_any_schedule_of_betas(adapter, monkeypatch):
-    """What the networks are told is √γ of the whole schedule at that time."""
+    """What the networks are given is √γ of the whole schedule at that time."""
     pipe = adapter()
     config = {**pipe.scheduler.config, "beta_schedule": "scaled_linear"}
     pipe.scheduler = type(pipe.scheduler).from_config(config)
@@ -436,7 +436,7 @@ def test_what_is_no_model_is_refused(adapter, tmp_path):
         RestorationPipeline.from_pretrained(tmp_path / "model")
     for name in ("NoSuchScheduler", "UNet2DModel", "__name__"):
         index.write_text(index.read_text().replace("DDIMScheduler", name))
-        with pytest.raises(WeightsError, match=f"'{name}' is no scheduler of the installed diffusers"):
+        with pytest.raises(WeightsError, match=f"'{name}' is not a scheduler of the installed diffusers"):
             RestorationPipeline.from_pretrained(tmp_path / "model")
         index.write_text(index.read_text().replace(name, "DDIMScheduler"))
 
@@ -481,7 +481,7 @@ def test_a_pipeline_is_not_made_of_what_cannot_run(pipe, options, words):
         ({"seed": [1, 2]}, "2 seeds for 1 images"),
         ({"generator": [torch.Generator(), torch.Generator()]}, "2 generators for 1 images"),
         ({"patch_size": 16}, "patch size of 16 pixels is too small"),
-        ({"scalars": {"jpeg_quality": "high"}}, "jpeg_quality 'high' is no number"),
+        ({"scalars": {"jpeg_quality": "high"}}, "jpeg_quality 'high' is not a number"),
         ({"scalars": {"blur": 3}}, "knows nothing of blur; it takes jpeg_quality"),
         ({"output_type": "latent"}, "'latent' is unknown"),
     ],

@@ -184,7 +184,7 @@ def test_the_callers_image_is_left_alone(pipeline):
         ({"patch_size": 0}, "patch size of 0"),
         ({"patch_size": -100}, "patch size of -100"),
         ({"patch_size": 16}, "patch size of 16 pixels is too small"),
-        ({"scalars": {"jpeg_quality": "high"}}, "jpeg_quality 'high' is no number"),
+        ({"scalars": {"jpeg_quality": "high"}}, "jpeg_quality 'high' is not a number"),
         ({"scalars": {"jpeg_quality": [1, 2, 3]}}, "3 values for 1 images"),
         ({"scalars": {"jpeg_quality": 101}}, "jpeg_quality 101 is out of range; it goes from 1 to 100"),
         ({"scalars": {"blur": 3}}, "knows nothing of blur; it takes jpeg_quality"),

@@ -292,7 +292,7 @@ def _load_scheduler(kind: str, file: Path) -> Scheduler:
     settings = files.read_json(file)
     is_scheduler = inspect.isclass(class_) and issubclass(class_, diffusers.SchedulerMixin)
     if not is_scheduler:
-        raise WeightsError(f"{file}: {kind!r:.80} is no scheduler of the installed diffusers.")
+        raise WeightsError(f"{file}: {kind!r:.80} is not a scheduler of the installed diffusers.")
     try:
         return class_.from_config(settings)
     except (ValueError, TypeError, RuntimeError, LookupError, NotImplementedError) as error:

@@ -9,7 +9,7 @@ An error's message is one sentence for the person who made the request: what is 
     ├── ConfigError     a setting is unknown, missing or out of range
     ├── WeightsError    a model folder or checkpoint cannot be loaded
     ├── DataError       training or evaluation data is missing or does not fit together
-    ├── ResultError     a restoration gave no picture: numbers that are not finite
+    ├── ResultError     a restoration gave numbers that are not finite
     └── DeviceError     the device asked for is not there, its memory is too small, or it cannot do what is set
 """
 

@@ -164,7 +164,7 @@ def load(
 
 
 def is_whole(number: object) -> bool:
-    """Whether it is an integer of Python or NumPy, and no truth value."""
+    """Whether it is an integer of Python or NumPy, but not a bool."""
     return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
 
 
@@ -189,7 +189,7 @@ def seeds_of(seed: int | Sequence[int], batch: int) -> list[int]:
 
 
 def check_finite(images: Planes) -> None:
-    """Refuse numbers that are no image, before anybody writes them to a file."""
+    """Refuse values that are not finite, before they are written to a file."""
     if not np.isfinite([images.min(), images.max()]).all():
         raise ResultError(
             "the networks gave numbers that are not finite, so there is no image to write; try the precision fp32, "

@@ -38,7 +38,7 @@ def tensors_of(file: Path) -> dict[str, Tensor]:
     ) as error:
         raise WeightsError(f"{file}: cannot be read as PyTorch weights; download it again.") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise WeightsError(f"{file}: holds no named tensors, so it is not a file of weights.")
+        raise WeightsError(f"{file}: contains no named tensors, so it is not a file of weights.")
     for name, tensor in state.items():
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise WeightsError(

@@ -56,7 +56,7 @@ def test_every_row_changes_one_field(config):
         assert len(fields) == len(ablation.change) == (row != "Ours")
         changed["model"]["diffusion_model"] = before
         assert changed == whole
-    with pytest.raises(ConfigError, match="ablation 'Attention' is unknown; choose of w/o LayerNorm"):
+    with pytest.raises(ConfigError, match="ablation 'Attention' is unknown; choose one of w/o LayerNorm"):
         ablated(config, "Attention")
 
 

@@ -70,7 +70,7 @@ def test_lists_and_nothing(tmp_path):
     assert (report.found, report.usable) == (2, 1)
     assert "absent.png does not exist" in " ".join(report.problems)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no photograph"):
+    with pytest.raises(DataError, match="contains no photo"):
         check_place(tmp_path / "empty")
     with pytest.raises(DataError, match="there is no such"):
         check_place(tmp_path / "absent")

@@ -76,7 +76,7 @@ def test_names_with_spaces_in_a_list(tmp_path):
         ("a.png\n", "line 1: expected a degraded and a clean file"),
         ("\na.png b.png quality\n", "line 2: expected a scalar as name=value"),
         ("a.png b.png quality=1.2.3\n", "line 1: expected a scalar"),
-        ("# nothing\n", "holds no pair"),
+        ("# nothing\n", "contains no pair"),
         (b"\xff\xfe", "cannot be read"),
     ],
 )
@@ -89,7 +89,7 @@ def test_lists_with_mistakes(tmp_path, text, words):
 def test_an_absurd_list_is_not_read(tmp_path, monkeypatch):
     (tmp_path / "pairs.txt").write_text("a.png b.png\n")
     monkeypatch.setattr("ucdir.data.pairs.MAX_PAIR_LIST_BYTES", 5)
-    with pytest.raises(DataError, match="12 bytes are no list of pairs"):
+    with pytest.raises(DataError, match="12 bytes are too many for a list of pairs"):
         find_pairs(tmp_path / "pairs.txt")
 
 

@@ -107,7 +107,7 @@ def test_grey_16_bit_and_transparent_photographs_become_rgb8(tmp_path):
 def test_no_photographs(tmp_path):
     with pytest.raises(DataError, match=r"none: there is no such folder; data\.photos must name"):
         find_photos(tmp_path / "none")
-    with pytest.raises(DataError, match="holds no image"):
+    with pytest.raises(DataError, match="contains no image"):
         find_photos(tmp_path)
     Image.fromarray(pixels(0, 8, 8)).save(tmp_path / "small.png")
     with pytest.raises(DataError, match="none of its 1 images can be used"):

@@ -151,7 +151,7 @@ def spoil_content(folder):
 @pytest.mark.parametrize(
     ("spoil", "error", "message"),
     [
-        (spoil_missing, DataError, "holds no image called photo_1"),
+        (spoil_missing, DataError, "has no image called photo_1"),
         (spoil_size, DataError, r"photo_1\.png: is 20x20 and the clean image 64x33"),
         (spoil_content, ImageError, r"photo_1\.png"),
     ],
@@ -210,7 +210,7 @@ def test_wrong_settings_are_refused(settings, clean, monkeypatch):
         Cases("deblurring")
     with pytest.raises(ConfigError, match="pairs are degraded already"):
         Cases("deblurring", pairs=clean, strength=3)
-    with pytest.raises(ConfigError, match="metrics beauty: choose of psnr, "):
+    with pytest.raises(ConfigError, match="metrics beauty: choose one or more of psnr, "):
         evaluate(replace(settings, metrics=("beauty",)))
     with pytest.raises(DataError, match="two methods are called degraded"):
         evaluate(replace(settings, methods=[Degraded(), Degraded()]))
@@ -313,5 +313,5 @@ def test_the_command(clean, model_folder, tmp_path):
     assert {"table.md", "table.csv", "table.json", "sheet.png"} <= {
         p.name for p in (tmp_path / "out").iterdir()
     }
-    with pytest.raises(ConfigError, match="'iso' is no scalar"):
+    with pytest.raises(ConfigError, match="'iso' is not a scalar"):
         CliRunner().invoke(cli.app, [*arguments, "--given", "iso=3"], catch_exceptions=False)

@@ -182,8 +182,8 @@ class Bomb:
     ("state", "message"),
     [
         (Bomb(), "cannot be read as PyTorch weights; download it again"),
-        ([torch.zeros(1)], "holds no named tensors"),
-        ({"features.0.weight": 1.0}, "holds no named tensors"),
+        ([torch.zeros(1)], "contains no named tensors"),
+        ({"features.0.weight": 1.0}, "contains no named tensors"),
         (
             {"features.0.weight": torch.zeros(64, 3, 11, 11)},
             "another network .* alexnet-owt-7be5be79.pth fits",

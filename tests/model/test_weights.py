@@ -281,7 +281,7 @@ def test_a_noise_schedule_that_is_none(folder, changes, message):
         (b"", "cannot be read"),
         (b"{", "cannot be read"),
         (b"\xff\xfe", "cannot be read"),
-        (b"[]", "holds no keys and values"),
+        (b"[]", "contains no keys and values"),
         (b"[" * 100_000, "cannot be read"),
         (b" " * (1 << 20) + b"{}", "larger than 1048576 bytes"),
     ],

@@ -30,10 +30,10 @@ def test_numbers_for_each_image():
     ("scalars", "words"),
     [
         ({"blur": 3}, "knows nothing of blur; it takes jpeg_quality, noise_strength"),
-        ({"jpeg_quality": "high"}, "jpeg_quality 'high' is no number"),
-        ({"jpeg_quality": 10**400}, "jpeg_quality 1000.* is no number"),
+        ({"jpeg_quality": "high"}, "jpeg_quality 'high' is not a number"),
+        ({"jpeg_quality": 10**400}, "jpeg_quality 1000.* is not a number"),
         ({"jpeg_quality": 1e300}, "jpeg_quality inf is out of range"),
-        ({"jpeg_quality": None}, "jpeg_quality None is no number"),
+        ({"jpeg_quality": None}, "jpeg_quality None is not a number"),
         ({"jpeg_quality": [1, 2, 3]}, "3 values for 1 images"),
         ({"jpeg_quality": 101}, r"jpeg_quality 101 is out of range; it goes from 1 to 100 .IJG quality."),
         ({"noise_strength": -1}, r"noise_strength -1 is out of range; it goes from 0 to 255 .8-bit levels."),

@@ -189,8 +189,8 @@ def rewrite(path, change):
         (lambda t, m: t.update({"../../x": torch.ones(1)}), r"'../../x' is unknown"),
         (lambda t, m: t["exp_avg.unused"].fill_(float("nan")), "exp_avg.unused does not hold finite"),
         (lambda t, m: t.update({"weights.unused": torch.ones(5).half()}), "weights.unused does not hold"),
-        (lambda t, m: m.pop("step"), "hold no step and configuration"),
-        (lambda t, m: m.pop("config"), "hold no step and configuration"),
+        (lambda t, m: m.pop("step"), "contain no step and no configuration"),
+        (lambda t, m: m.pop("config"), "contain no step and no configuration"),
         (lambda t, m: m.update(step="many"), "damaged"),
         (lambda t, m: m.update(step="-1"), "damaged"),
         (lambda t, m: m.update(late="[1]"), "damaged"),
@@ -207,7 +207,7 @@ def test_odd_contents(saved, change, match):
     refused(saved, match)
 
 
-HOSTILE = "is not a training's checkpoint|is no checkpoint, or is too large"
+HOSTILE = "is not a training's checkpoint|is not a checkpoint, or is too large"
 
 
 def test_hostile_checkpoints_are_refused_and_never_run(test_data, tmp_path):

@@ -71,14 +71,17 @@ def test_a_checkpoint_becomes_a_model_folder_that_samples_as_the_release(
         ),
         (lambda s: s.update({"ema.step": torch.zeros(1)}), r"holds 'ema\.step', which the released network"),
         (lambda s: s.pop("denoise_fn.downs.0.weight"), r"has no denoise_fn\.downs\.0\.weight"),
-        (lambda s: s.update({"betas": torch.tensor([0.1, 2.0])}), "its betas are no noise schedule"),
+        (lambda s: s.update({"betas": torch.tensor([0.1, 2.0])}), "its betas are not a noise schedule"),
         (lambda s: s.update({"predictor.conv1_1.weight": torch.zeros(7, 3, 3, 3)}), "of 8 to 512 channels"),
         (
             lambda s: s.update({"denoise_fn.downs.0.weight": torch.zeros(1).expand(512, 6, 3, 3)}),
             r"denoise_fn\.downs\.0\.weight is larger than what the file holds of it",
         ),
         (lambda s: s.update({"betas": torch.full((1,), 0.1).expand(10**8)}), "betas is larger than"),
-        (lambda s: s.update({"betas": torch.full((20_001,), 0.1)}), "no noise schedule of 1 to 20000 steps"),
+        (
+            lambda s: s.update({"betas": torch.full((20_001,), 0.1)}),
+            "not a noise schedule of 1 to 20000 steps",
+        ),
         (
             lambda s: s.update({"denoise_fn.downs.0.weight": torch.zeros(512, 6, 3, 3)}),
             r"does not fit the released network: denoise_fn\.",

@@ -340,7 +340,7 @@ def test_an_image_in_memory_needs_a_task_unless_the_scalars_tell_it(pipeline):
     "options", [{"output": "a.png"}, {"uncertainty": "a.png", "samples": 2}, {"force": True}]
 )
 def test_what_is_for_files_is_refused_with_images_in_memory(pipeline, options):
-    with pytest.raises(ConfigError, match="are for files; an image in memory is handed back"):
+    with pytest.raises(ConfigError, match="are for files; an image in memory is returned"):
         restore(np.zeros((8, 8, 3), np.uint8), pipeline=pipeline, **options)
     with pytest.raises(ConfigError, match="format is for the bytes of a file"):
         restore(np.zeros((8, 8, 3), np.uint8), pipeline=pipeline, format="png")

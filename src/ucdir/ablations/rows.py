@@ -50,7 +50,7 @@ def ablated_model(model: ModelConfig, row: str) -> ModelConfig:
         ConfigError: there is no such row.
     """
     if row not in ROWS:
-        raise ConfigError(f"ablation {row!r} is unknown; choose of {', '.join(ROWS)}.")
+        raise ConfigError(f"ablation {row!r} is unknown; choose one of {', '.join(ROWS)}.")
     changed = {**model.diffusion_model.model_dump(), **ROWS[row].change}
     return model.model_copy(update={"diffusion_model": DiffusionModelConfig(**changed)})
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ucdir.cli.scalars import NAMED_VALUES
 from ucdir.errors import UcdirError
 from ucdir.tasks import TASKS
 
@@ -61,7 +62,12 @@ def say(text: str, *, err: bool = False) -> bool:
 
 def named(scalars: dict[str, float]) -> str:
     """Scalars as they are printed: `jpeg quality 10, `."""
-    return "".join(f"{name.replace('_', ' ')} {value:g}, " for name, value in scalars.items())
+    return "".join(f"{name.replace('_', ' ')} {_value(name, value)}, " for name, value in scalars.items())
+
+
+def _value(name: str, value: float) -> str:
+    names = list(NAMED_VALUES.get(name, ()))
+    return names[int(value)] if value in range(len(names)) else f"{value:g}"
 
 
 @contextmanager

@@ -65,8 +65,10 @@ def evaluate(
     ),
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")] = None,
-    crop: Annotated[int | None, typer.Option(min=16, help="Only the centre, so many pixels a side.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Measure only this many images.")] = None,
+    crop: Annotated[
+        int | None, typer.Option(min=16, help="Measure only the centre: its side in pixels.")
+    ] = None,
     held_out: Annotated[
         int | None,
         typer.Option(
@@ -164,7 +166,7 @@ def _scalars(text: str) -> dict[str, float]:
             raise ConfigError(f"--given {text}: expected unknown, or NAME=VALUE,… with numbers.") from None
         if name.strip() not in SCALARS:
             raise ConfigError(
-                f"--given {text}: {name.strip()!r} is no scalar; choose of {', '.join(SCALARS)}."
+                f"--given {text}: {name.strip()!r} is not a scalar; choose one of {', '.join(SCALARS)}."
             )
     return found
 

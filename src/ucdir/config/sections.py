@@ -58,9 +58,9 @@ class DiffusionModelConfig(PredictorConfig):
     norm: str = "layer_norm"
     """A name in `model.layers.NORMS`."""
     injection: str = "akgm"
-    """A name in `model.cim.INJECTIONS`: how a block takes up its conditions."""
+    """A name in `model.cim.INJECTIONS`: how a block integrates its conditions."""
     spatial_guidance: str = "initial"
-    """A name in `model.spatial_guidance.SPATIAL_GUIDANCE`: what steers the blocks at each place."""
+    """A name in `model.spatial_guidance.SPATIAL_GUIDANCE`: the image that guides the blocks at each place."""
     scalars: tuple[str, ...] = ("jpeg_quality",)
     """Auxiliary scalars beside the noise level: names in `tasks.scalars.SCALARS`; in a file by default the task's."""
     scalar_channels: Size = 128
@@ -209,7 +209,7 @@ class TrainingConfig(Section):
         "predictor",
         "diffusion_model",
     )
-    """Which of its networks training takes over from `initial`; the other begins afresh."""
+    """Which of its networks training takes from `initial`; the other starts from fresh weights."""
     objective: str = "noise"
     """A name in `training.objectives.OBJECTIVES`: `noise` is Eq. 1, `sampler_aware` trains the steps that the sampler
     takes, `regression` is the baseline without diffusion."""

@@ -22,7 +22,9 @@ def read_yaml(path: Path) -> object:
         with path.open("rb") as file:
             content = file.read(MAX_CONFIG_BYTES + 1)
         if len(content) > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; that is no configuration file.")
+            raise ConfigError(
+                f"{path}: larger than {MAX_CONFIG_BYTES} bytes; this is not a configuration file."
+            )
         return _PlainLoader(content.decode("utf-8")).get_single_data()
     except ConfigError:
         raise

@@ -89,7 +89,7 @@ def check_photos(folder: Path, crop: int = 1) -> Report:
     """
     files = find_images(folder, raw=True)
     if not files:
-        raise DataError(f"{folder}: holds no photograph.")
+        raise DataError(f"{folder}: contains no photo.")
     problems, shapes = [], []
     for file in files:
         try:

@@ -67,7 +67,7 @@ def listed_pairs(place: Path) -> list[Pair]:
         size = place.stat().st_size
         if size > MAX_PAIR_LIST_BYTES:
             raise DataError(
-                f"{place}: {size} bytes are no list of pairs; at most {MAX_PAIR_LIST_BYTES} are read."
+                f"{place}: {size} bytes are too many for a list of pairs; at most {MAX_PAIR_LIST_BYTES} are read."
             )
         lines = place.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -86,7 +86,7 @@ def listed_pairs(place: Path) -> list[Pair]:
         scalars = dict(_scalar(place, number, part) for part in rest[1:] if part)
         pairs.append(Pair(place.parent / degraded, place.parent / rest[0], scalars, degraded))
     if not pairs:
-        raise DataError(f"{place}: holds no pair; write a degraded and a clean file on each line.")
+        raise DataError(f"{place}: contains no pair; write a degraded and a clean file on each line.")
     return pairs
 
 

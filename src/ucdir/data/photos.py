@@ -41,7 +41,7 @@ class PhotoStore:
 
     @cached_property
     def pixels(self) -> NDArray[np.uint8]:
-        """All photographs one after another; each process maps the file by itself."""
+        """All photos one after another; each process maps the file itself."""
         return np.memmap(self.file, dtype=np.uint8, mode="r")
 
     def __reduce__(self) -> tuple[type[PhotoStore], tuple[object, ...]]:
@@ -92,7 +92,7 @@ def find_photos(folder: Path) -> list[Path]:
     """All image files below `folder`, in the order of their names.
 
     Raises:
-        DataError: the folder is missing or holds no image.
+        DataError: the folder is missing or contains no image.
     """
     if not folder.is_dir():
         raise DataError(
@@ -100,7 +100,7 @@ def find_photos(folder: Path) -> list[Path]:
         )
     found = find_images(folder)
     if not found:
-        raise DataError(f"{folder}: holds no image ({', '.join(sorted(READABLE_SUFFIXES))}).")
+        raise DataError(f"{folder}: contains no image ({', '.join(sorted(READABLE_SUFFIXES))}).")
     return found
 
 

@@ -21,7 +21,7 @@ def exposure_ratio(short: str, long: str) -> float:
     """How many times longer the long exposure is, by the names of the files: 100, 250 or 300.
 
     Raises:
-        DataError: a name holds no exposure time.
+        DataError: a name contains no exposure time.
     """
     seconds = []
     for name in (short, long):
@@ -75,7 +75,9 @@ def listed(file: Path) -> list[tuple[str, str, float]]:
     """
     try:
         if file.stat().st_size > MAX_PAIR_LIST_BYTES:
-            raise DataError(f"{file}: more than {MAX_PAIR_LIST_BYTES} bytes are no list of pairs.")
+            raise DataError(
+                f"{file}: more than {MAX_PAIR_LIST_BYTES} bytes are too many for a list of pairs."
+            )
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: cannot be read as a list of SID ({error}).") from None

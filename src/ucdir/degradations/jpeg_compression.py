@@ -91,7 +91,7 @@ class JpegCompression:
                 "into smaller ones."
             )
         # Pillow writes, simplejpeg reads: below quality 96 simplejpeg writes with the less accurate fast DCT even
-        # where it is told not to; its decoder equals Pillow's and is three times as fast on small crops.
+        # where it is set not to; its decoder equals Pillow's and is three times as fast on small crops.
         file = io.BytesIO()
         Image.fromarray(clean).save(file, "JPEG", quality=self.quality, subsampling=self.subsampling)
         return file.getvalue()
@@ -130,7 +130,7 @@ class JpegCompressionGenerator(Section):
     def _focus_within_qualities(self) -> Self:
         low, high = self.qualities
         if not low <= self.focus[0] <= self.focus[1] <= high:
-            raise ValueError(f"focus {list(self.focus)} is no range within qualities {[low, high]}")
+            raise ValueError(f"focus {list(self.focus)} is not a range within qualities {[low, high]}")
         return self
 
     def draw(self, rng: np.random.Generator) -> JpegCompression:

@@ -237,7 +237,7 @@ class BlurGenerator(Section):
             return DefocusBlur(length / 2, effects)
         focal_length = rng.uniform(*self.focal_lengths)
         offset = (rng.uniform(-640, 640), rng.uniform(-360, 360))
-        samples = max(2, math.ceil(1.4 * length) + 1)  # closely enough that no point shows by itself
+        samples = max(2, math.ceil(1.4 * length) + 1)  # close enough that single points do not show
         path = camera_path(rng, samples, trembling=0.0 if rng.random() < 0.5 else rng.random())
         path[:, 2] *= rng.random() * focal_length / 600  # a roll moves the border as far as a yaw at most
         path = (path - path.mean(axis=0)) * (1e-2 / np.abs(path).max())

@@ -35,7 +35,7 @@ def _std(level: float) -> float:
 
 
 def _report(on_step: OnStep | None, step: int, levels: Sequence[float]) -> None:
-    """Tell that step number `step`, from 0, is done."""
+    """Report that step number `step`, from 0, is done."""
     if on_step is not None:
         on_step(step + 1, len(levels) - 1)
 

@@ -39,7 +39,7 @@ def _count(kind: str) -> int:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether a device multiplies in bf16 by itself, and is faster for it."""
+    """Whether a device has native bf16 arithmetic, which is then faster."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":

@@ -1,4 +1,4 @@
-"""What the way of an image asks of whatever runs the networks."""
+"""What the pipeline requires of an engine, which runs the networks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Engine(Protocol):
 
     @property
     def receptive_field(self) -> int:
-        """Radius in pixels beyond which no pixel of a result looks."""
+        """Radius in pixels that each pixel of a result depends on."""
 
     @property
     def multiple_of(self) -> int:
@@ -36,7 +36,7 @@ class Engine(Protocol):
         """Where it runs, as text."""
 
     def session(self, forward_passes: int) -> AbstractContextManager[None]:
-        """The restoration of one image, during which weights do not change; so many passes of f_θ are expected."""
+        """A restoration of about `forward_passes` passes of f_θ, during which the weights do not change."""
 
     def predict(self, degraded: Planes) -> Planes:
         """The initial guidance u_φ(x) of a degraded image x in [-1,1] (Sec. 3.1).

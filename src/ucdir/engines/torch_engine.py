@@ -111,7 +111,7 @@ class TorchEngine:
 
 
 def _tensor(image: Planes) -> Tensor:
-    """The array as a tensor on the CPU, without a copy where PyTorch can do without."""
+    """The array as a tensor on the CPU, without a copy where PyTorch allows it."""
     fits = image.flags.writeable and min(image.strides) >= 0
     return torch.from_numpy(image if fits else image.copy())
 

@@ -54,8 +54,8 @@ class Cases:
         held_out: only the images (or pairs) that training with this `data.hold_out` sets aside, if training can use
             all of them.
         names: only the images with these names.
-        limit: only the first so many images.
-        crop: only the centre of each image, so many pixels a side.
+        limit: number of images to measure, from the first on.
+        crop: side in pixels of the centre that is measured.
     """
 
     task: str | None

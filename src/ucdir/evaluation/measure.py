@@ -29,7 +29,9 @@ def load_metrics(names: Sequence[str]) -> list[Metric | DistributionMetric]:
     """
     unknown = [name for name in names if name not in METRICS]
     if unknown or not names:
-        raise ConfigError(f"metrics {', '.join(unknown) or '(none)'}: choose of {', '.join(METRICS)}.")
+        raise ConfigError(
+            f"metrics {', '.join(unknown) or '(none)'}: choose one or more of {', '.join(METRICS)}."
+        )
     found = []
     for name in dict.fromkeys(names):
         metric = METRICS[name]

@@ -122,7 +122,7 @@ class Precomputed:
         name = Path(case.name).with_suffix("").as_posix()
         file = self.files.get(name)
         if file is None:
-            raise DataError(f"{self.folder}: holds no image called {name}, which {case.name} needs.")
+            raise DataError(f"{self.folder}: has no image called {name}, which is needed for {case.name}.")
         pixels = rgb8(file)
         if pixels.shape != case.clean.shape:
             raise DataError(

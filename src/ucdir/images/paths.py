@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 def find_images(folder: Path, *, raw: bool = False) -> list[Path]:
     """All files below a folder whose names are of images that ucdir reads, in the order of their names.
 
-    Images of other kinds are named in a warning. What macOS adds beside a file (`._photo.png`) is passed over.
+    Images of other kinds are named in a warning. What macOS adds beside a file (`._photo.png`) is left out.
 
     Args:
         folder: where to search.

@@ -105,7 +105,7 @@ def from_signal(signal: Signal, like: Any) -> Any:
 
 
 def to_uint8(pixels: Pixels) -> npt.NDArray[np.uint8]:
-    """uint16 rounded to uint8, `⌊255 v / 65535 + 1/2⌋`; uint8 is handed back as it is."""
+    """uint16 rounded to uint8, `⌊255 v / 65535 + 1/2⌋`; uint8 is returned as it is."""
     if pixels.dtype == np.uint8:
         return pixels
     table = ((np.arange(65_536, dtype=np.uint32) * 255 + 32_767) // 65_535).astype(np.uint8)

@@ -63,7 +63,7 @@ def read_jpeg(data: bytes) -> Contents:
             )
     if (scans := data.count(b"\xff\xda")) > MAX_JPEG_SCANS:
         raise ImageError(
-            f"is a JPEG file of {scans} scans, more than the {MAX_JPEG_SCANS} that ucdir decodes; save it anew."
+            f"is a JPEG file of {scans} scans, more than the {MAX_JPEG_SCANS} that ucdir decodes; save it again."
         )
     contents = _contents(_open("JPEG", without_junk(data, header)))
     contents.jpeg_quality = estimate_quality(header)

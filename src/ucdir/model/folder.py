@@ -161,7 +161,7 @@ def read_network_config(file: Path, section: type[S]) -> S:
         WeightsError: naming the file and every key that is wrong.
     """
     settings = {OLD_KEYS.get(key, key): value for key, value in read_json(file).items()}
-    if "sigma_data" in section.model_fields:  # folders written before it was a setting are without
+    if "sigma_data" in section.model_fields:  # folders written before this setting existed lack it
         settings.setdefault("sigma_data", 0.0)
     return validated(section, settings, file)
 
@@ -187,19 +187,21 @@ def read_json(file: Path) -> dict[str, Any]:
     """
     try:
         if file.stat().st_size > MAX_CONFIG_BYTES:
-            raise WeightsError(f"{file}: is larger than {MAX_CONFIG_BYTES} bytes, so it is no configuration.")
+            raise WeightsError(
+                f"{file}: is larger than {MAX_CONFIG_BYTES} bytes, so it is not a configuration."
+            )
         values = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise WeightsError(f"{file}: is missing; the model's folder is incomplete, copy it again.") from None
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{file}: cannot be read ({error}); {COPY_AGAIN}") from None
     if not isinstance(values, dict):
-        raise WeightsError(f"{file}: holds no keys and values; {COPY_AGAIN}")
+        raise WeightsError(f"{file}: contains no keys and values; {COPY_AGAIN}")
     return values
 
 
 def read_header(file: Path) -> dict[str, Any]:
-    """Name -> {dtype, shape, data_offsets} of the tensors in a safetensors file of the length that its header tells.
+    """Name -> {dtype, shape, data_offsets} of the tensors in a safetensors file of the length that its header states.
 
     Raises:
         WeightsError: it is missing, is cut short, or is something else.

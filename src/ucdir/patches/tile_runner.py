@@ -16,7 +16,7 @@ from ucdir.patches.split import round_up, smallest_patch, split
 logger = logging.getLogger(__name__)
 
 WHOLE_PIXELS = 1_400_000
-"""Images of up to so many pixels are not split, unless a patch size is given."""
+"""Images of up to this many pixels are not split, unless a patch size is given."""
 PATCH_SIZE = 896
 """Side in pixels of the patches of larger images; smaller for a batch, whose images are run together."""
 SHRINK = 2 / 3
@@ -31,7 +31,7 @@ class Tileable(Protocol):
 
     @property
     def receptive_field(self) -> int:
-        """Radius in pixels beyond which no pixel of a result looks."""
+        """Radius in pixels that each pixel of a result depends on."""
 
     @property
     def multiple_of(self) -> int:

@@ -39,5 +39,5 @@ class Deblurring(Task[BlurGenerator]):
 
     @staticmethod
     def known_scalars(photo: Photo) -> Mapping[str, float]:
-        """Nothing: a file does not tell how its photographer trembled."""
+        """Nothing: a file does not record how the camera shook."""
         return {}

@@ -1,4 +1,4 @@
-"""JPEG restoration (Sec. 4.5): undo the loss of a JPEG file, given the quality that its own tables tell."""
+"""JPEG restoration (Sec. 4.5): undo the loss of a JPEG file, given the quality, which is read from its own tables."""
 
 from __future__ import annotations
 
@@ -47,5 +47,5 @@ class JpegRestoration(Task[JpegCompressionGenerator]):
 
     @staticmethod
     def known_scalars(photo: Photo) -> Mapping[str, float]:
-        """The quality that the file's quantization tables tell; nothing for other formats."""
+        """The quality, estimated from the file's quantization tables; nothing for other formats."""
         return {} if photo.jpeg_quality is None else {"jpeg_quality": float(photo.jpeg_quality)}

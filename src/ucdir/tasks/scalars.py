@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ucdir.errors import ConfigError
 
 UNKNOWN = float("nan")
-"""The value of a scalar that nobody knows."""
+"""The value of a scalar that is unknown."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ SCALARS: dict[str, Scalar] = {
     scalar.name: scalar
     for scalar in (
         Scalar(
-            "jpeg_quality", "Quality that the photo was once saved with, if its file does not tell it.",
+            "jpeg_quality", "Quality that the photo was once saved with, if its file does not record it.",
             unit="IJG quality", range=(1, 100), scale=(0, 100),
         ),
         Scalar(
@@ -79,7 +79,7 @@ def check_scalars(
         batch: how many images there are.
 
     Raises:
-        ConfigError: the model does not take one of them, or it is no number, out of range, or of another count.
+        ConfigError: the model does not take one of them, or it is not a number, out of range, or of another count.
     """
     foreign = sorted(set(scalars) - set(known))
     if foreign:
@@ -94,9 +94,9 @@ def _checked(scalar: Scalar, value: Any, batch: int) -> NDArray[np.float32]:
         with np.errstate(over="ignore"):  # infinity is out of range
             numbers = np.asarray(value, dtype=np.float32).reshape(-1)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise ConfigError(f"scalars: {scalar.name} {value!r:.80} is no number.") from error
+        raise ConfigError(f"scalars: {scalar.name} {value!r:.80} is not a number.") from error
     if value is None:  # which NumPy takes for NaN
-        raise ConfigError(f"scalars: {scalar.name} None is no number; leave out what is unknown.")
+        raise ConfigError(f"scalars: {scalar.name} None is not a number; leave out what is unknown.")
     if len(numbers) not in (1, batch):
         raise ConfigError(
             f"scalars: {scalar.name} has {len(numbers)} values for {batch} images; give one or {batch}."

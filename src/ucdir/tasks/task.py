@@ -58,7 +58,7 @@ class Task(ABC, Generic[Generator]):
     @staticmethod
     @abstractmethod
     def known_scalars(photo: Photo) -> Mapping[str, float]:
-        """The scalars that a photo's own file tells."""
+        """The scalars that are known from the photo's own file."""
 
 
 def hide_some(scalars: Mapping[str, float], probability: float, rng: np.random.Generator) -> dict[str, float]:

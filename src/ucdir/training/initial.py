@@ -31,7 +31,7 @@ def start_from(
         residual_scale: of the new training; f_θ must have been trained with the same.
 
     Raises:
-        WeightsError: the folder holds no model, or one of another size or kind than the configuration describes.
+        WeightsError: the folder contains no model, or one of another size or kind than the configuration describes.
     """
     predictor, diffusion_model, saved_config = load_model(model_folder(folder))
     saved = {"predictor": predictor, "diffusion_model": diffusion_model}

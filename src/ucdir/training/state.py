@@ -113,7 +113,7 @@ def read_metadata(path: Path) -> Metadata:
         with safe_open(path, framework="pt") as file:
             text: Mapping[str, str] = file.metadata() or {}
         if not {"step", "config"} <= text.keys():
-            raise ValueError("its metadata hold no step and configuration")
+            raise ValueError("its metadata contain no step and no configuration")
         step, late = int(text["step"]), json.loads(text.get("late", "{}"))
         if step < 0 or not isinstance(late, dict) or not all(isinstance(n, int) for n in late.values()):
             raise WeightsError(f"{path}: is damaged (step {step}, late {str(late)[:80]}).")
@@ -191,7 +191,7 @@ def _check_size(path: Path) -> None:
         header = int.from_bytes(file.read(8), "little")
     if size > MAX_CHECKPOINT_BYTES or header > MAX_SAFETENSORS_HEADER_BYTES:
         raise WeightsError(
-            f"{path}: is no checkpoint, or is too large ({size} bytes, {header} of them its header; at most "
+            f"{path}: is not a checkpoint, or is too large ({size} bytes, {header} of them its header; at most "
             f"{MAX_CHECKPOINT_BYTES} and {MAX_SAFETENSORS_HEADER_BYTES} are read)."
         )
 

@@ -89,7 +89,7 @@ def _channels(checkpoint: Path, tensors: dict[str, Tensor], name: str) -> int:
     weight = tensors.get(name)
     if weight is None or weight.ndim != 4 or len(weight) not in RELEASE_CHANNELS:
         raise WeightsError(
-            f"{checkpoint}: has no {name} of 8 to 512 channels, so it is no checkpoint of the released network."
+            f"{checkpoint}: has no {name} of 8 to 512 channels, so it is not a checkpoint of the released network."
         )
     return len(weight)
 
@@ -117,6 +117,6 @@ def _betas(checkpoint: Path, tensors: dict[str, Tensor]) -> Tensor:
         or not bool(((betas > 0) & (betas < 1)).all())
     ):
         raise WeightsError(
-            f"{checkpoint}: its betas are no noise schedule of 1 to {MAX_SCHEDULE_STEPS} steps."
+            f"{checkpoint}: its betas are not a noise schedule of 1 to {MAX_SCHEDULE_STEPS} steps."
         )
     return betas

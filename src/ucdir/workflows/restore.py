@@ -107,19 +107,19 @@ def restore(
     Raises:
         ImageError: the photo cannot be read.
         OutputError: the output cannot be written; nothing is left half-written.
-        ConfigError: an argument is out of range, or nothing tells the task.
+        ConfigError: an argument is out of range, or the task cannot be inferred.
         ResultError: the networks gave numbers that are not finite; nothing is written.
         DeviceError: the memory does not hold the photo.
     """
     is_file = isinstance(image, (str, os.PathLike))
     if not is_file and (output, uncertainty, force) != (None, None, False):
-        raise ConfigError("output, uncertainty and force are for files; an image in memory is handed back.")
+        raise ConfigError("output, uncertainty and force are for files; an image in memory is returned.")
     if not (is_file or isinstance(image, bytes) or exposure_ratio == "auto"):
         raise ConfigError("exposure_ratio is for files; an image in memory is restored as bright as it is.")
     _check_exposure_ratio(exposure_ratio)
     if format is not None and not isinstance(image, bytes):
         raise ConfigError(
-            "format is for the bytes of a file; the suffix of output tells the format of a file."
+            "format is for the bytes of a file; the suffix of output chooses the format of a file."
         )
     if samples < 1 or (uncertainty is not None and samples < 2):
         raise ConfigError(f"samples {samples}: choose 1 or more, and 2 or more for an uncertainty map.")
@@ -290,7 +290,7 @@ def choose_task(photo: Photo | None, scalars: Mapping[str, float], name: str) ->
         name: of the image, for the message.
 
     Raises:
-        ConfigError: neither tells the task.
+        ConfigError: neither shows the task.
     """
     if scalars:
         fitting = [task for task, kind in TASKS.items() if set(scalars) <= set(kind.scalars)]

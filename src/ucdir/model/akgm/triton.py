@@ -49,7 +49,7 @@ The fastest of about 20 per kernel on an H200, averaged over C/N = 8 to 64.
 
 @triton.jit
 def _inside(p, row, col, H, W, P):
-    """A bit mask for each pixel: bit t tells whether neighbour t lies in the image."""
+    """A bit mask for each pixel: bit t says whether neighbour t lies in the image."""
     rows = tl.where(row > 0, 0b000000111, 0) | 0b000111000 | tl.where(row < H - 1, 0b111000000, 0)
     cols = tl.where(col > 0, 0b001001001, 0) | 0b010010010 | tl.where(col < W - 1, 0b100100100, 0)
     return tl.where(p < P, rows & cols, 0)
