@@ -68,10 +68,10 @@ def seconds(run: Callable[[], object], device: str) -> float:
 
 
 REPEATS = 10
-"""Of what is recorded in one graph."""
+"""Of what is captured in one graph."""
 
 
-def recorded(run: Callable[[], object]) -> Callable[[], object]:
+def captured(run: Callable[[], object]) -> Callable[[], object]:
     """`REPEATS` runs as one CUDA graph."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -111,7 +111,7 @@ FORMS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 
 def forward(form: Callable[[Tensor, Tensor, Tensor], Tensor], arguments: tuple[Tensor, ...]) -> None:
-    """One evaluation, no gradients kept."""
+    """One forward pass, no gradients kept."""
     with torch.no_grad():
         form(*arguments)
 
@@ -185,7 +185,7 @@ def main() -> None:
                 best = best_of(runs, arguments.rounds, "cpu")
             else:
                 torch.backends.cudnn.benchmark = True  # one size at a time
-                graphs = {form: recorded(run) for form, run in runs.items()}
+                graphs = {form: captured(run) for form, run in runs.items()}
                 best = best_of(graphs, arguments.rounds, arguments.device)
                 best = {form: spent / REPEATS for form, spent in best.items()}
                 del graphs

@@ -1,8 +1,8 @@
-"""torch.compile against eager execution: an evaluation of the diffusion model, and a training step; time and error.
+"""torch.compile against eager execution: a forward pass of the diffusion model, and a training step; time and error.
 
     python benchmarks/compiled.py [--task jpeg_restoration] [--sides 256 512] [--crop 96] [--batch 8] [--threads N]
 
-Both forms of the shipped network take turns, and the smallest time of the rounds counts. `first` is the first call,
+Both forms of the pretrained network take turns, and the smallest time of the rounds counts. `first` is the first call,
 with the compiler's work in it (less if an earlier run left its cache). A training step is forward and backward through
 predictor and diffusion model with the squared error of the noise. The error is the largest difference in the result,
 relative to its largest value.
@@ -24,7 +24,7 @@ from ucdir.model.pretrained import model_folder
 from ucdir.model.weights import load_model
 
 
-def evaluation(network: Callable[..., Tensor], image: Tensor) -> Tensor:
+def forward_pass(network: Callable[..., Tensor], image: Tensor) -> Tensor:
     """Of f_θ, no gradients kept."""
     with torch.no_grad():
         return network(image, image, image, torch.full((len(image),), 0.5), {})
@@ -75,7 +75,7 @@ def main() -> None:
     for side in arguments.sides:
         image = torch.rand(1, 3, side, side, generator=generator) * 2 - 1
         compare(
-            f"evaluation, {side}x{side}", partial(evaluation, network, image), partial(evaluation, whole, image),
+            f"forward pass, {side}x{side}", partial(forward_pass, network, image), partial(forward_pass, whole, image),
             arguments.rounds,
         )  # fmt: skip
     batch = torch.rand(arguments.batch, 3, arguments.crop, arguments.crop, generator=generator) * 2 - 1

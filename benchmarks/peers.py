@@ -1,12 +1,12 @@
-"""Pictures of classical restorers, to be measured beside ours by `ucdir evaluate --restored`.
+"""Images by classical restorers, to be measured beside ours by `ucdir evaluate --restored`.
 
     python benchmarks/peers.py jpegqs --task jpeg_restoration --clean FOLDER --strength 10 -o OUT
     ucdir evaluate --task jpeg_restoration --clean FOLDER --strength 10 --restored jpegqs=OUT -o results
 
 `jpegqs` is Debian's program of that name; `non_local_means` and `richardson_lucy` are scikit-image's; `bm3d` is the
-package of that name (its licence is not for commercial use). None of them is told more than the damaged picture, and
+package of that name (its licence is not for commercial use). None of them is given more than the degraded image, and
 jpegqs the JPEG file itself: the noise is estimated (by scikit-image, which needs PyWavelets for it), and the blur is
-taken to be a Gaussian of deviation 2.
+taken to be a Gaussian of standard deviation 2.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ucdir.images import Photo, write
 from ucdir.tasks import TASKS
 
 GAUSSIAN = 2.0
-"""Deviation in pixels of the blur that Richardson-Lucy is told."""
+"""Standard deviation in pixels of the blur that Richardson-Lucy is given."""
 ITERATIONS = 15
 
 
@@ -93,7 +93,7 @@ def _pixels(image: np.ndarray) -> Pixels:
 
 
 def main() -> None:
-    """Restore every picture and write it as PNG."""
+    """Restore every image and write it as PNG."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--held-out", type=int)
     parser.add_argument("--crop", type=int)
     parser.add_argument("--limit", type=int)
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the pictures")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the images")
     arguments = parser.parse_args()
     cases = Cases(
         arguments.task, arguments.clean, arguments.pairs, arguments.strength, arguments.held_out, arguments.limit,
@@ -114,11 +114,11 @@ def main() -> None:
     settings = json.dumps(
         {k: str(v) for k, v in vars(arguments).items() if k not in ("output", "limit")}, indent=1
     )
-    told = arguments.output / "settings.json"
+    stored = arguments.output / "settings.json"
     arguments.output.mkdir(parents=True, exist_ok=True)
-    if told.exists() and told.read_text(encoding="utf-8") != settings:
-        parser.error(f"{told}: the pictures there were made with other settings; name another folder.")
-    told.write_text(settings, encoding="utf-8")
+    if stored.exists() and stored.read_text(encoding="utf-8") != settings:
+        parser.error(f"{stored}: the images there were made with other settings; name another folder.")
+    stored.write_text(settings, encoding="utf-8")
     for source in cases:
         file = (arguments.output / source.name).with_suffix(".png")
         if file.exists():  # by an earlier run

@@ -1,9 +1,9 @@
-"""The authors' released network, one evaluation: our execution against the straightforward form of the same network.
+"""The authors' released network, one forward pass: our execution against the straightforward form of the same network.
 
     python benchmarks/release.py [--side 256] [--rounds 3] [--threads N] [--device cuda] [--precision fp32 bf16]
 
 Straightforward: the AKGM as one convolution in N groups with N·C outputs and a weighted sum, GroupNorm as PyTorch has
-it, planes one after another (contiguous), float32. Ours: the kernels of `model.kernels`, channels last; on a GPU also
+it, planes one after another (contiguous), float32. Ours: the kernels of `model.akgm`, channels last; on a GPU also
 `captured`, as the engine runs many steps (`engines.cuda_graphs`). Weights are random, and both have the same. All take
 turns, and the smallest time of the rounds counts. The error is the largest difference, relative to the largest value.
 """
@@ -63,7 +63,7 @@ def main() -> None:
             return network(*images, level, {})
 
     forms = {"straightforward": (plain, "fp32"), **{f"ours, {p}": (ours, p) for p in arguments.precision}}
-    first = 1  # evaluations, which are slower
+    first = 1  # forward passes, which are slower
     if device != "cpu":
         forms |= {f"{name}, captured": (CudaGraphRunner(network), p) for name, (network, p) in forms.items()}
         first = WARM_UP_PASSES + 1

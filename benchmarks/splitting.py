@@ -1,6 +1,6 @@
 """Fig. 6 in numbers: per-image splitting, the same with more overlap, inter-step splitting, the whole image.
 
-    python benchmarks/splitting.py --task jpeg_restoration --clean FOLDER --strength 10 --picture fig6.png
+    python benchmarks/splitting.py --task jpeg_restoration --clean FOLDER --strength 10 --image fig6.png
 
 The jump is the mean difference of neighbouring pixels across the borders of patches, relative to that of the pairs
 one pixel to either side: 1 means no seam. It is taken at the borders of the per-image patches in every variant, so that
@@ -26,10 +26,10 @@ from ucdir.pipeline import RestorationPipeline, load
 from ucdir.tasks import TASKS
 
 ENLARGED = 3
-"""Times that the crop of the picture is enlarged."""
+"""Times that the crop of the image is enlarged."""
 CROP = 128
 GAP = 8
-"""Pixels between the rows of the picture."""
+"""Pixels between the rows of the image."""
 
 
 def borders(height: int, width: int, patch: int, overlap: int) -> tuple[list[int], list[int]]:
@@ -85,7 +85,7 @@ def enlarged(image: Signal, row: int, column: int) -> np.ndarray:
 
 
 def main() -> None:
-    """Measure, print a line for each variant, and write the picture if asked."""
+    """Measure, print a line for each variant, and write the image if asked."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -103,7 +103,7 @@ def main() -> None:
         "--start-fraction", type=float, help="fraction of T; 1 is pure noise, as in the paper"
     )
     parser.add_argument("--eta", type=float)
-    parser.add_argument("--picture", type=Path, help="PNG file for the crossing of two borders, enlarged")
+    parser.add_argument("--image", type=Path, help="PNG file for the crossing of two borders, enlarged")
     arguments = parser.parse_args()
 
     pipeline = load(arguments.model or arguments.task, "cpu", "fp32")
@@ -135,10 +135,10 @@ def main() -> None:
         print(
             f"{name:26}{statistics.fmean(v[0] for v in values):8.3f}{statistics.fmean(v[1] for v in values):12.4f}"
         )
-    if arguments.picture:
+    if arguments.image:
         gap = np.full((GAP, max(s.shape[1] for s in strips), 3), 255, dtype=np.uint8)
         rows_of_it = [part for strip in strips for part in (strip, gap[:, : strip.shape[1]])]
-        write(Photo(np.concatenate(rows_of_it)), arguments.picture, force=True)
+        write(Photo(np.concatenate(rows_of_it)), arguments.image, force=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""A GPU at work: images/s of the shipped network and of its training, and what share of the processor that is.
+"""A GPU at work: images/s of the pretrained network and of its training, and what share of the processor that is.
 
     python benchmarks/throughput.py [--task jpeg_restoration] [--side 256] [--batches 1 16 64] [--precision bf16 fp32]
 
-An image is one evaluation of f_θ, which is one step. `eager` is as the pipeline runs a single one, with the AKGM of
+An image is one forward pass of f_θ, which is one step. `eager` is as the pipeline runs a single one, with the AKGM of
 each kernel; `graph` is the same captured as the engine captures many (`engines.cuda_graphs`), so that launching costs
 nothing; `compiled` is torch.compile. A training image is a crop's share of forward, backward and optimizer of the
-objective `sampler_aware` with LPIPS, without the reading of pictures. All take turns in each round, and the least time
+objective `sampler_aware` with LPIPS, without reading photos. All take turns in each round, and the least time
 counts. The share of the peak is in multiply-accumulates as `model.cost` counts them, against a product of two 8192x8192
 bf16 matrices in the same run.
 """
@@ -48,8 +48,8 @@ def with_kernel(network: Any, name: str) -> Any:
     return network
 
 
-def evaluations(network: Any, batch: int, side: int, precision: str, *, compiled: bool) -> dict[str, Any]:
-    """By name, one evaluation of a batch."""
+def forward_passes(network: Any, batch: int, side: int, precision: str, *, compiled: bool) -> dict[str, Any]:
+    """By name, one forward pass of a batch."""
     image = torch.rand(batch, 3, side, side, device="cuda") * 2 - 1
     images = [image.contiguous(memory_format=torch.channels_last)] * 3
     level = torch.full((batch,), 0.5, device="cuda")
@@ -130,7 +130,7 @@ def main() -> None:
     for precision in arguments.precision:
         for batch in arguments.batches:
             with cached_casts("cuda"):
-                forms = evaluations(network, batch, arguments.side, precision, compiled=arguments.compiled)
+                forms = forward_passes(network, batch, arguments.side, precision, compiled=arguments.compiled)
                 best = best_of(forms, arguments.rounds, "cuda")
             for name, spent in best.items():
                 print(

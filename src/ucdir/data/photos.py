@@ -243,7 +243,7 @@ def _problem(group: Sequence[Path], images: Sequence[NDArray[np.uint8]], smalles
 
 
 def rgb8(file: Path, exposure_ratio: float | None = None) -> NDArray[np.uint8]:
-    """A photograph as uint8 [H,W,3]; a RAW file amplified, by None as its own brightness asks for.
+    """A photograph as uint8 [H,W,3]; a RAW file is amplified, with None to normal brightness.
 
     Raises:
         ImageError: it cannot be read.

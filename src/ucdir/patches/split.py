@@ -59,7 +59,7 @@ def mirrored(part: slice, length: int) -> NDArray[np.intp]:
 
 
 def smallest_patch(receptive_field: int, multiple_of: int) -> int:
-    """The smallest side of a patch of which at least a third a side is left when its overlaps are dropped."""
+    """The smallest side of a patch that keeps at least a third of it when its overlaps are dropped."""
     return 3 * round_up(receptive_field, multiple_of)
 
 
