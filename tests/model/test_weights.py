@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from ucdir.config.pipeline import PipelineConfig
 from ucdir.diffusion.samplers import SAMPLERS
-from ucdir.errors import OutputError, WeightsError
+from ucdir.errors import ConfigError, OutputError, WeightsError
 from ucdir.model.folder import NETWORKS, SCHEDULERS, WEIGHTS_FILE, read_header, write_index
 from ucdir.model.framework import build
 from ucdir.model.pretrained import list_models, model_folder
@@ -130,9 +130,15 @@ def test_a_full_disk_leaves_nothing(networks, tmp_path, monkeypatch):
     assert not any(tmp_path.iterdir())
 
 
+def test_a_kernel_that_is_none_is_no_fault_of_the_folder(folder, monkeypatch):
+    monkeypatch.setenv("UCDIR_KERNEL", "magic")
+    with pytest.raises(ConfigError, match=r"^UCDIR_KERNEL 'magic' is unknown; choose one of [a-z, ]+\.$"):
+        load_model(folder)
+
+
 def test_a_folder_with_files_is_not_overwritten(folder, networks):
     before = (folder / WEIGHTS).read_bytes()
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="exists already, and is not empty; name a new folder"):
         save_model(folder, *networks, SETTINGS)
     assert (folder / WEIGHTS).read_bytes() == before
     assert [p.name for p in folder.parent.iterdir()] == ["model"]

@@ -17,10 +17,10 @@ from torch.overrides import TorchFunctionMode
 
 from ucdir.config import DiffusionModelConfig, ModelConfig, PredictorConfig
 from ucdir.config.pipeline import PipelineConfig
-from ucdir.errors import ConfigError, OutputError, WeightsError, reason
+from ucdir.errors import OutputError, WeightsError, reason
 from ucdir.model import folder as files
 from ucdir.model.diffusion_model import DiffusionModel
-from ucdir.model.framework import build
+from ucdir.model.framework import build, model_problems
 from ucdir.model.network import Network
 from ucdir.model.predictor import InitialPredictor
 from ucdir.model.release import (
@@ -50,6 +50,7 @@ def load_model(
 
     Raises:
         WeightsError: the folder is not a model of ucdir, is damaged, or its files do not fit together.
+        ConfigError: UCDIR_KERNEL names no kernel.
     """
     folder = Path(folder)
     release, config = files.read_index(folder)
@@ -80,10 +81,9 @@ def _empty_networks(folder: Path, release: bool) -> tuple[AnyPredictor, AnyDiffu
             predictor=read(predictor, PredictorConfig),
             diffusion_model=read(diffusion_model, DiffusionModelConfig),
         )
-        try:
-            return build(model)
-        except ConfigError as error:
-            raise WeightsError(f"{folder}: {str(error).removesuffix('.')}; {files.COPY_AGAIN}") from None
+        if problems := model_problems(model):
+            raise WeightsError(f"{folder}: {'; '.join(problems)}; {files.COPY_AGAIN}")
+        return build(model)
 
 
 class _NoInitialisation(TorchFunctionMode):
@@ -166,6 +166,8 @@ def save_model(
     networks = {"predictor": predictor, "diffusion_model": diffusion_model}
     classes = {name: [type(n).__module__, type(n).__name__] for name, n in networks.items()}
     try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise OutputError(f"{folder}: exists already, and is not empty; name a new folder.")
         files.write_index(unfinished, classes, config, scheduler)
         for name, network in networks.items():
             values = {"_class_name": type(network).__name__, **network.config.model_dump()}
