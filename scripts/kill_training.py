@@ -59,7 +59,7 @@ def cut_and_die(tensors: object, path: Path) -> None:
     kill_itself()
 
 
-# How a training dies: each arms the process before it starts, given a random number generator.
+# How a training run dies: each arms the process before it starts, given a random number generator.
 DEATHS: dict[str, Callable[[random.Random], None]] = {
     "at any moment": lambda rng: None,  # from outside
     "in half a checkpoint": lambda rng: after(state, "save_file", rng.randint(1, 3), cut_and_die),
@@ -73,7 +73,7 @@ DEATHS: dict[str, Callable[[random.Random], None]] = {
 
 
 def start(config: Config, output: Path, death: str = "at any moment", seed: int = 0) -> int:
-    """Start a training in a process of its own; its number."""
+    """Start a training run in a process of its own; its number."""
     process = os.fork()
     if process:
         return process
@@ -112,7 +112,7 @@ def contents(checkpoint: Path) -> dict[str, Any]:
 
 
 def tiny_config(folder: Path, workers: int) -> Config:
-    """A training that takes a second, on a dozen photos of noise."""
+    """A training run that takes a second, on a dozen photos of noise."""
     rng = np.random.default_rng(0)
     folder.mkdir()
     for i in range(12):
@@ -137,7 +137,7 @@ def tiny_config(folder: Path, workers: int) -> Config:
 
 
 def run(kills: int, seed: int, workers: int, folder: Path) -> None:
-    """Kill trainings until there were enough kills."""
+    """Kill training runs until there were enough kills."""
     config = tiny_config(folder / "photos", workers)
     begin = time.monotonic()
     unbroken = folder / "unbroken"
@@ -159,7 +159,7 @@ def run(kills: int, seed: int, workers: int, folder: Path) -> None:
         trainings += 1
     deaths = ", ".join(f"{count} {death}" for death, count in killed.items())
     total = sum(killed.values())
-    print(f"{trainings} trainings ended bit-equal to the unbroken one after {total} kills: {deaths}")
+    print(f"{trainings} runs ended bit-equal to the unbroken one after {total} kills: {deaths}")
 
 
 def resume_until_done(

@@ -1,4 +1,4 @@
-"""The way of one image: guidance, residual, sum."""
+"""Restoring an image: guidance, residual, sum."""
 
 import numpy as np
 import pytest

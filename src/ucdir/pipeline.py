@@ -1,4 +1,4 @@
-"""The way of one image: initial prediction, residual sampled by diffusion, sum (Fig. 1 left).
+"""Restores an image: initial prediction, residual sampled by diffusion, sum (Fig. 1 left).
 
 Nothing is read or written here, and nothing but the engine runs a network.
 """

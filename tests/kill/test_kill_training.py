@@ -1,4 +1,4 @@
-"""A training killed with SIGKILL ends as an unbroken one; scripts/kill_training.py does it by the hundred."""
+"""A training run killed with SIGKILL ends as an unbroken one; scripts/kill_training.py does it by the hundred."""
 
 import subprocess
 import sys

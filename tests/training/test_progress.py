@@ -1,4 +1,4 @@
-"""The log of a training that was killed and resumed."""
+"""The log of a training run that was killed and resumed."""
 
 import json
 

@@ -44,7 +44,7 @@ class Sample:
 
 
 def held_out_samples(config: Config, source: Source, held_out: Sequence[int]) -> list[Sample]:
-    """The samples of a training; their degradations are a function of its seed."""
+    """The samples of a training run; their degradations are a function of its seed."""
     samples = []
     for place, index in enumerate(held_out[:COUNT]):
         rng = np.random.default_rng((config.seed, place))

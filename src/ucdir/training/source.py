@@ -45,7 +45,7 @@ def open_source(config: Config, task: Task[Any], output: Path) -> tuple[Source, 
 
 
 def held_out_photos(config: Config, output: Path) -> list[str]:
-    """The names of the photos that a training in `output` has held out."""
+    """The names of the photos that the training run in `output` has held out."""
     photos = _photos(config, output)
     return [photos.names[i] for i in photos.held_out_split(config.data.hold_out)[1]]
 
