@@ -425,7 +425,7 @@ def test_what_is_no_model_is_refused(adapter, tmp_path):
     with pytest.raises(WeightsError, match=r"model_index\.json: is missing"):
         RestorationPipeline.from_pretrained(tmp_path)
     adapter().save_pretrained(tmp_path / "model")
-    with pytest.raises(OutputError, match="exists already, and is not empty"):
+    with pytest.raises(OutputError, match="exists already; name a new folder"):
         adapter().save_pretrained(tmp_path / "model")
     index, scheduler = (
         tmp_path / "model" / name for name in ("model_index.json", "scheduler/scheduler_config.json")

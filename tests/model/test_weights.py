@@ -138,7 +138,7 @@ def test_a_kernel_that_is_none_is_no_fault_of_the_folder(folder, monkeypatch):
 
 def test_a_folder_with_files_is_not_overwritten(folder, networks):
     before = (folder / WEIGHTS).read_bytes()
-    with pytest.raises(OutputError, match="exists already, and is not empty; name a new folder"):
+    with pytest.raises(OutputError, match="exists already; name a new folder"):
         save_model(folder, *networks, SETTINGS)
     assert (folder / WEIGHTS).read_bytes() == before
     assert [p.name for p in folder.parent.iterdir()] == ["model"]

@@ -30,7 +30,7 @@ class PipelineConfig(Section):
     residual_scale: Annotated[float, Field(gt=0)] = 1.0
     """The residual was multiplied by this before it was diffused."""
     residual_range: Literal["image", "unit"] = "image"
-    """A name in `diffusion.loss.RESIDUAL_RANGES`: what the predicted residual is clipped to."""
+    """A name in `diffusion.residual.RESIDUAL_RANGES`: what the predicted residual is clipped to."""
     timesteps: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
     """T: steps of the noise schedule."""
     beta_start: Beta = 1e-6

@@ -143,6 +143,16 @@ def _check_tensors(network: Network, file: Path) -> None:
             )
 
 
+def check_free(folder: Path) -> None:
+    """Refuse to write a model where something is: only a new folder, or an empty one, is free.
+
+    Raises:
+        OutputError: it is not.
+    """
+    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder}: exists already; name a new folder.")
+
+
 def save_model(
     folder: Path,
     predictor: AnyPredictor,
@@ -166,8 +176,7 @@ def save_model(
     networks = {"predictor": predictor, "diffusion_model": diffusion_model}
     classes = {name: [type(n).__module__, type(n).__name__] for name, n in networks.items()}
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise OutputError(f"{folder}: exists already, and is not empty; name a new folder.")
+        check_free(folder)
         files.write_index(unfinished, classes, config, scheduler)
         for name, network in networks.items():
             values = {"_class_name": type(network).__name__, **network.config.model_dump()}

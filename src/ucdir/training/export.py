@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from ucdir.config import Config
-from ucdir.errors import OutputError, WeightsError
-from ucdir.model.weights import save_model
+from ucdir.errors import WeightsError
+from ucdir.model.weights import check_free, save_model
 from ucdir.training.averaging import networks_with
 from ucdir.training.model import TrainingModel
 from ucdir.training.state import read_metadata, read_tensors
@@ -29,7 +29,7 @@ def export(
         WeightsError: the checkpoint cannot be used, or its weights do not fit into `dtype`.
         OutputError: the folder is not empty, or cannot be written.
     """
-    _check_free(folder)
+    check_free(folder)
     config = read_metadata(checkpoint).config if config is None else config
     with torch.device("meta"):
         model = TrainingModel(config)
@@ -41,10 +41,3 @@ def export(
             f"{checkpoint}: {too_large[0]} holds numbers too large for {dtype}; export another dtype."
         )
     save_model(folder, *networks_with(weights, config.model), config.pipeline)
-
-
-def _check_free(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        return
-    if folder.exists() or folder.is_symlink():
-        raise OutputError(f"{folder}: exists already; name a new folder.")
