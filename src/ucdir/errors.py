@@ -49,7 +49,7 @@ class DeviceError(UcdirError):
 
 
 def reason(error: BaseException) -> str:
-    """The telling line of a library's error, for a sentence of our own: at most 200 printable ASCII characters.
+    """The informative line of a library's error, for a message of ours: at most 200 printable ASCII characters.
 
     Lines that only name a function of libvips are skipped; an error without text gives its type.
     """

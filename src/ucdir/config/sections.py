@@ -1,4 +1,4 @@
-"""The sections of a configuration, each key with its default (the shipped setting), range and meaning."""
+"""The sections of a configuration, each key with its default (that of the preset `default`), range and meaning."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class SamplingConfig(Section):
     @classmethod
     def _known(cls, name: str) -> str:
         if name == "unipc":
-            raise ValueError("UniPC was removed; choose dpm_solver++, of second order too")
+            raise ValueError("UniPC was removed; choose dpm_solver++, which is also of second order")
         return name
 
 

@@ -45,12 +45,12 @@ class TorchEngine:
 
     @property
     def receptive_field(self) -> int:
-        """Of the network that looks further."""
+        """The larger of the two networks' receptive fields."""
         return int(max(self.predictor.receptive_field, self.diffusion_model.receptive_field))
 
     @property
     def multiple_of(self) -> int:
-        """Of both networks."""
+        """The common multiple of both networks' total strides."""
         return int(np.lcm(self.predictor.multiple_of, self.diffusion_model.multiple_of))
 
     @property

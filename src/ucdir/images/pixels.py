@@ -118,7 +118,7 @@ def to_rgb8(pixels: Pixels) -> npt.NDArray[np.uint8]:
 
 
 def check_rgb8(image: object, taker: str) -> None:
-    """Refuse what is no uint8 RGB array [H,W,3] of at least one pixel.
+    """Refuse what is not a uint8 RGB array [H,W,3] of at least one pixel.
 
     Raises:
         DataError: `taker`, such as "a blur", cannot take it.

@@ -1,4 +1,4 @@
-"""Conditional Integration Module, CIM (Sec. 3.2): conditions a block on guidance and scalars. Its rivals of Table 4."""
+"""Conditional Integration Module, CIM (Sec. 3.2): conditions a block on guidance and scalars; its alternatives."""
 
 from __future__ import annotations
 

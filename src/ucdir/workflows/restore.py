@@ -38,7 +38,7 @@ Models = RestorationPipeline | Callable[[str], RestorationPipeline]
 
 
 class SamplingOptions(TypedDict, total=False):
-    """Arguments that are handed on to `RestorationPipeline.__call__`, which documents them."""
+    """Arguments that are passed on to `RestorationPipeline.__call__`, which documents them."""
 
     steps: int | None
     start_fraction: float | None
@@ -218,7 +218,7 @@ class _Result:
 
 @dataclass(frozen=True)
 class _Sampling:
-    """What `restore` is asked for, of any kind of image."""
+    """The arguments of `restore` that apply to every kind of image."""
 
     task: str
     models: Models
