@@ -9,7 +9,7 @@ import torch
 
 from ucdir.ablations import ROWS, ablated, study
 from ucdir.ablations import run as module
-from ucdir.ablations.rows import PAPER_GMACS, ablated_model
+from ucdir.ablations.rows import PAPER_GMACS, Ablation, ablated_model
 from ucdir.ablations.run import RowResult, ablate, as_markdown, paired
 from ucdir.config import PRESETS, parse_config
 from ucdir.errors import ConfigError
@@ -205,3 +205,9 @@ def test_wrong_settings_are_refused(config, tmp_path):
     without = config.model_copy(update={"data": config.data.model_copy(update={"hold_out": 0})})
     with pytest.raises(ConfigError, match=r"data\.hold_out of at least 1"):
         ablate(without, tmp_path / "study", steps=1)
+
+
+def test_a_row_that_is_not_the_papers_has_no_values_of_the_paper(monkeypatch):
+    monkeypatch.setitem(ROWS, "Swish → GELU", Ablation({"activation": "gelu"}))
+    row = RowResult("Swish → GELU", 0.3, 26.0, 0.7, 2.8, 1000, 2, 1)
+    assert "| 2.80 |  | 1,000 |  |  |" in as_markdown([row])
