@@ -110,10 +110,12 @@ def test_a_residual_beyond_all_bounds_cannot_leave_the_range(random_pipeline):
     assert np.abs(pipeline.restore_signal(image_of(16, 16))).max() <= 1
 
 
-def test_numbers_that_are_not_finite_are_no_picture(random_pipeline):
+@pytest.mark.parametrize("network", ["predictor", "diffusion_model"])
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_are_not_finite_are_no_picture(random_pipeline, network, number):
     pipeline = random_pipeline()
     with torch.no_grad():
-        pipeline.engine.predictor.unet.head.bias[0] = float("nan")
+        getattr(pipeline.engine, network).unet.head.bias[0] = number
     with pytest.raises(ResultError, match="not finite.*precision fp32"):
         pipeline.restore_signal(image_of(16, 16))
 

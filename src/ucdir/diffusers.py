@@ -25,6 +25,7 @@ from ucdir.diffusion.noise import NoiseByPlace
 from ucdir.diffusion.samplers import start_sample
 from ucdir.diffusion.schedule import NoiseSchedule
 from ucdir.engines import Denoiser
+from ucdir.engines.denoiser import check_finite
 from ucdir.engines.torch_engine import TorchEngine
 from ucdir.errors import ConfigError, WeightsError, reason
 from ucdir.extras import optional_module
@@ -150,7 +151,7 @@ class RestorationPipeline(diffusers.DiffusionPipeline):  # type: ignore[misc]
                 residual = self._sample(scheduler, denoise, noise, eta, callback_on_step_end)
                 restored += residual.numpy() / np.float32(config.residual_scale / (1 - fidelity))
         self.maybe_free_model_hooks()
-        core.check_finite(restored)
+        check_finite(restored)
         like = {"pil": np.empty((1, 1, 1, 3), np.uint8), "np": np.empty((1, 1, 1, 3), np.float32)}
         images = from_signal(restored, like.get(output_type, torch.empty(1, 3, 1, 1)))
         images = [Image.fromarray(pixels) for pixels in images] if output_type == "pil" else images

@@ -16,8 +16,9 @@ from ucdir.diffusion.noise import NoiseByPlace
 from ucdir.diffusion.samplers import SAMPLERS, adds_noise, start_sample
 from ucdir.diffusion.schedule import NoiseSchedule
 from ucdir.engines import Denoiser, Engine, load_engine
+from ucdir.engines.denoiser import check_finite
 from ucdir.engines.engine import Planes
-from ucdir.errors import ConfigError, ResultError, WeightsError
+from ucdir.errors import ConfigError, WeightsError
 from ucdir.images.pixels import from_signal, to_signal
 from ucdir.limits import MAX_SAMPLING_STEPS
 from ucdir.model.pretrained import model_folder
@@ -186,12 +187,3 @@ def seeds_of(seed: int | Sequence[int], batch: int) -> list[int]:
     if len(seeds) != batch:
         raise ConfigError(f"seed: found {len(seeds)} seeds for {batch} images; give one, or one for each.")
     return [int(one) for one in seeds]
-
-
-def check_finite(images: Planes) -> None:
-    """Refuse values that are not finite, before they are written to a file."""
-    if not np.isfinite([images.min(), images.max()]).all():
-        raise ResultError(
-            "the networks gave numbers that are not finite, so there is no image to write; try the precision fp32, "
-            "and check the model if that does not help."
-        )

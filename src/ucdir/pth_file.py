@@ -26,6 +26,8 @@ def tensors_of(file: Path) -> dict[str, Tensor]:
                 f"{file}: {size_bytes} bytes is more than the limit of {MAX_CHECKPOINT_BYTES}."
             )
         state = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WeightsError(f"{file}: there is no such file; check the name.") from None
     except (
         OSError,
         RuntimeError,

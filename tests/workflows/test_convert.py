@@ -99,6 +99,11 @@ def test_what_is_no_such_checkpoint_is_refused(state, tmp_path, change, message)
         convert(tmp_path / "other.pth", tmp_path / "out", task="art")
 
 
+def test_a_checkpoint_that_is_not_there_is_not_called_damaged(tmp_path):
+    with pytest.raises(WeightsError, match=r"none\.pth: there is no such file; check the name"):
+        convert(tmp_path / "none.pth", tmp_path / "out")
+
+
 @pytest.mark.parametrize("content", [b"\x08" + bytes(7) + b"not json", bytes(8)])
 def test_a_damaged_file_of_safetensors_is_refused(tmp_path, content):
     (tmp_path / "other.safetensors").write_bytes(content)  # which torch.load recognises by its name

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ucdir.diffusion.residual import predicted_residual
 from ucdir.engines.engine import Engine, Planes
+from ucdir.errors import ResultError
 from ucdir.patches import TileRunner
 
 BAND = 512
@@ -29,14 +30,28 @@ class Denoiser:
     residual_range: str  # a name in diffusion.residual.RESIDUAL_RANGES
 
     def __call__(self, noisy: Planes, level: float) -> Planes:
-        """The residual times `residual_scale`, limited to its range."""
+        """The residual times `residual_scale`, limited to its range.
+
+        Raises:
+            ResultError: the predicted noise is not finite.
+        """
         noise = self.tiles(
             self.engine.denoise, noisy, self.degraded, self.guidance, level=level, scalars=self.scalars
         )
         residual = noise  # overwritten band by band
         for top in range(0, noisy.shape[-2], BAND):
             band = (..., slice(top, top + BAND), slice(None))
+            check_finite(noise[band])  # infinity would end as black or white
             residual[band] = predicted_residual(
                 noisy[band], noise[band], self.guidance[band], level, self.residual_scale, self.residual_range
             )
         return residual
+
+
+def check_finite(images: Planes) -> None:
+    """Refuse values that are not finite, before they are written to a file."""
+    if not np.isfinite([images.min(), images.max()]).all():
+        raise ResultError(
+            "the networks gave numbers that are not finite, so there is no image to write; try the precision fp32, "
+            "and check the model if that does not help."
+        )
