@@ -197,12 +197,15 @@ class RestorationPipeline(diffusers.DiffusionPipeline):  # type: ignore[misc]
         return adapter
 
     @classmethod
-    def from_pretrained(cls, model: str | Path, dtype: torch.dtype | None = None) -> RestorationPipeline:
+    def from_pretrained(
+        cls, model: str | Path, dtype: torch.dtype | None = None, *, torch_dtype: torch.dtype | None = None
+    ) -> RestorationPipeline:
         """Load a model of the package by its name, or one's own by its folder; nothing from the network.
 
         Args:
             model: a name of `ucdir.list_models()`, or a folder.
             dtype: of the networks; float32 by default.
+            torch_dtype: the same, as earlier versions of diffusers spell it.
 
         Raises:
             WeightsError: there is no such model, or it is damaged.
@@ -211,7 +214,7 @@ class RestorationPipeline(diffusers.DiffusionPipeline):  # type: ignore[misc]
         release, kind, settings = files.read_settings(folder)
         scheduler = _load_scheduler(kind, folder / files.SCHEDULER_FILE)
         config = files.validated(PipelineConfig, settings, folder / files.INDEX_FILE)
-        networks = load_networks(folder, release, dtype)
+        networks = load_networks(folder, release, dtype or torch_dtype)
         return cls(*networks, scheduler, **config.model_dump(exclude=SCHEDULE))
 
     def save_pretrained(self, save_directory: str | Path) -> None:

@@ -131,8 +131,8 @@ class RestorationPipeline:
     def _sampler(self, eta: float | None) -> tuple[Callable[..., Planes], dict[str, float]]:
         """The sampler, and its share of the ancestral noise where it adds any."""
         name = self.config.sampler
-        if eta is not None and not 0 <= eta <= 1:
-            raise ConfigError(f"eta {eta} is not a share of the noise; choose 0 to 1.")
+        if eta is not None and not is_share(eta):
+            raise ConfigError(f"eta {eta!r} is not a share of the noise; choose 0 to 1.")
         if adds_noise(name):
             return SAMPLERS[name], {"eta": self.config.eta if eta is None else eta}
         if eta:
@@ -169,18 +169,25 @@ def is_whole(number: object) -> bool:
     return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
 
 
+def is_share(number: object) -> bool:
+    """Whether it is a number from 0 to 1."""
+    return isinstance(number, (int, float, np.integer, np.floating)) and bool(0 <= number <= 1)
+
+
 def _check(steps: int, start_fraction: float, fidelity: float) -> None:
     if not is_whole(steps) or not 1 <= steps <= MAX_SAMPLING_STEPS:
         raise ConfigError(f"steps {steps!r} is not a whole number from 1 to {MAX_SAMPLING_STEPS}.")
-    if not 0 <= start_fraction <= 1:
-        raise ConfigError(f"start_fraction {start_fraction} is not a fraction of T; choose 0 to 1.")
-    if not 0 <= fidelity <= 1:
-        raise ConfigError(f"fidelity {fidelity} is not a number from 0 to 1.")
+    if not is_share(start_fraction):
+        raise ConfigError(f"start_fraction {start_fraction!r} is not a fraction of T; choose 0 to 1.")
+    if not is_share(fidelity):
+        raise ConfigError(f"fidelity {fidelity!r} is not a number from 0 to 1.")
 
 
 def seeds_of(seed: int | Sequence[int], batch: int) -> list[int]:
     """The seed of each image. One seed gives every image of a batch the noise that it has alone."""
-    seeds: list[Any] = list(seed) if isinstance(seed, Sequence) else [seed] * batch
+    seeds: list[Any] = (
+        [seed] * batch if isinstance(seed, str) or not isinstance(seed, Sequence) else list(seed)
+    )
     for one in seeds:
         if not is_whole(one) or not 0 <= one < 2**63:
             raise ConfigError(f"seed {one!r} is not a whole number from 0 to 2^63 - 1.")
