@@ -7,13 +7,11 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from ucdir.config import DiffusionModelConfig, ModelConfig, PredictorConfig
 from ucdir.config.pipeline import PipelineConfig
@@ -71,7 +69,7 @@ def _empty_networks(folder: Path, release: bool) -> tuple[AnyPredictor, AnyDiffu
     """The networks that the folder's settings describe, without memory for their weights."""
     predictor, diffusion_model = (folder / name / files.CONFIG_FILE for name in files.NETWORKS)
     read = files.read_network_config
-    with torch.device("meta"), _NoInitialisation():
+    with torch.device("meta"):
         if release:
             return (
                 ReleasePredictor(read(predictor, ReleasePredictorConfig)),
@@ -84,17 +82,6 @@ def _empty_networks(folder: Path, release: bool) -> tuple[AnyPredictor, AnyDiffu
         if problems := model_problems(model):
             raise WeightsError(f"{folder}: {'; '.join(problems)}; {files.COPY_AGAIN}")
         return build(model)
-
-
-class _NoInitialisation(TorchFunctionMode):
-    """Leaves out `nn.init`, whose numbers would be replaced at once; on "meta" it imports all of torch.compile."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if getattr(func, "__module__", None) == nn.init.__name__:
-            return args[0] if args else (kwargs or {})["tensor"]
-        return func(*args, **(kwargs or {}))
 
 
 def _fill(network: Network, file: Path, dtype: torch.dtype) -> None:
