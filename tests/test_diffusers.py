@@ -536,8 +536,14 @@ def test_nothing_else_imports_diffusers(root):
 
 
 def test_without_diffusers_one_sentence_tells_what_to_install(root):
-    result = outcome(root, "import sys; sys.modules['diffusers'] = None; import ucdir.diffusers")
+    missing = "import sys; sys.modules['diffusers'] = None\n"
+    result = outcome(
+        root, missing + "try:\n    import ucdir.diffusers\nexcept ImportError: print('an ImportError')"
+    )
+    assert result.stdout == "an ImportError\n"
+    result = outcome(root, missing + "import ucdir.diffusers")
     last = result.stderr.splitlines()[-1]
+    assert last.startswith("ucdir.errors.ExtraError: ")
     assert last.endswith(
         "ucdir.diffusers needs the package diffusers, which is not installed; run: pip install 'ucdir[diffusers]'"
     )

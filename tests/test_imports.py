@@ -162,8 +162,8 @@ def test_only_these_rooms_import(root, library):
 
 def test_what_the_package_offers(root):
     names = [
-        "ConfigError", "DataError", "DeviceError", "ImageError", "OutputError", "RestorationPipeline", "RestoredPhoto",
-        "ResultError", "UcdirError", "WeightsError", "list_models", "load", "restore",
+        "ConfigError", "DataError", "DeviceError", "ExtraError", "ImageError", "OutputError", "RestorationPipeline",
+        "RestoredPhoto", "ResultError", "UcdirError", "WeightsError", "list_models", "load", "restore",
     ]  # fmt: skip
     program = "import ucdir; print(sorted(ucdir.__all__)); print(set(ucdir.__all__) <= set(dir(ucdir)))\n"
     result = run(sys.executable, "-c", program, cwd=root / "src")

@@ -10,6 +10,7 @@ An error's message is one sentence for the person who made the request: what is 
     ├── WeightsError    a model folder or checkpoint cannot be loaded
     ├── DataError       training or evaluation data is missing or does not fit together
     ├── ResultError     a restoration gave numbers that are not finite
+    ├── ExtraError      a package of an extra is not installed
     └── DeviceError     the device asked for is not there, its memory is too small, or it cannot do what is set
 """
 
@@ -34,6 +35,10 @@ class ConfigError(UcdirError, ValueError):
 
 class WeightsError(UcdirError):
     """A model folder or checkpoint is missing, damaged, or does not fit the model."""
+
+
+class ExtraError(UcdirError, ImportError):
+    """A package that only some uses need is not installed; the message says how to install its extra."""
 
 
 class DataError(UcdirError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any, Literal
 
-from ucdir.errors import UcdirError
+from ucdir.errors import ExtraError
 
 Extra = Literal["metrics", "train", "diffusers", "onnx", "raw", "serve"]
 
@@ -19,11 +19,11 @@ def optional_module(name: str, extra: Extra, needed_by: str) -> Any:
         needed_by: what needs it; begins the error message.
 
     Raises:
-        UcdirError: its package is not installed; the message says how to install it.
+        ExtraError: its package is not installed; the message says how to install it.
     """
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise UcdirError(
+        raise ExtraError(
             f"{needed_by} needs the package {error.name}, which is not installed; run: pip install 'ucdir[{extra}]'"
         ) from error
