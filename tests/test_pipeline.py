@@ -35,6 +35,25 @@ def test_one_step_by_hand(pipeline):
     assert np.abs(ours - np.clip(guidance, -1, 1)).mean() > 0.05, "control: the residual matters"
 
 
+def test_a_predicted_residual_is_taken_as_it_is(random_pipeline):
+    """x̂ = σ₀ε, then two steps of Euler, uniform in σ, by hand."""
+    pipeline = random_pipeline(sampler="euler", spacing="sigma")
+    pipeline.engine.diffusion_model.prediction = "residual"
+    engine, image = pipeline.engine, image_of(12, 16)
+    guidance = engine.predict(image)
+    start = float(np.cumprod(1 - np.linspace(1e-6, 1e-2, 2000))[799] ** -1 - 1) ** 0.5
+    x = np.float32(start) * noise_by_place(3, 0, 12, 16)
+    for sigma, following in ((start, start / 2), (start / 2, 0.0)):
+        level = 1 / (1 + sigma**2) ** 0.5
+        residual = engine.denoise(np.float32(level) * x, image, guidance, level=level, scalars={})
+        residual = residual.clip(5 * (-1 - guidance), 5 * (1 - guidance))
+        x = residual + np.float32(following / sigma) * (x - residual)
+    found = pipeline.restore_signal(image, steps=2, seed=3)
+    np.testing.assert_allclose(found, np.clip(guidance + x / 5, -1, 1), atol=1e-4)
+    engine.diffusion_model.prediction = "noise"
+    assert np.abs(pipeline.restore_signal(image, steps=2, seed=3) - found).max() > 1e-2, "control"
+
+
 def test_without_sampling_it_is_the_initial_prediction(pipeline):
     image = image_of(20, 28)
     expected = np.clip(pipeline.engine.predict(image), -1, 1)
@@ -67,6 +86,15 @@ def test_every_sampler_split_equals_whole(random_pipeline, sampler):
     whole = pipeline.restore_signal(image)
     assert np.abs(pipeline.restore_signal(image, patch_size=84) - whole).max() <= 1e-4
     assert np.abs(whole).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(20, 120), (97, 64)])
+def test_a_predicted_residual_split_equals_whole(random_pipeline, size):
+    pipeline, image = random_pipeline(sampler="euler", spacing="sigma"), image_of(*size)
+    pipeline.engine.diffusion_model.prediction = "residual"
+    whole = pipeline.restore_signal(image)
+    assert np.abs(pipeline.restore_signal(image, patch_size=84) - whole).max() <= 1e-4
+    assert np.abs(pipeline.restore_signal(image, seed=1) - whole).max() > 1e-2, "control"
 
 
 def test_a_batch_is_its_images(pipeline):

@@ -73,11 +73,12 @@ class RestorationPipeline(diffusers.DiffusionPipeline):  # type: ignore[misc]
         noise_scale: float = 1.0,
         residual_scale: float = 1.0,
         residual_range: str = "image",
+        spacing: str = "time",  # of the core's samplers; a scheduler has its own
     ) -> None:
         super().__init__()
         settings: dict[str, Any] = {
             "task": task, "steps": steps, "start_fraction": start_fraction, "eta": eta, "noise_scale": noise_scale,
-            "residual_scale": residual_scale, "residual_range": residual_range,
+            "residual_scale": residual_scale, "residual_range": residual_range, "spacing": spacing,
         }  # fmt: skip
         try:
             PipelineConfig(**settings)

@@ -107,7 +107,9 @@ class RestorationPipeline:
         noise = NoiseByPlace(seeds_of(seed, batch), height, width)
         given = check_scalars(scalars or {}, self.engine.scalars, batch)
         tiles = TileRunner(self.engine, patch_size)
-        levels = self.schedule.sampling_levels(steps, start_fraction) if start_fraction else []
+        levels = (
+            self.schedule.sampling_levels(steps, start_fraction, config.spacing) if start_fraction else []
+        )
 
         with self.engine.session(steps):
             restored = tiles(self.engine.predict, degraded)  # Sec. 3.1: the initial guidance

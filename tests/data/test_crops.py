@@ -1,5 +1,7 @@
 """A crop is a function of (seed, step, place), and all of them together cover what they are drawn from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from ucdir.config import DiffusionConfig
 from ucdir.data.crops import Batches, Crops
 from ucdir.data.photos import PhotoStore
 from ucdir.data.sources import DegradedPhotos
-from ucdir.diffusion.schedule import NoiseSchedule
+from ucdir.diffusion.schedule import NoiseSchedule, sigma_of
 from ucdir.tasks import Example
 
 SIDE = 8
@@ -153,6 +155,20 @@ def test_noise_levels_are_spread_over_the_places_of_a_batch():
     quantiles = np.quantile(t, np.linspace(0.05, 0.95, 19))
     np.testing.assert_allclose(quantiles, np.linspace(0.05, 0.95, 19), atol=0.01)
     assert len(np.unique(t)) == t.size, "continuous"
+
+
+def test_noise_levels_of_the_straight_path():
+    """Place i of B draws 1 - t = σ/σ₀ from (i, i+1]/B, whatever the focus; σ₀ is where sampling starts."""
+    data = replace(crops(batch_size=8, path="straight", focus=0.5, focus_probability=0.9), start_fraction=0.3)
+    levels = np.array([float(data[n]["noise_level"]) for n in range(1600)], np.float64).reshape(-1, 8)
+    start = sigma_of(NoiseSchedule.of(data.diffusion).sampling_levels(1, 0.3)[0])
+    fraction, place = np.sqrt(1 - levels**2) / levels / start, np.arange(8)
+    assert np.all(fraction >= place / 8 - 1e-3)
+    assert np.all(fraction <= (place + 1) / 8 + 1e-3)
+    np.testing.assert_allclose(np.quantile(fraction, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.01)
+    other = crops(batch_size=8)
+    assert torch.equal(data[77]["noise"], other[77]["noise"]), "the path changes the level alone"
+    assert data[77]["noise_level"] == data[77]["noise_level"] != other[77]["noise_level"]
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.75, 1.0])

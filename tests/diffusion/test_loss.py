@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ucdir.config import parse_config
-from ucdir.diffusion.loss import LOSSES, PREDICTOR_TRAINING, residual_loss
+from ucdir.diffusion.loss import LOSSES, MAX_WEIGHT, PREDICTOR_TRAINING, error_scale, residual_loss
 from ucdir.errors import ConfigError
 from ucdir.training.checks import check_settings
 
@@ -79,6 +79,41 @@ def test_the_ends_of_the_noise_level(batch):
     for level, expected in [(1.0, clean - (0.8 * degraded + 0.1)), (0.0, noise)]:
         _, _, model = losses((clean, degraded, noise, torch.full((3,), level), scalars))
         torch.testing.assert_close(model.given[0], expected)
+
+
+@pytest.mark.parametrize("loss", NORMS)
+@pytest.mark.parametrize(
+    ("weighting", "prediction"), [("edm", "noise"), ("noise", "residual"), ("edm", "residual")]
+)
+def test_weighted_and_on_any_path_by_hand(batch, loss, weighting, prediction):
+    s, level, signal = 0.3, np.array([0.99, 0.6, 0.2]), np.array([0.9, 0.5, 0.0])
+    y, x, epsilon, _, scalars = batch
+    given = y, x, epsilon, torch.tensor(level).float(), scalars
+    model = Noise()
+    found = residual_loss(
+        Predictor(), model, *given, residual_scale=5.0, loss=loss, predictor_training="joint",
+        signal=torch.tensor(signal).float(), weighting=weighting, prediction=prediction, sigma_data=s,
+    )["noise"].item()  # fmt: skip
+    sigma = np.sqrt(1 - level**2) / level
+    weight = 1 + sigma**2 / s**2 if weighting == "edm" else np.ones(3)
+    weight = (weight if prediction == "noise" else weight / sigma**2)[:, None, None, None]
+    y, x, epsilon = (t.double().numpy() for t in (y, x, epsilon))
+    residual = 5 * (y - (0.8 * x + 0.1))
+    a, level = signal[:, None, None, None], level[:, None, None, None]
+    noisy = level * (a * residual + sigma[:, None, None, None] * epsilon)
+    np.testing.assert_allclose(model.given[0], noisy, rtol=1e-5, atol=1e-5)
+    quality = scalars["jpeg_quality"].double().numpy()[:, None, None, None]
+    error = 0.7 * noisy + 0.5 * x - 0.3 * (0.8 * x + 0.1) + level + quality
+    error -= epsilon if prediction == "noise" else residual
+    expected = weight * error**2 if loss == "mse" else np.sqrt(weight) * np.abs(error)
+    assert found == pytest.approx(expected.mean(), rel=1e-4)
+
+
+def test_weights_are_bounded():
+    levels = torch.tensor([1e-3, 1.0])
+    assert error_scale(levels, "edm", "noise", 0.3).square().tolist() == pytest.approx([MAX_WEIGHT, 1.0])
+    assert error_scale(levels, "noise", "residual", 0.0).square()[1].item() == pytest.approx(MAX_WEIGHT)
+    assert torch.equal(error_scale(levels, "noise", "noise", 0.0), torch.ones(2)), "Eq. 1, to the bit"
 
 
 def test_control_each_sample_has_its_own_level(batch):

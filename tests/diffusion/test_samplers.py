@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from ucdir.diffusion.path import StraightPath
 from ucdir.diffusion.samplers import SAMPLERS, adds_noise, start_sample
-from ucdir.diffusion.schedule import NoiseSchedule
+from ucdir.diffusion.schedule import NoiseSchedule, sigma_of
 from ucdir.errors import ConfigError
 
 SCHEDULE = NoiseSchedule(2000, 1e-6, 1e-2)
@@ -91,6 +92,35 @@ def test_methods_of_second_order_are_nearer_to_it_with_few_steps():
 def test_euler_is_ddim_without_noise():
     levels = SCHEDULE.sampling_levels(7, 0.8)
     np.testing.assert_allclose(sample("euler", levels), sample("ddim", levels, eta=0.0), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ddim", *DETERMINISTIC])
+@pytest.mark.parametrize("like", [np.asarray, torch.from_numpy])
+def test_the_straight_path_is_solved_by_the_same_samplers(name, like):
+    """x̂ = a·r + σε, a = 1 - σ/σ₀: of normal r of deviation s, the flow keeps x̂ over its deviation √(a²s²+σ²)."""
+    path, s = StraightPath(SCHEDULE, 0.3), 0.5
+
+    def denoise(x, level):
+        a, sigma = float(path.signal(np.float64(level))), sigma_of(level)
+        return a * s**2 / (a**2 * s**2 + sigma**2) * x / level
+
+    x = start_sample(normal(0), SCHEDULE.sampling_levels(1, 0.3)[0])
+    error = []
+    for steps in (8, 32, 128):
+        levels = SCHEDULE.sampling_levels(steps, 0.3, "sigma")
+        found = SAMPLERS[name](denoise, like(x), levels, no_noise, **options(name, 0.0))
+        error.append(np.abs(np.asarray(found) - s * normal(0)).max())
+    assert error[2] < error[1] < error[0] < 0.4
+    assert error[2] < 0.04, "more steps, one picture"
+
+
+def test_a_step_of_euler_on_the_straight_path_by_hand():
+    """x̂' = a'·r̂ + σ'ε̂ with ε̂ = (x̂ - a·r̂)/σ."""
+    path, levels = StraightPath(SCHEDULE, 0.3), SCHEDULE.sampling_levels(4, 0.3, "sigma")[1:3]
+    (a, ahead), (sigma, following) = (path.signal(np.array(levels)), map(sigma_of, levels))
+    x, residual = normal(0), normal(1)
+    found = SAMPLERS["euler"](lambda *_: residual, levels[0] * x, levels, no_noise) / levels[1]
+    np.testing.assert_allclose(found, ahead * residual + following / sigma * (x - a * residual), atol=1e-5)
 
 
 def test_ddpm_has_the_mean_and_the_variance_of_the_posterior():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ucdir.config import PRESETS
-from ucdir.diffusion.schedule import NoiseSchedule
+from ucdir.diffusion.schedule import NoiseSchedule, level_of, sigma_of
 from ucdir.errors import ConfigError
 
 PAPER = NoiseSchedule.of(PRESETS["paper"].diffusion)
@@ -105,3 +105,14 @@ def test_any_betas():
     schedule = NoiseSchedule(2000, 1e-6, 1e-2, betas=(0.1, 0.2, 0.5))
     np.testing.assert_allclose(schedule.levels() ** 2, [1, 0.9, 0.72, 0.36], rtol=1e-12)
     assert NoiseSchedule(3, 1e-6, 1e-2, betas=(0.1, 0.2, 0.5)).late_start(0.7).betas == (0.1, 0.2)
+
+
+def test_levels_uniform_in_sigma():
+    even = PAPER.sampling_levels(8, 0.3, "sigma")
+    assert even[0] == PAPER.sampling_levels(8, 0.3)[0], "the same start"
+    assert even[-1] == 1.0
+    np.testing.assert_allclose(
+        np.diff([sigma_of(level) for level in even]), -sigma_of(even[0]) / 8, rtol=1e-6
+    )
+    assert PAPER.sampling_levels(1, 0.3, "sigma") == PAPER.sampling_levels(1, 0.3)
+    assert [level_of(sigma_of(level)) for level in even] == pytest.approx(even)

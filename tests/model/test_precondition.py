@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ucdir.config import DiffusionModelConfig
-from ucdir.model.diffusion_model import DiffusionModel, precondition
+from ucdir.model.diffusion_model import DiffusionModel, precondition, precondition_residual
 
 LEVELS = torch.tensor([0.999, 0.9, 0.45, 0.01])
 S = 0.3
@@ -46,6 +46,29 @@ def test_what_the_network_has_to_give_is_of_unit_variance():
 def test_sigma_data_0_is_the_plain_network():
     noisy, output = torch.randn(2, 4, 3, 5, 5)
     assert precondition(noisy, output, LEVELS, 0.0) is output
+    assert precondition_residual(noisy, output, LEVELS, 0.0) is output
+
+
+def test_the_residual_is_that_of_the_noise():
+    """Eq. 1 solved, with the same output of the network; and c_skip, c_out of EDM, Table 1."""
+    noisy, output, levels = *torch.randn(2, 4, 3, 5, 5).double(), LEVELS.double()
+    root, sigma = levels[:, None, None, None], ((1 - levels**2).sqrt() / levels)[:, None, None, None]
+    found = precondition_residual(noisy, output, LEVELS, S)
+    solved = (noisy - (1 - root**2).sqrt() * precondition(noisy, output, LEVELS, S)) / root
+    torch.testing.assert_close(found[:3], solved[:3], atol=1e-6, rtol=0)
+    torch.testing.assert_close(found[3:], solved[3:], atol=1e-4, rtol=0)  # divided by 0.01
+    edm = S**2 / (S**2 + sigma**2) * noisy / root + S * sigma / (S**2 + sigma**2).sqrt() * output
+    torch.testing.assert_close(found, edm, atol=1e-6, rtol=0)
+
+
+def test_on_the_straight_path_the_network_gives_little_more():
+    """The residual that it has to add to the linear guess, over c_out, at all shares of the signal and noise levels."""
+    a = torch.linspace(0.01, 0.99, 99)
+    for start in (0.5, 1.2, 5.0):
+        sigma = (1 - a) * start
+        skip, scale = S**2 / (S**2 + sigma**2), S * sigma / (S**2 + sigma**2).sqrt()
+        variance = ((1 - skip * a) ** 2 * S**2 + skip**2 * sigma**2) / scale**2
+        assert float(variance.max()) < 1.5**2
 
 
 def test_the_model_uses_it():

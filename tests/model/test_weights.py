@@ -76,6 +76,28 @@ def test_it_comes_back_as_it_was(folder, networks):
     assert {p.suffix for p in folder.rglob("*") if p.is_file()} == {".json", ".safetensors"}
 
 
+def test_a_model_of_the_straight_path_comes_back(tiny, filled, tmp_path):
+    networks = [filled(network) for network in build(tiny(prediction="residual"))]
+    config = PipelineConfig(sampler="euler", steps=8, start_fraction=0.3, spacing="sigma")
+    save_model(tmp_path / "model", *networks, config)
+    _, diffusion_model, loaded = load_model(tmp_path / "model")
+    assert (diffusion_model.prediction, loaded) == ("residual", config)
+    edit(tmp_path / "model" / "diffusion_model" / "config.json", prediction="velocity")
+    refused(tmp_path / "model", "prediction 'velocity' is unknown; choose one of noise, residual")
+
+
+def test_a_folder_from_before_there_was_a_choice_predicts_noise_in_even_time(folder):
+    for file, key in (
+        (folder / "diffusion_model" / "config.json", "prediction"),
+        (folder / "model_index.json", "spacing"),
+    ):
+        settings = json.loads(file.read_text())
+        assert settings.pop(key)
+        file.write_text(json.dumps(settings))
+    _, diffusion_model, config = load_model(folder)
+    assert (diffusion_model.prediction, config.spacing) == ("noise", "time")
+
+
 def test_weights_keep_their_type_in_the_folder_and_are_loaded_in_any(networks, tmp_path):
     half = [network.to(torch.float16) for network in (build_copy(n) for n in networks)]
     save_model(tmp_path / "half", *half, SETTINGS)

@@ -72,13 +72,17 @@ def test_noise_is_eq_1(tiny):
     assert {k: v.item() for k, v in found.items()} == {k: v.item() for k, v in expected.items()}
 
 
+@pytest.mark.parametrize("prediction", ["noise", "residual"])
 @pytest.mark.parametrize("sampler", ["ddim", "euler", "heun", "dpm_solver++"])
-def test_the_last_step_gives_the_pipelines_image(tiny, sampler, monkeypatch):
+def test_the_last_step_gives_the_pipelines_image(tiny, sampler, prediction, monkeypatch):
+    spacing = "time" if prediction == "noise" else "sigma"
     config = tiny(
-        sampling={"sampler": sampler, "steps": 3, "start_fraction": 0.4},
+        sampling={"sampler": sampler, "steps": 3, "start_fraction": 0.4, "spacing": spacing},
         objective="sampler_aware",
         perceptual_weight=0,
     )
+    model = config.model.diffusion_model.model_copy(update={"prediction": prediction})
+    config = config.model_copy(update={"model": config.model.model_copy(update={"diffusion_model": model})})
     networks = random_networks(config)
     batch = batch_of(config, step=5)  # 5 % 3: the last of three
     restored = restored_by_pipeline(config, networks, batch, monkeypatch)

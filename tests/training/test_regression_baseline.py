@@ -32,10 +32,12 @@ def batch():
     return {"clean": clean, "degraded": degraded, "scalar.jpeg_quality": torch.tensor([10.0, float("nan")])}
 
 
+@pytest.mark.parametrize("prediction", ["noise", "residual"])
 @pytest.mark.parametrize("sigma_data", [0.0, 0.3])
-def test_the_pipeline_computes_what_was_trained(tiny, sigma_data):
+def test_the_pipeline_computes_what_was_trained(tiny, sigma_data, prediction):
     config = tiny(objective="regression", diffusion={"loss": "mse", "predictor_training": "separate"})
-    model = config.model.diffusion_model.model_copy(update={"sigma_data": sigma_data})
+    changes = {"sigma_data": sigma_data, "prediction": prediction}
+    model = config.model.diffusion_model.model_copy(update=changes)
     config = config.model_copy(update={"model": config.model.model_copy(update={"diffusion_model": model})})
     networks, given = random_networks(config), batch()
     pipeline = RestorationPipeline(TorchEngine(*networks), config.pipeline)

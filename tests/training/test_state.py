@@ -235,6 +235,10 @@ def test_the_same_experiment(tiny):
 def test_of_sampling_only_what_is_not_trained_may_change(tiny):
     path, fewer, lower = Path("checkpoint"), {"steps": 3}, {"start_fraction": 0.2}
     check_same_experiment(path, tiny(), tiny(sampling=lower))
+    straight = {"path": "straight"}
+    check_same_experiment(path, tiny(diffusion=straight), tiny(diffusion=straight, sampling=fewer))
+    with pytest.raises(ConfigError, match=r"sampling\.start_fraction was 0\.4 and is now 0\.2"):
+        check_same_experiment(path, tiny(diffusion=straight), tiny(diffusion=straight, sampling=lower))
     check_same_experiment(path, tiny(objective="regression"), tiny(objective="regression", sampling=fewer))
     with pytest.raises(ConfigError, match=r"sampling\.start_fraction was 0\.4 and is now 0\.2"):
         check_same_experiment(

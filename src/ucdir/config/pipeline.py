@@ -23,6 +23,8 @@ class PipelineConfig(Section):
     """Sampling steps."""
     start_fraction: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Fraction of T that sampling starts from; 0 gives the initial prediction alone."""
+    spacing: Literal["time", "sigma"] = "time"
+    """What the steps are uniform in: t, or σ = √(1-γ)/√γ."""
     eta: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of the ancestral noise (DDPM and DDIM); 0 is deterministic after the first noise."""
     noise_scale: Annotated[float, Field(ge=0)] = 1.0

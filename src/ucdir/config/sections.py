@@ -68,6 +68,8 @@ class DiffusionModelConfig(PredictorConfig):
     sigma_data: Annotated[float, Field(ge=0, le=100)] = 0.3
     """Standard deviation of the scaled residual, for `model.diffusion_model.precondition`: f_θ starts from the best
     linear guess of the noise. 0 leaves that out, as the paper does."""
+    prediction: str = "noise"
+    """A name in `diffusion.residual.PREDICTIONS`: what f_θ gives, the noise as in Eq. 1 or the residual."""
 
     @model_validator(mode="after")
     def _groups(self) -> DiffusionModelConfig:
@@ -107,10 +109,16 @@ class DiffusionConfig(Section):
     about 0.1; unscaled, it would drown in the noise of most levels."""
     loss: str = "mse"
     """A name in `diffusion.loss.LOSSES`: the norm of Eq. 1."""
+    weighting: str = "noise"
+    """A name in `diffusion.loss.WEIGHTINGS`: how much each noise level counts; `noise` is Eq. 1."""
+    path: str = "diffusion"
+    """A name in `diffusion.path.PATHS`: the states that f_θ is trained on. `straight` begins where sampling starts and
+    belongs to one `sampling.start_fraction`; it needs the prediction `residual` and a sampler that adds no noise."""
     predictor_training: str = "separate"
     """A name in `diffusion.loss.PREDICTOR_TRAINING`: how u_φ learns."""
     focus: Fraction = 0.45
-    """Fraction of T, at least `sampling.start_fraction`, that most noise levels of training lie below."""
+    """Fraction of T, at least `sampling.start_fraction`, that most noise levels of training lie below; of the path
+    `diffusion`."""
     focus_probability: Probability = 0.85
     """Share of the noise levels from below `focus`; the others come from all of T. 0 is the paper."""
 
@@ -130,6 +138,8 @@ class SamplingConfig(Section):
     """Forward passes of the diffusion model (NFE)."""
     start_fraction: Fraction = 0.3
     """Fraction of T that sampling starts from: residual 0 plus noise of that level. 1 is the paper."""
+    spacing: Literal["time", "sigma"] = "time"
+    """What the steps are uniform in: t as in the paper, or σ = √(1-γ)/√γ, as suits the path `straight`."""
     eta: Probability = 0.0
     """Scale of the ancestral noise added at each step (DDPM and DDIM): 0 is deterministic, 1 is the paper."""
     noise_scale: Probability = 1.0

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, Sampler
 
 from ucdir.config import DiffusionConfig
 from ucdir.data.sources import Source
+from ucdir.diffusion.path import PATHS
 from ucdir.diffusion.schedule import NoiseSchedule
 from ucdir.images.pixels import to_signal
 
@@ -35,6 +36,8 @@ class Crops(Dataset[dict[str, Tensor]]):
     diffusion: DiffusionConfig
     seed: int
     batch_size: int
+    start_fraction: float = 1.0
+    """Of sampling; the straight path begins there."""
 
     def __getitem__(self, item: int) -> dict[str, Tensor]:
         step, place = divmod(item, self.batch_size)
@@ -51,11 +54,12 @@ class Crops(Dataset[dict[str, Tensor]]):
         }
 
     def _noise_level(self, rng: np.random.Generator, place: int) -> float:
-        """√γ with γ ~ p(γ): t uniform in (0,T], spread evenly over the places of a batch."""
+        """√γ with γ ~ p(γ), uniform on the path (in t of (0,T]), spread evenly over the places of a batch."""
         d = self.diffusion
         focused = rng.random() < d.focus_probability
         fraction = (place + rng.random()) / self.batch_size
-        return NoiseSchedule.of(d).continuous_level(fraction * d.focus if focused else fraction)
+        path = PATHS[d.path](NoiseSchedule.of(d), self.start_fraction)
+        return path.level(fraction, focus=d.focus if focused else 1.0)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,42 @@ PREDICTOR_TRAINING: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]]
 """How the initial predictor learns: (u_φ(x), y) -> (guidance for Eq. 1, loss of its own)."""
 
 
+# ------------------------------------------- weights of noise levels, with σ² = (1-γ)/γ and the residual's variance s²
+
+MAX_WEIGHT = 1000.0
+"""Bound of the weight of a squared error; for noise it is met above σ = 32·s, for the residual below σ = 0.03."""
+
+
+def _of_eq_1(sigma: Tensor, sigma_data: float) -> Tensor:
+    """1."""
+    return torch.ones_like(sigma)
+
+
+def _edm(sigma: Tensor, sigma_data: float) -> Tensor:
+    """1 + σ²/s² = V/(γs²), V = γs² + 1-γ: 1 over what the best linear guess of ε leaves (Karras et al. 2022, Table 1).
+
+    It is the squared error of the network F within `model.diffusion_model.precondition`, so that all levels count
+    alike. Eq. 1 hardly looks at high ones: there ε is nearly known, and the residual is not.
+    """
+    return 1 + (sigma / sigma_data) ** 2
+
+
+WEIGHTINGS: dict[str, Callable[[Tensor, float], Tensor]] = {"noise": _of_eq_1, "edm": _edm}
+"""Weight of the squared error of ε, by name: (σ, s) -> weight, like σ."""
+
+
+def error_scale(level: Tensor, weighting: str, prediction: str, sigma_data: float) -> Tensor:
+    """The factor of an error, whose square is the weight of a squared error, at levels √γ.
+
+    An error of the residual makes 1/σ of it in ε, so a predicted residual has the weight of ε over σ².
+    """
+    sigma = torch.sqrt(1 - level**2) / level
+    weight = WEIGHTINGS[weighting](sigma, sigma_data)
+    if prediction == "residual":
+        weight = weight / sigma**2
+    return weight.clamp(max=MAX_WEIGHT).sqrt()
+
+
 # ------------------------------------------ Eq. 1: E ‖ f_θ( √γ (y - u_φ(x)) + √(1-γ) ε, x, γ ) - ε ‖
 
 
@@ -44,11 +80,18 @@ def residual_loss(
     residual_scale: float,  # the residual is multiplied by it
     loss: str,  # a name in LOSSES
     predictor_training: str,  # a name in PREDICTOR_TRAINING
+    signal: Tensor | None = None,  # a of `diffusion.path`, share of the residual in the state, [B]; None: 1
+    weighting: str = "noise",  # a name in WEIGHTINGS
+    prediction: str = "noise",  # a name in residual.PREDICTIONS: the output of f_θ, which is compared with the truth
+    sigma_data: float = 0.0,  # s, for the weighting
 ) -> dict[str, Tensor]:
     """Losses by name, each a scalar tensor, to be minimised in sum: `noise` is Eq. 1, `predictor` that of u_φ."""
     guidance, predictor_loss = PREDICTOR_TRAINING[predictor_training](predictor(degraded).float(), clean)
     root_gamma = noise_level[:, None, None, None]
     residual = residual_scale * (clean - guidance)
-    noisy = root_gamma * residual + torch.sqrt(1 - root_gamma**2) * noise
-    predicted = diffusion_model(noisy, degraded, guidance, noise_level, scalars)
-    return {"noise": LOSSES[loss](predicted.float(), noise), "predictor": predictor_loss}
+    share = root_gamma if signal is None else root_gamma * signal[:, None, None, None]
+    noisy = share * residual + torch.sqrt(1 - root_gamma**2) * noise
+    predicted = diffusion_model(noisy, degraded, guidance, noise_level, scalars).float()
+    scale = error_scale(root_gamma, weighting, prediction, sigma_data)
+    target = {"noise": noise, "residual": residual}[prediction]
+    return {"noise": LOSSES[loss](scale * predicted, scale * target), "predictor": predictor_loss}

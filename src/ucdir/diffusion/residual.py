@@ -1,4 +1,4 @@
-"""Eq. 1 solved for the residual: what the predicted noise says that the guidance lacks."""
+"""The residual that f_θ predicts: its output as it is, or Eq. 1 solved for it."""
 
 from __future__ import annotations
 
@@ -26,26 +26,40 @@ RESIDUAL_RANGES: dict[str, Callable[[Any, Any, float], Any]] = {"image": _image_
 # ---------------------------------------- Eq. 1: noisy = √γ·residual + √(1-γ)·ε, solved for the residual
 
 
+def _of_noise(noisy: Array, noise: Array, level: float) -> Array:
+    return (noisy - (1 - level**2) ** 0.5 * noise) / level
+
+
+def _itself(noisy: Array, residual: Array, level: float) -> Array:
+    return residual
+
+
+PREDICTIONS: dict[str, Callable[[Any, Any, float], Any]] = {"noise": _of_noise, "residual": _itself}
+"""What the output of f_θ is, by name: (noisy residual, output, level √γ) -> the predicted residual."""
+
+
 def predicted_residual(
     noisy: Array,
-    noise: Array,
+    output: Array,
     guidance: Array,
     level: float,
     residual_scale: float,
     residual_range: str = "image",
+    prediction: str = "noise",
 ) -> Array:
-    """The residual that goes with the predicted noise, limited to its range.
+    """The residual that f_θ predicts, limited to its range.
 
     Args:
         noisy: √γ·residual + √(1-γ)·ε, [B,3,H,W].
-        noise: the predicted ε, [B,3,H,W].
+        output: of f_θ, [B,3,H,W].
         guidance: u_φ(x) in [-1,1], [B,3,H,W].
         level: √γ in (0,1).
         residual_scale: the residual was multiplied by it.
         residual_range: a name in `RESIDUAL_RANGES`.
+        prediction: a name in `PREDICTIONS`.
 
     Returns:
         the predicted residual, still scaled, [B,3,H,W].
     """
-    residual = (noisy - (1 - level**2) ** 0.5 * noise) / level
+    residual = PREDICTIONS[prediction](noisy, output, level)
     return RESIDUAL_RANGES[residual_range](residual, guidance, residual_scale)

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
+from ucdir.diffusion.schedule import sigma_of
 from ucdir.errors import ConfigError
 
 Array = Any
@@ -97,13 +98,14 @@ def ddpm(
 
 
 # ------------------- Samplers of the probability-flow ODE, in x/√γ = r + σε with σ = √(1-γ)/√γ (Karras et al. 2022)
+#                     and, by the same equation dx̂/dσ = (x̂ - r̂)/σ, of the straight path of `diffusion.path`
 
 
 def euler(
     denoise: Denoise, x: Array, levels: Sequence[float], noise: Noise, *, on_step: OnStep | None = None
 ) -> Array:
     """Euler's method: d = (x - r)/σ, then x' = x + (σ' - σ)·d."""
-    sigmas = [_std(level) / level for level in levels]
+    sigmas = [sigma_of(level) for level in levels]
     x = x / levels[0]
     for step, (level, sigma, following) in enumerate(zip(levels, sigmas, sigmas[1:], strict=False)):
         residual = denoise(level * x, level)
@@ -116,7 +118,7 @@ def heun(
     denoise: Denoise, x: Array, levels: Sequence[float], noise: Noise, *, on_step: OnStep | None = None
 ) -> Array:
     """Heun's method (Karras et al. 2022, Algorithm 1): the mean of d at both ends, in two forward passes."""
-    sigmas = [_std(level) / level for level in levels]
+    sigmas = [sigma_of(level) for level in levels]
     x = x / levels[0]
     for step, (level, sigma, following) in enumerate(zip(levels, sigmas, sigmas[1:], strict=False)):
         d = (x - denoise(level * x, level)) / sigma
@@ -139,7 +141,7 @@ def dpm_solver_pp(
 
     D = (1 + 1/2q)·r - 1/2q·r₋₁ with q = h₋₁/h; the first and the last step take D = r.
     """
-    sigmas = [_std(level) / level for level in levels]
+    sigmas = [sigma_of(level) for level in levels]
     x = x / levels[0]
     previous: Any = None
     for step, (level, sigma, following) in enumerate(zip(levels, sigmas, sigmas[1:], strict=False)):

@@ -6,6 +6,7 @@ to nearly 0 (pure noise) at t = T.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ucdir.errors import ConfigError
+
+
+def sigma_of(level: float) -> float:
+    """σ = √(1-γ)/√γ of a level √γ in (0,1]: the noise beside a whole residual."""
+    return math.sqrt(max(0.0, 1 - level**2)) / level
+
+
+def level_of(sigma: float) -> float:
+    """√γ of σ."""
+    return 1 / math.hypot(1, sigma)
 
 
 class _Settings(Protocol):
@@ -56,8 +67,10 @@ class NoiseSchedule:
         """How many of the T steps lie below `start_fraction`·T: the most that sampling from there can take."""
         return max(1, round(start_fraction * self.timesteps))
 
-    def sampling_levels(self, steps: int, start_fraction: float = 1.0) -> list[float]:
-        """√γ at the beginning of each sampling step, uniform in t (Sec. 4.2), then 1: [steps+1], rising.
+    def sampling_levels(self, steps: int, start_fraction: float = 1.0, spacing: str = "time") -> list[float]:
+        """√γ at the beginning of each sampling step, then 1: [steps+1], rising.
+
+        They are uniform in t (Sec. 4.2), or with the `spacing` "sigma" uniform in σ = √(1-γ)/√γ, from the same start.
 
         With a `start_fraction` below 1, sampling begins at residual 0 plus noise of the level there, which is right
         where the guidance is already near the clean image: earlier steps would only rediscover that the residual is
@@ -72,6 +85,10 @@ class NoiseSchedule:
                 f"{steps} sampling steps are more than the {first} below start_fraction {start_fraction}; "
                 "choose fewer steps, or a larger start_fraction."
             )
+        if spacing == "sigma":
+            start = float(self.levels()[first])
+            sigmas = np.arange(steps - 1, 0, -1) * (sigma_of(start) / steps)
+            return [start, *map(level_of, sigmas), 1.0]
         t = np.rint(np.arange(steps, 0, -1) * (first / steps)).astype(int)
         return [*map(float, self.levels()[t]), 1.0]
 

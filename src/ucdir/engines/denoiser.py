@@ -19,7 +19,7 @@ BAND = 512
 
 @dataclass(frozen=True)
 class Denoiser:
-    """(noisy residual, level √γ) -> residual, both [B,3,H,W]: f_θ in patches (Sec. 3.3), then Eq. 1 solved for it."""
+    """(noisy residual, level √γ) -> residual, both [B,3,H,W]: f_θ in patches (Sec. 3.3), and Eq. 1 solved for it."""
 
     engine: Engine
     tiles: TileRunner
@@ -33,18 +33,19 @@ class Denoiser:
         """The residual times `residual_scale`, limited to its range.
 
         Raises:
-            ResultError: the predicted noise is not finite.
+            ResultError: what f_θ predicts is not finite.
         """
-        noise = self.tiles(
+        output = self.tiles(
             self.engine.denoise, noisy, self.degraded, self.guidance, level=level, scalars=self.scalars
         )
-        residual = noise  # overwritten band by band
+        residual = output  # overwritten band by band
         for top in range(0, noisy.shape[-2], BAND):
             band = (..., slice(top, top + BAND), slice(None))
-            check_finite(noise[band])  # infinity would end as black or white
+            check_finite(output[band])  # infinity would end as black or white
             residual[band] = predicted_residual(
-                noisy[band], noise[band], self.guidance[band], level, self.residual_scale, self.residual_range
-            )
+                noisy[band], output[band], self.guidance[band], level,
+                self.residual_scale, self.residual_range, self.engine.prediction,
+            )  # fmt: skip
         return residual
 
 

@@ -32,6 +32,10 @@ class Engine(Protocol):
         """The auxiliary scalars that f_θ can be given, names in `SCALARS`."""
 
     @property
+    def prediction(self) -> str:
+        """What f_θ gives, a name in `diffusion.residual.PREDICTIONS`."""
+
+    @property
     def device(self) -> Any:
         """Where it runs, as text."""
 
@@ -54,7 +58,7 @@ class Engine(Protocol):
         level: float,
         scalars: Mapping[str, NDArray[np.float32]],
     ) -> Planes:
-        """The noise that f_θ (Eq. 1) predicts.
+        """What f_θ (Eq. 1) predicts: the noise, or the residual where `prediction` says so.
 
         Args:
             noisy: √γ·residual + √(1-γ)·ε, [B,3,H,W].

@@ -58,6 +58,11 @@ class TorchEngine:
         """The auxiliary scalars that f_θ can be given."""
         return tuple(self.diffusion_model.scalar_names)
 
+    @property
+    def prediction(self) -> str:
+        """What f_θ gives, see `Engine.prediction`."""
+        return str(self.diffusion_model.prediction)
+
     @contextmanager
     def session(self, forward_passes: int) -> Iterator[None]:
         """Weights are reduced to 16 bits and arranged for the kernels once, and enough passes become CUDA graphs."""

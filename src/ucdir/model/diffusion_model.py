@@ -1,8 +1,8 @@
-"""Diffusion model f_θ (Sec. 3.1, 3.2): noisy residual, degraded image and conditions -> noise."""
+"""Diffusion model f_θ (Sec. 3.1, 3.2): noisy residual, degraded image and conditions -> noise, or residual."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ class DiffusionModel(Network):
     def __init__(self, config: DiffusionModelConfig) -> None:
         super().__init__(config)
         self.sigma_data = config.sigma_data
+        self.prediction = config.prediction
         self.scalar_names = config.scalars
         self.scalar_encoder = ScalarEncoder(config.scalars, config.scalar_channels)
         self.guide = SPATIAL_GUIDANCE[config.spatial_guidance]
@@ -47,7 +48,7 @@ class DiffusionModel(Network):
             scalars: auxiliary scalars by name, each [B] in its own unit; NaN or absent means unknown.
 
         Returns:
-            the predicted noise ε, [B,3,H,W].
+            the predicted noise ε, or residual (`prediction`), [B,3,H,W].
         """
         guidance_image = self.guide.image(guidance, degraded)
         pyramid = guidance_pyramid(guidance_image, self.unet.unshuffle, self.unet.levels)
@@ -55,7 +56,7 @@ class DiffusionModel(Network):
         output: Tensor = self.unet(
             torch.cat([noisy, degraded], dim=1), [(image, embedding) for image in pyramid]
         )
-        return precondition(noisy, output, noise_level, self.sigma_data)
+        return PRECONDITIONS[self.prediction](noisy, output, noise_level, self.sigma_data)
 
 
 # ------------------------------------------------------------------------- preconditioning (EDM, not in the paper)
@@ -87,3 +88,36 @@ def precondition(noisy: Tensor, output: Tensor, noise_level: Tensor, sigma_data:
     signal, noise = (sigma_data * root_gamma) ** 2, (1 - root_gamma**2).clamp(min=0)
     total = signal + noise
     return (noise.sqrt() / total * noisy - (signal / total).sqrt() * output).to(noisy.dtype)
+
+
+def precondition_residual(noisy: Tensor, output: Tensor, noise_level: Tensor, sigma_data: float) -> Tensor:
+    """The same for the residual, so that with the same F it is the residual that `precondition`'s ε stands for:
+
+        r = √γs²/V · noisy + √((1-γ)s²/V) · F      (EDM's c_skip and c_out of x̂ = noisy/√γ)
+
+    On the straight path of `diffusion.path`, where the noisy residual holds less of the residual, F has a standard
+    deviation of 1 to 1.5 instead of 1; so the network need not know the path.
+
+    Args:
+        noisy: √γ·residual + √(1-γ)·ε, [B,3,H,W].
+        output: F, [B,3,H,W].
+        noise_level: √γ in [0,1], [B].
+        sigma_data: s, the standard deviation of the scaled residual; 0 disables preconditioning: r = F.
+
+    Returns:
+        r, [B,3,H,W].
+    """
+    if sigma_data == 0:
+        return output
+    root_gamma = noise_level.float()[:, None, None, None]
+    noise = (1 - root_gamma**2).clamp(min=0)
+    total = (sigma_data * root_gamma) ** 2 + noise
+    skip, scale = root_gamma * sigma_data**2 / total, (noise / total).sqrt() * sigma_data
+    return (skip * noisy + scale * output).to(noisy.dtype)
+
+
+PRECONDITIONS: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
+    "noise": precondition,
+    "residual": precondition_residual,
+}
+"""By the name of the prediction, as in `diffusion.residual.PREDICTIONS`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ucdir.config import ModelConfig
+from ucdir.diffusion.residual import PREDICTIONS
 from ucdir.errors import ConfigError
 from ucdir.model.block import BLOCKS
 from ucdir.model.cim import INJECTIONS
@@ -36,6 +37,7 @@ def model_problems(config: ModelConfig) -> list[str]:
         ("model.diffusion_model.block", model.block, BLOCKS),
         ("model.diffusion_model.norm", model.norm, NORMS),
         ("model.diffusion_model.injection", model.injection, INJECTIONS),
+        ("model.diffusion_model.prediction", model.prediction, PREDICTIONS),
         ("model.diffusion_model.spatial_guidance", model.spatial_guidance, SPATIAL_GUIDANCE),
         *(("model.diffusion_model.scalars", name, SCALARS) for name in model.scalars),
     ]

@@ -194,6 +194,7 @@ class ReleaseDiffusionModel(Network):
     """f_θ as released, in place of `DiffusionModel`; it takes no auxiliary scalars."""
 
     scalar_names: tuple[str, ...] = ()
+    prediction = "noise"
     multiple_of = 1  # it pads by itself
     receptive_field = OVERLAP
 

@@ -8,7 +8,8 @@ import shutil
 from collections.abc import Collection
 
 from ucdir.config import Config
-from ucdir.diffusion.loss import LOSSES, PREDICTOR_TRAINING
+from ucdir.diffusion.loss import LOSSES, PREDICTOR_TRAINING, WEIGHTINGS
+from ucdir.diffusion.path import PATHS
 from ucdir.diffusion.samplers import SAMPLERS, adds_noise
 from ucdir.diffusion.schedule import NoiseSchedule
 from ucdir.errors import ConfigError
@@ -30,6 +31,8 @@ def check_settings(config: Config, processes: int) -> None:
     """
     names: list[tuple[str, str, Collection[str]]] = [
         ("diffusion.loss", config.diffusion.loss, LOSSES),
+        ("diffusion.weighting", config.diffusion.weighting, WEIGHTINGS),
+        ("diffusion.path", config.diffusion.path, PATHS),
         ("diffusion.predictor_training", config.diffusion.predictor_training, PREDICTOR_TRAINING),
         ("sampling.sampler", config.sampling.sampler, SAMPLERS),
         ("training.objective", config.training.objective, OBJECTIVES),
@@ -50,6 +53,7 @@ def check_settings(config: Config, processes: int) -> None:
         problems.append(
             f"data.crop {config.data.crop} is not a multiple of the model's coarsest pixel, {grid}"
         )
+    problems += _diffusion_problems(config)
     if config.training.objective == "sampler_aware":
         problems += _sampler_aware_problems(config)
     if config.training.compile and not any(map(shutil.which, (os.environ.get("CXX") or "g++", *COMPILERS))):
@@ -64,6 +68,31 @@ def check_settings(config: Config, processes: int) -> None:
         problems.append(f"training.batch_size {batch} is not a multiple of the {processes} processes")
     if problems:
         raise ConfigError("; ".join(problems) + ".")
+
+
+def _diffusion_problems(config: Config) -> list[str]:
+    model, sampling, problems = config.model.diffusion_model, config.sampling, []
+    if config.diffusion.weighting == "edm" and model.sigma_data == 0:
+        problems.append(
+            "diffusion.weighting edm divides by model.diffusion_model.sigma_data: choose one above 0"
+        )
+    if config.diffusion.path != "straight":
+        return problems
+    if model.prediction != "residual":
+        problems.append(
+            f"diffusion.path straight needs model.diffusion_model.prediction residual (found {model.prediction})"
+        )
+    if sampling.eta and sampling.sampler in SAMPLERS and adds_noise(sampling.sampler):
+        problems.append(
+            "diffusion.path straight is sampled without adding noise: choose sampling.sampler euler, or "
+            f"sampling.eta 0 (found {sampling.sampler} and {sampling.eta:g})"
+        )
+    if sampling.noise_scale != 1:
+        problems.append(
+            f"diffusion.path straight begins with all of the noise: choose sampling.noise_scale 1 (found "
+            f"{sampling.noise_scale:g})"
+        )
+    return problems
 
 
 def _sampler_aware_problems(config: Config) -> list[str]:

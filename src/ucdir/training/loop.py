@@ -79,7 +79,10 @@ def train(config: Config, output: Path) -> Path:
             network.compile(dynamic=False)  # crops are all of one size
     model = accelerator.prepare_model(bare)
 
-    crops = Crops(source, config.data.crop, task.scalars, config.diffusion, config.seed, settings.batch_size)
+    crops = Crops(
+        source, config.data.crop, task.scalars, config.diffusion, config.seed, settings.batch_size,
+        config.sampling.start_fraction,
+    )  # fmt: skip
     loader = _loader(crops, config, first_step, accelerator)
     samples = held_out_samples(config, source, held_out) if is_main else []
     if is_main:

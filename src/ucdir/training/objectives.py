@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from ucdir.config import Config
 from ucdir.data.crops import scalars_of
 from ucdir.diffusion.loss import residual_loss
+from ucdir.diffusion.path import PATHS
+from ucdir.diffusion.schedule import NoiseSchedule
 from ucdir.training.regression_baseline import RegressionObjective
 from ucdir.training.sampler_aware import SamplerAwareObjective
 
@@ -27,10 +29,13 @@ class Objective(Protocol):
 
 
 class NoiseObjective:
-    """Eq. 1: predict the noise, at levels sampled from the whole schedule."""
+    """Eq. 1: predict the noise, or the residual, in states of the configuration's path."""
 
     def __init__(self, config: Config, device: torch.device) -> None:
         self.settings = config.diffusion
+        self.model = config.model.diffusion_model
+        schedule = NoiseSchedule.of(config.diffusion)
+        self.path = PATHS[config.diffusion.path](schedule, config.sampling.start_fraction)
 
     def __call__(
         self, predictor: nn.Module, diffusion_model: nn.Module, batch: Mapping[str, Tensor]
@@ -40,7 +45,8 @@ class NoiseObjective:
             predictor, diffusion_model,
             batch["clean"], batch["degraded"], batch["noise"], batch["noise_level"], scalars_of(batch),
             residual_scale=self.settings.residual_scale, loss=self.settings.loss,
-            predictor_training=self.settings.predictor_training,
+            predictor_training=self.settings.predictor_training, signal=self.path.signal(batch["noise_level"]),
+            weighting=self.settings.weighting, prediction=self.model.prediction, sigma_data=self.model.sigma_data,
         )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ class RegressionObjective:
 
     def __init__(self, config: Config, device: torch.device) -> None:
         self.settings = config.diffusion
+        self.prediction = config.model.diffusion_model.prediction
         schedule = NoiseSchedule.of(config.diffusion)
         self.level = schedule.sampling_levels(config.pipeline.steps, config.pipeline.start_fraction)[0]
 
@@ -37,7 +38,7 @@ class RegressionObjective:
         guidance, predictor_loss = predictor_loss_of(predictor(degraded).float(), clean)
         zeros = torch.zeros_like(clean)
         levels = torch.full((len(clean),), self.level, device=clean.device)
-        noise = diffusion_model(zeros, degraded, guidance, levels, scalars_of(batch)).float()
-        residual = predicted_residual(zeros, noise, guidance, self.level, scale)
+        output = diffusion_model(zeros, degraded, guidance, levels, scalars_of(batch)).float()
+        residual = predicted_residual(zeros, output, guidance, self.level, scale, prediction=self.prediction)
         loss = LOSSES[self.settings.loss](residual, scale * (clean - guidance))
         return {"regression": loss, "predictor": predictor_loss}

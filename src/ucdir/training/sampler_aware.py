@@ -43,7 +43,8 @@ class SamplerAwareObjective:
         sampler = SAMPLERS[sampling.sampler]
         self.sampler = partial(sampler, eta=0.0) if adds_noise(sampling.sampler) else sampler
         schedule = NoiseSchedule.of(config.diffusion)
-        self.levels = schedule.sampling_levels(sampling.steps, sampling.start_fraction)
+        self.levels = schedule.sampling_levels(sampling.steps, sampling.start_fraction, sampling.spacing)
+        self.prediction = config.model.diffusion_model.prediction
         self.noise_scale = sampling.noise_scale
         self.seed = config.seed
         self.residual_scale = config.diffusion.residual_scale
@@ -62,8 +63,10 @@ class SamplerAwareObjective:
 
         def denoise(noisy: Tensor, level: float) -> Tensor:
             levels = torch.full((len(noisy),), level, device=noisy.device)
-            noise = diffusion_model(noisy, degraded, guidance, levels, scalars_of(batch)).float()
-            residual: Tensor = predicted_residual(noisy, noise, guidance, level, scale)
+            output = diffusion_model(noisy, degraded, guidance, levels, scalars_of(batch)).float()
+            residual: Tensor = predicted_residual(
+                noisy, output, guidance, level, scale, prediction=self.prediction
+            )
             return residual
 
         steps = len(self.levels) - 1

@@ -237,6 +237,8 @@ def check_same_experiment(path: Path, stored: Config, wanted: Config) -> None:
     """
     a, b = _flat(stored.model_dump(mode="json")), _flat(wanted.model_dump(mode="json"))
     trained = SAMPLING_TRAINED[stored.training.objective]
+    if stored.diffusion.path == "straight":  # which begins there
+        trained = (*trained, "sampling.start_fraction")
     free = FREE | {k for k in a if k.startswith("sampling.") and not k.startswith(trained)}
     changed = [k for k in sorted(a.keys() - free) if a[k] != b[k]]
     if changed:
