@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+from ucdir.degradations.jpeg_consistency import share_consistent
 from ucdir.engines.torch_engine import TorchEngine
 from ucdir.images import Photo, read, write
 from ucdir.tasks import TASKS
@@ -33,6 +34,20 @@ def test_options_reach_the_pipeline(ucdir, photo, tmp_path):
     ]
     _, out, _ = ucdir("restore", photo, "--jpeg-quality", "50", "--device", "cpu", "--patch-size", "200")
     assert "jpeg quality 50" in out
+
+
+def test_consistent(ucdir, photo, tmp_path, pixels, refused):
+    file = read(photo, coefficients=True).jpeg_coefficients
+    for name, *options in (("plain", "--samples", 2), ("moved", "--samples", 2, "--consistent")):
+        assert ucdir("restore", photo, "-o", tmp_path / f"{name}.png", *options)[0] == 0
+    for number in (1, 2):
+        assert share_consistent(read(tmp_path / f"plain-{number}.png").pixels, file) < 0.99
+        assert share_consistent(read(tmp_path / f"moved-{number}.png").pixels, file) >= 0.999
+    status, _, err = ucdir("restore", photo, "-o", tmp_path / "out.jpg", "--consistent")
+    assert status == 0
+    assert "out.jpg: its format is lossy" in err
+    write(Photo(pixels), tmp_path / "other.png")
+    refused(ucdir("restore", tmp_path / "other.png", "--consistent"), "other.png", "this is a PNG file")
 
 
 def test_samples(ucdir, photo, tmp_path):

@@ -73,6 +73,13 @@ def restore(
         Path | None,
         typer.Option(help="File for a map of where the samples differ: there, detail was invented."),
     ] = None,
+    consistent: Annotated[
+        bool,
+        typer.Option(
+            "--consistent",
+            help="Of a JPEG file: contradict nothing it says. The result compresses to the same file.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing outputs.")] = False,
     *,
     scalars: dict[str, float],
@@ -104,8 +111,8 @@ def restore(
             with bar(job.photo.name) as on_step:
                 done = restore_photo(
                     job.photo, job.output, task=task, pipeline=models, scalars=scalars, exposure_ratio=ratio,
-                    seed=job.seed, samples=samples if average else 1, uncertainty=uncertainty, force=force,
-                    on_step=on_step, steps=steps, fidelity=fidelity, patch_size=patch_size,
+                    seed=job.seed, samples=samples if average else 1, uncertainty=uncertainty, consistent=consistent,
+                    force=force, on_step=on_step, steps=steps, fidelity=fidelity, patch_size=patch_size,
                 )  # fmt: skip
         except UcdirError as error:
             status = fail(error)

@@ -8,7 +8,7 @@ Heavy libraries are imported when the first file is read or written.
 from ucdir.images.paths import READABLE_SUFFIXES, default_output, find_images
 from ucdir.images.photo import Exposure, Metadata, Photo
 from ucdir.images.read import read
-from ucdir.images.write import WRITABLE_SUFFIXES, check_writable, encode_photo, write
+from ucdir.images.write import WRITABLE_SUFFIXES, check_writable, encode_photo, is_lossless, write
 
 __all__ = [
     "READABLE_SUFFIXES",
@@ -20,6 +20,7 @@ __all__ = [
     "default_output",
     "encode_photo",
     "find_images",
+    "is_lossless",
     "read",
     "write",
 ]

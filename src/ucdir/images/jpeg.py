@@ -36,7 +36,7 @@ _ANNEX_K: Final = np.array(
 )
 
 # The place of the k-th coefficient of the zigzag order in a table of rows.
-_ZIGZAG: Final = np.array(
+ZIGZAG: Final = np.array(
     sorted(range(64), key=lambda i: (i // 8 + i % 8, (i // 8 if (i // 8 + i % 8) % 2 else i % 8)))
 )
 
@@ -119,7 +119,7 @@ def _tables(body: bytes) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
         if wide > 1 or len(body) < end:
             return
         table = np.empty(64, dtype=np.int64)
-        table[_ZIGZAG] = np.frombuffer(body[at + 1 : end], dtype=">u2" if wide else "u1")
+        table[ZIGZAG] = np.frombuffer(body[at + 1 : end], dtype=">u2" if wide else "u1")
         yield number, table
         at = end
 

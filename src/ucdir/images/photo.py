@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ucdir.errors import ImageError
+from ucdir.images.jpeg_coefficients import JpegCoefficients
 from ucdir.images.pixels import Pixels
 
 
@@ -52,6 +53,7 @@ class Photo:
         warnings: one sentence for each thing about the file that its owner should know.
         format: of the file it was read from, such as `"JPEG"`; empty if there is none.
         exposure: how its light was amplified, for RAW files; None if it was not.
+        jpeg_coefficients: of a JPEG file, if `read` was asked for them.
 
     Raises:
         ImageError: the arrays are of another shape or type, or do not belong together.
@@ -68,6 +70,7 @@ class Photo:
     warnings: tuple[str, ...] = ()
     format: str = ""
     exposure: Exposure | None = None
+    jpeg_coefficients: JpegCoefficients | None = None
 
     def __post_init__(self) -> None:
         shape = self.pixels.shape

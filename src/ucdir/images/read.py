@@ -2,6 +2,7 @@
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 from ucdir.errors import ImageError, reason
 from ucdir.images.decode import DecodeError, upright
 from ucdir.images.exif import clean_exif, clean_xmp, icc_channels
+from ucdir.images.jpeg_coefficients import jpeg_coefficients
 from ucdir.images.paths import shown
 from ucdir.images.photo import Metadata, Photo
 from ucdir.images.raw import read_raw
@@ -18,7 +20,12 @@ from ucdir.images.signatures import RawFile, kind_of
 from ucdir.limits import MAX_FILE_BYTES, MAX_METADATA_BYTES
 
 
-def read(source: Path | bytes, *, exposure_ratio: float | Literal["auto", "file"] = "auto") -> Photo:
+def read(
+    source: Path | bytes,
+    *,
+    exposure_ratio: float | Literal["auto", "file"] = "auto",
+    coefficients: bool = False,
+) -> Photo:
     """A photograph, upright, with 8 or 16 bits a sample as its file has them.
 
     CMYK becomes sRGB, palettes RGB, 1 to 4 bits a sample 8; of several frames or pages the first is
@@ -27,6 +34,7 @@ def read(source: Path | bytes, *, exposure_ratio: float | Literal["auto", "file"
     Args:
         source: a file, taken literally, or the bytes of one; its content says what it is.
         exposure_ratio: of RAW files, see `read_raw`; others are left as bright as they are.
+        coefficients: whether a JPEG file's quantised coefficients are read too.
 
     Raises:
         ImageError: it cannot be opened, is not a supported image, is damaged or cut off (rather than half
@@ -43,7 +51,10 @@ def read(source: Path | bytes, *, exposure_ratio: float | Literal["auto", "file"
             contents = READERS[kind](data)
         except RawFile:
             return read_raw(data, exposure_ratio)
-        return _assemble(name, kind, contents)
+        photo = _assemble(name, kind, contents)
+        if coefficients and kind == "JPEG":
+            photo = replace(photo, jpeg_coefficients=jpeg_coefficients(data, contents.orientation))
+        return photo
     except ImageError as error:
         raise ImageError(f"{name} {error}") from error
     except (DecodeError, ValueError) as error:

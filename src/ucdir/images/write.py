@@ -90,6 +90,7 @@ class Format:
         exif: longest EXIF block in bytes.
         xmp: longest XMP block in bytes.
         icc: numbers of channels for which it holds a colour profile.
+        lossless: whether 8 bits a sample come back as they were.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Format:
     exif: int = 1 << 30
     xmp: int = 1 << 30
     icc: tuple[int, ...] = (1, 3)
+    lossless: bool = False
 
     def without_excess(self, photo: Photo) -> tuple[Photo, list[str]]:
         """The photograph without the metadata that the format cannot hold, and the names of those."""
@@ -123,14 +125,14 @@ _JPEG: Final = Format(
     *("JPEG", _pillow("JPEG", quality=95, subsampling="4:4:4")),
     alpha=False, side=65_500, exif=65_527, xmp=65_504,
 )  # fmt: skip
-_TIFF: Final = Format("TIFF", encode_tiff)
+_TIFF: Final = Format("TIFF", encode_tiff, lossless=True)
 
 FORMATS: Final[Mapping[str, Format]] = {
     ".avif": Format("AVIF", _pillow("AVIF", quality=90, speed=8)),
-    ".bmp": Format("BMP", _pillow("BMP"), alpha=False, exif=0, xmp=0, icc=()),
+    ".bmp": Format("BMP", _pillow("BMP"), alpha=False, exif=0, xmp=0, icc=(), lossless=True),
     ".jpeg": _JPEG,
     ".jpg": _JPEG,
-    ".png": Format("PNG", encode_png),
+    ".png": Format("PNG", encode_png, lossless=True),
     ".tif": _TIFF,
     ".tiff": _TIFF,
     ".webp": Format("WebP", _pillow("WEBP", quality=95, method=4, exact=True), side=16_383, icc=(3,)),
@@ -139,6 +141,12 @@ FORMATS: Final[Mapping[str, Format]] = {
 
 WRITABLE_SUFFIXES: Final = tuple(FORMATS)
 """In lower case; upper case is the same."""
+
+
+def is_lossless(format: str) -> bool:
+    """Whether a format, by name or suffix, gives 8 bits a sample back as they were."""
+    found = FORMATS.get(f".{format.lower().removeprefix('.')}")
+    return found is not None and found.lossless
 
 
 def check_writable(path: Path, *, force: bool = False, photo: Photo | None = None) -> None:

@@ -19,13 +19,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ucdir.errors import ConfigError, DeviceError
-from ucdir.images import Exposure, Photo, check_writable, default_output, encode_photo, read, write
+from ucdir.images import (
+    Exposure,
+    Photo,
+    check_writable,
+    default_output,
+    encode_photo,
+    is_lossless,
+    read,
+    write,
+)
 from ucdir.images.camera import linear_to_srgb, srgb_to_linear
 from ucdir.images.paths import shown
-from ucdir.images.pixels import Signal, from_signal, to_signal
+from ucdir.images.pixels import Pixels, Signal, from_signal, to_signal
 from ucdir.pipeline import OnStep, RestorationPipeline, load
 from ucdir.tasks import TASKS
 from ucdir.tasks.scalars import SCALARS
+from ucdir.workflows.consistent import check_consistent, made_consistent
 
 STRONG_JPEG = 60
 """JPEG files below this quality are taken to need JPEG restoration."""
@@ -74,6 +84,7 @@ def restore(
     seed: int = 0,
     samples: int = 1,
     uncertainty: str | Path | None = None,
+    consistent: bool = False,
     format: str | None = None,
     force: bool = False,
     on_step: OnStep | None = None,
@@ -96,6 +107,9 @@ def restore(
             which is closer to the clean image than any of them, and smoother.
         uncertainty: of a path, file for a grey image of where the samples differ, and detail was therefore invented:
             their standard deviation, white from `UNCERTAIN` 8-bit levels on. It needs 2 samples or more.
+        consistent: whether the result is moved to the nearest image that compresses to the JPEG file's own
+            coefficients, see `degradations.jpeg_consistency`; only of a JPEG file or its bytes, for JPEG restoration.
+            A lossy format undoes it.
         format: of bytes, the format of the result, such as "png"; by default that of `image`, or PNG for GIF and RAW.
         force: overwrite an existing output.
         on_step: called as (steps done, steps in all).
@@ -123,7 +137,7 @@ def restore(
         )
     if samples < 1 or (uncertainty is not None and samples < 2):
         raise ConfigError(f"samples {samples}: choose 1 or more, and 2 or more for an uncertainty map.")
-    sampling = _Sampling(task, pipeline, dict(scalars or {}), seed, samples, on_step, options)
+    sampling = _Sampling(task, pipeline, dict(scalars or {}), seed, samples, consistent, on_step, options)
     try:
         if is_file:
             source = Path(image)
@@ -165,11 +179,15 @@ def _restore_file(
         if uncertainty.resolve() in (source.resolve(), target.resolve()):
             raise ConfigError(f"{shown(uncertainty)}: the uncertainty map needs a file of its own.")
         check_writable(uncertainty, force=force)
-    photo = brightened(read(source, exposure_ratio=exposure_ratio), exposure_ratio)
+    photo = _read(source, exposure_ratio, sampling)
     check_writable(target, force=force, photo=photo)
     result = sampling(to_signal(photo.pixels), photo, shown(source))
-    pixels = from_signal(result.mean, photo.pixels)
-    notes = write(replace(photo, pixels=pixels), target, force=force)
+    pixels, notes = _pixels(result, photo, sampling, shown(source))
+    notes += write(replace(photo, pixels=pixels), target, force=force)
+    if sampling.consistent and not is_lossless(target.suffix):
+        notes += (
+            f"{shown(target)}: its format is lossy, so it is not consistent with the JPEG file; choose .png or .tif.",
+        )
     if uncertainty is not None and result.std is not None:
         write(Photo(_grey(result.std)), uncertainty, force=force)
     height, width = photo.pixels.shape[:2]
@@ -182,10 +200,27 @@ def _restore_file(
 def _restore_bytes(
     data: bytes, sampling: _Sampling, exposure_ratio: float | Literal["auto", "file"], format: str | None
 ) -> bytes:
-    photo = brightened(read(data, exposure_ratio=exposure_ratio), exposure_ratio)
-    pixels = from_signal(sampling(to_signal(photo.pixels), photo).mean, photo.pixels)
+    photo = _read(data, exposure_ratio, sampling)
+    if photo.jpeg_coefficients is not None and not is_lossless(format or photo.format):
+        raise ConfigError(
+            f"format {format or photo.format}: a lossy format would not stay consistent; choose 'png' or 'tiff'."
+        )
+    pixels, _ = _pixels(sampling(to_signal(photo.pixels), photo), photo, sampling, "the image")
     pieces, _ = encode_photo(replace(photo, pixels=pixels), format or photo.format)
     return b"".join(pieces)
+
+
+def _read(
+    source: Path | bytes, exposure_ratio: float | Literal["auto", "file"], sampling: _Sampling
+) -> Photo:
+    photo = read(source, exposure_ratio=exposure_ratio, coefficients=sampling.consistent)
+    return brightened(photo, exposure_ratio)
+
+
+def _pixels(result: _Result, photo: Photo, sampling: _Sampling, name: str) -> tuple[Pixels, tuple[str, ...]]:
+    """The restored photo's pixels, and what is to be said about them."""
+    pixels = from_signal(result.mean, photo.pixels)
+    return made_consistent(pixels, photo, name) if sampling.consistent else (pixels, ())
 
 
 def brightened(photo: Photo, exposure_ratio: float | Literal["auto", "file"]) -> Photo:
@@ -225,6 +260,7 @@ class _Sampling:
     scalars: dict[str, float]
     seed: int
     samples: int
+    consistent: bool
     on_step: OnStep | None
     options: SamplingOptions
 
@@ -235,6 +271,8 @@ class _Sampling:
             task = choose_task(photo, self.scalars, name) if self.task == "auto" else self.task
             pipeline = pipeline(task)
         check_task(self.task, pipeline)
+        if self.consistent:
+            check_consistent(photo, pipeline.config.task, name)
         known = {} if photo is None else TASKS[pipeline.config.task].known_scalars(photo)
         scalars = {n: v for n, v in known.items() if n in pipeline.engine.scalars} | self.scalars
         mean = self._sample(0, pipeline, degraded, scalars)

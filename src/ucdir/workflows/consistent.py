@@ -1,0 +1,56 @@
+"""`--consistent`: the restored photo is moved to the nearest one that its JPEG file does not contradict."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ucdir.degradations.jpeg_consistency import nearest_consistent, share_consistent
+from ucdir.errors import ConfigError
+from ucdir.images import Photo
+from ucdir.images.decode import upright
+from ucdir.images.pixels import Pixels
+
+ENOUGH = 0.999
+"""Share of identical coefficients below which a note says how many there are."""
+
+
+def check_consistent(photo: Photo | None, task: str, name: str) -> None:
+    """Refuse what has no coefficients to be consistent with.
+
+    Args:
+        photo: as read with `coefficients=True`, or None for an image in memory.
+        task: of the model.
+        name: of the image, for the message.
+
+    Raises:
+        ConfigError: it is no JPEG file, or the task or an exposure ratio wants pixels that differ from the file's.
+    """
+    if photo is None or photo.jpeg_coefficients is None:
+        kind = "an image in memory" if photo is None else f"a {photo.format} file"
+        raise ConfigError(
+            f"{name}: only the restoration of a JPEG file can be consistent with it; this is {kind}."
+        )
+    if task != "jpeg_restoration" or photo.exposure is not None:
+        what = f"the task {task}" if photo.exposure is None else "an exposure ratio"
+        raise ConfigError(
+            f"{name}: {what} changes what the JPEG file says; leave out --consistent, or choose jpeg_restoration."
+        )
+
+
+def made_consistent(pixels: Pixels, photo: Photo, name: str) -> tuple[Pixels, tuple[str, ...]]:
+    """The nearest pixels that are consistent with the photo's file, and a note if they are only in part.
+
+    Args:
+        pixels: uint8 [H,W,C], upright.
+        photo: as `check_consistent` accepts it.
+        name: of the photo, for the note.
+    """
+    file = photo.jpeg_coefficients
+    assert file is not None  # noqa: S101 (for the type checker)
+    back = {6: 8, 8: 6}.get(file.orientation, file.orientation)
+    stored = nearest_consistent(upright(pixels, back), file)
+    share = share_consistent(stored, file)
+    notes: tuple[str, ...] = ()
+    if share < ENOUGH:
+        notes = (f"{name}: consistent with {share:.1%} of the JPEG file's coefficients, not with all.",)
+    return np.ascontiguousarray(upright(stored, file.orientation)), notes
