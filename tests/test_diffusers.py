@@ -476,6 +476,7 @@ def test_a_pipeline_is_not_made_of_what_cannot_run(pipe, options, words):
         ({"strength": float("nan")}, "strength nan"),
         ({"strength": 1.5}, "strength 1.5"),
         ({"eta": -1.0}, "eta -1.0"),
+        ({"fidelity": "a"}, "fidelity 'a'"),
         ({"fidelity": 2}, "fidelity 2"),
         ({"seed": -3}, "seed -3"),
         ({"seed": [1, 2]}, "2 seeds for 1 images"),

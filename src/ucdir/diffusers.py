@@ -317,8 +317,8 @@ def _check(output_type: str, steps: int, **fractions: float) -> None:
             f"num_inference_steps {steps!r} is not a whole number from 1 to {MAX_SAMPLING_STEPS}."
         )
     for name, value in fractions.items():
-        if not 0 <= value <= 1:
-            raise ConfigError(f"{name} {value} is not a number from 0 to 1.")
+        if not core.is_share(value):
+            raise ConfigError(f"{name} {value!r} is not a number from 0 to 1.")
 
 
 def _seeds(generator: Generators | None, seed: int | Sequence[int], batch: int) -> list[int]:

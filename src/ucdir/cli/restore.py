@@ -13,6 +13,7 @@ from ucdir.cli.app import TASK_NAMES, bar, fail, named, say
 from ucdir.cli.scalars import takes_scalars
 from ucdir.errors import ConfigError, OutputError, UcdirError
 from ucdir.tasks import TASKS
+from ucdir.tasks.scalars import SCALARS
 
 if TYPE_CHECKING:
     from ucdir.pipeline import RestorationPipeline
@@ -216,6 +217,9 @@ def _exposure_ratio(text: str) -> float | Literal["auto", "file"]:
         ratio = float(text)
     except ValueError:
         ratio = 0.0
-    if not 1 <= ratio <= 1000:
-        raise ConfigError(f"--exposure-ratio {text} is neither a number from 1 to 1000, nor auto, nor file.")
+    low, high = SCALARS["exposure_ratio"].range
+    if not low <= ratio <= high:
+        raise ConfigError(
+            f"--exposure-ratio {text} is neither a number from {low:g} to {high:g}, nor auto, nor file."
+        )
     return ratio
