@@ -208,7 +208,7 @@ def test_odd_but_valid_images(ucdir, tmp_path, pixels):
 def test_an_existing_output_is_kept(ucdir, photo, pixels, refused):
     output = photo.with_name("photo.restored.png")
     output.write_bytes(b"precious")
-    refused(ucdir("restore", photo), output.name, "--force")
+    refused(ucdir("restore", photo), output.name, "--overwrite")
     assert output.read_bytes() == b"precious"
     assert ucdir("restore", photo, "--force")[0] == 0
     assert read(output).pixels.shape == pixels.shape

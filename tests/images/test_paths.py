@@ -1,7 +1,10 @@
 """A file appears whole or not at all, whatever goes wrong, and never over another unasked."""
 
 import errno
+import fcntl
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -9,8 +12,9 @@ import numpy as np
 import pytest
 
 from ucdir.errors import DataError, OutputError
-from ucdir.images import Photo, check_writable, find_images, read, write
+from ucdir.images import Photo, check_writable, default_output, find_images, read, write
 from ucdir.images import paths as paths_module
+from ucdir.images.paths import remove_stale
 
 PHOTO = Photo(np.arange(60, dtype=np.uint8).reshape(4, 5, 3))
 OTHER = b"someone else's file"
@@ -243,3 +247,98 @@ def test_images_are_found_and_those_of_other_kinds_named(tmp_path, caplog):
     assert caplog.messages == []
     with pytest.raises(DataError, match="nowhere: there is no such folder"):
         find_images(tmp_path / "nowhere")
+
+
+def test_hidden_files_results_and_links_to_folders_are_left_out(tmp_path):
+    for name in ("a.png", "a.restored.png", "b.restored-2.JPG", ".hidden.png", ".trash/c.png", "sub/d.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "sub" / "loop").symlink_to(tmp_path)
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "gone.png").symlink_to("nowhere")
+    (tmp_path / "link.png").symlink_to("a.png")
+    found = [file.relative_to(tmp_path).as_posix() for file in find_images(tmp_path)]
+    assert found == ["a.png", "link.png", "sub/d.png"]
+    found = [file.name for file in find_images(tmp_path, results=True)]
+    assert found == ["a.png", "a.restored.png", "b.restored-2.JPG", "link.png", "d.png"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch, caplog):
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "a.png").touch()
+    scandir = os.scandir
+
+    def refuse(folder):
+        if Path(folder).name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(paths_module.os, "scandir", refuse)
+    assert find_images(tmp_path) == [tmp_path / "a.png"]
+    (said,) = caplog.messages
+    assert "locked: this folder is left out, as it cannot be read (Permission denied)" in said
+    errors = []
+    find_images(tmp_path, on_error=lambda folder, error: errors.append((folder, error.errno)))
+    assert errors == [(tmp_path / "locked", errno.EACCES)]
+
+
+def test_names_of_results_fit_the_file_system():
+    assert default_output(Path("a/b.jpg")) == Path("a/b.restored.png")
+    assert default_output(Path("a/b.jpg"), Path("c"), ".webp") == Path("c/b.restored.webp")
+    for stem in ("x" * 251, "ü" * 125, "\udcff" * 251):
+        name = default_output(Path(f"{stem}.jpg")).name
+        assert 250 < len(os.fsencode(name)) <= 255
+        assert name.endswith(".restored.png")
+
+
+# ------------------------------------------------------------------------------------------------ temporary files
+
+
+def test_temporary_files_of_a_killed_process_are_removed_and_those_of_others_stay(tmp_path):
+    """The child is killed in the middle of writing; the lock of a live one protects its file."""
+    program = (
+        "import os, sys, time\nfrom pathlib import Path\nfrom ucdir.images import paths\n"
+        "def wait(_): print('writing', flush=True); time.sleep(60)\n"
+        "os.fsync = wait\npaths.atomic_write([b'half'], Path(sys.argv[1]), force=False)\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "a.png")], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout.readline() == "writing\n"
+    (temporary,) = names(tmp_path)
+    remove_stale(tmp_path)
+    assert names(tmp_path) == [temporary], "it is being written"
+    child.kill()
+    child.communicate()
+    assert names(tmp_path) == [temporary]
+    write(PHOTO, tmp_path / "b.png")
+    assert names(tmp_path) == ["b.png"], "the next that writes into the folder removes it"
+
+
+def test_only_temporary_files_are_removed(tmp_path):
+    for name in (".ucdir-00ff.tmp", ".ucdir.jsonl", "ucdir-1.tmp", ".ucdir-notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / ".ucdir-folder.tmp").mkdir()
+    (tmp_path / ".ucdir-link.tmp").symlink_to(tmp_path / "ucdir-1.tmp")
+    os.mkfifo(tmp_path / ".ucdir-pipe.tmp")
+    remove_stale(tmp_path)
+    assert names(tmp_path) == [
+        ".ucdir-folder.tmp", ".ucdir-link.tmp", ".ucdir-notes.txt", ".ucdir-pipe.tmp", ".ucdir.jsonl", "ucdir-1.tmp",
+    ]  # fmt: skip
+    remove_stale(tmp_path / "nowhere")
+
+
+def test_a_temporary_file_that_was_removed_before_its_lock_is_made_anew(tmp_path, monkeypatch):
+    flock, calls = fcntl.flock, []
+
+    def late(descriptor, operation):
+        if not calls:
+            for file in tmp_path.glob(".ucdir-*.tmp"):
+                file.unlink()
+        calls.append(operation)
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(paths_module.fcntl, "flock", late)
+    write(PHOTO, tmp_path / "photo.png")
+    assert len(calls) == 2
+    assert names(tmp_path) == ["photo.png"]

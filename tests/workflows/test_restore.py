@@ -78,7 +78,7 @@ def test_progress_is_reported(pipeline, tmp_path):
 def test_an_existing_output_is_kept_unless_forced(pipeline, tmp_path):
     write(Photo(np.zeros((8, 8, 3), np.uint8)), tmp_path / "in.png")
     (tmp_path / "out.png").write_bytes(b"precious")
-    with pytest.raises(OutputError, match="exists already.*--force"):
+    with pytest.raises(OutputError, match="exists already.*--overwrite"):
         restore(tmp_path / "in.png", tmp_path / "out.png", pipeline=pipeline)
     assert (tmp_path / "out.png").read_bytes() == b"precious"
     restore(tmp_path / "in.png", tmp_path / "out.png", pipeline=pipeline, force=True)

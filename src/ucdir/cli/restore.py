@@ -81,7 +81,7 @@ def restore(
             help="Of a JPEG file: contradict nothing it says. The result compresses to the same file.",
         ),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing outputs.")] = False,
+    force: Annotated[bool, typer.Option("--overwrite", "--force", help="Replace existing outputs.")] = False,
     *,
     scalars: dict[str, float],
 ) -> None:

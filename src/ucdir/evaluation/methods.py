@@ -105,7 +105,7 @@ class Precomputed:
         Raises:
             DataError: there is no such folder, or it holds JPEG files.
         """
-        found = find_images(self.folder)
+        found = find_images(self.folder, results=True)
         for file in found:
             if file.suffix.lower() in LOSSY_SUFFIXES:
                 raise DataError(

@@ -2,10 +2,14 @@
 
 import contextlib
 import errno
+import fcntl
+import functools
 import logging
 import os
+import re
 import secrets
-from collections.abc import Sequence
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -36,28 +40,64 @@ _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 logger = logging.getLogger(__name__)
 
 
-def find_images(folder: Path, *, raw: bool = False) -> list[Path]:
+def find_images(
+    folder: Path,
+    *,
+    raw: bool = False,
+    results: bool = False,
+    on_error: Callable[[Path, OSError], None] | None = None,
+) -> list[Path]:
     """All files below a folder whose names are of images that ucdir reads, in the order of their names.
 
-    Images of other kinds are named in a warning. What macOS adds beside a file (`._photo.png`) is left out.
+    Hidden files and folders are left out, among them what macOS adds beside a file (`._photo.png`); links to folders
+    are not followed. Images of other kinds are named in a warning.
 
     Args:
         folder: where to search.
         raw: whether RAW files are wanted, too.
+        results: whether what `ucdir restore` wrote (`photo.restored.png`) is wanted, too.
+        on_error: called with each folder that cannot be listed; by default a warning names it.
 
     Raises:
         DataError: there is no such folder.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; name one that holds photographs.")
+        raise DataError(f"{shown(folder)}: there is no such folder; name one that holds photographs.")
     images = {*READABLE_SUFFIXES, *RAW_SUFFIXES, *_OTHER_SUFFIXES}
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in images and not p.name.startswith("._"))
-    files = sorted(file for file in found if file.is_file())
+    files = sorted(
+        file for file in _files_below(folder, on_error or _warn_of_folder) if file.suffix.lower() in images
+    )
     read = {*READABLE_SUFFIXES, *(RAW_SUFFIXES if raw else ())}
     if left_out := [shown(file.relative_to(folder)) for file in files if file.suffix.lower() not in read]:
         names = ", ".join(left_out[:3] + ["…"] * (len(left_out) > 3))
         logger.warning("%s: %d images are of kinds that are not read here: %s", folder, len(left_out), names)
-    return [file for file in files if file.suffix.lower() in read]
+    return [file for file in files if file.suffix.lower() in read and (results or not is_result(file))]
+
+
+def _files_below(folder: Path, on_error: Callable[[Path, OSError], None]) -> Iterator[Path]:
+    left = [folder]
+    while left:
+        current = left.pop()
+        try:
+            with os.scandir(current) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        left.append(current / entry.name)
+                    elif os.path.isfile(entry.path):  # noqa: PTH113 (a link in a circle is an error of `Path`)
+                        yield current / entry.name
+        except OSError as error:
+            on_error(current, error)
+
+
+def _warn_of_folder(folder: Path, error: OSError) -> None:
+    logger.warning("%s: this folder is left out, as it cannot be read (%s)", shown(folder), error.strerror)
+
+
+def is_result(file: Path) -> bool:
+    """Whether the name is one that `ucdir restore` gives: `photo.restored.png`, `photo.restored-2.png`."""
+    return re.search(r"\.restored(-\d+)?\.[^.]+$", file.name, re.IGNORECASE) is not None
 
 
 def shown(path: Path) -> str:
@@ -66,9 +106,16 @@ def shown(path: Path) -> str:
     return text if len(text) <= 200 else f"{text[:90]}...{text[-100:]}"
 
 
-def default_output(photo: Path, folder: Path | None = None) -> Path:
+def default_output(photo: Path, folder: Path | None = None, suffix: str = ".png") -> Path:
     """`photo.restored.png`, beside the photograph or in a folder."""
-    return (folder or photo.parent) / f"{photo.stem}.restored.png"
+    return (folder or photo.parent) / fitting_name(photo.stem, f".restored{suffix}")
+
+
+def fitting_name(stem: str, ending: str) -> str:
+    """`stem` and `ending`, the stem cut where the name would be longer than the 255 bytes of most file systems."""
+    while len(os.fsencode(stem + ending)) > 255:
+        stem = stem[:-1]
+    return stem + ending
 
 
 def atomic_write(pieces: Sequence[bytes | memoryview], path: Path, *, force: bool) -> None:
@@ -78,26 +125,24 @@ def atomic_write(pieces: Sequence[bytes | memoryview], path: Path, *, force: boo
         OutputError: the disk is full, the folder missing or not writable, or `path` exists (without `force`).
     """
     check_path(path, force=force)
-    temporary = _temporary(path)
+    _remove_stale_once(path.parent)
     try:
-        with os.fdopen(os.open(temporary, _NEW_FILE, 0o666), "wb", buffering=0) as file:
-            for piece in pieces:
-                rest = memoryview(piece)
-                while rest:
-                    rest = rest[file.write(rest) :]
-            os.fsync(file.fileno())
-        if force:
-            with contextlib.suppress(OSError):  # as readable as the file that it replaces
-                temporary.chmod(path.stat().st_mode & 0o777)
-            os.replace(temporary, path)  # noqa: PTH105
-        else:
-            _rename_to_new(temporary, path)
+        with _temporary_file(path.parent) as (descriptor, temporary):
+            with os.fdopen(descriptor, "wb", buffering=0, closefd=False) as file:
+                for piece in pieces:
+                    rest = memoryview(piece)
+                    while rest:
+                        rest = rest[file.write(rest) :]
+            os.fsync(descriptor)
+            if force:
+                with contextlib.suppress(OSError):  # as readable as the file that it replaces
+                    temporary.chmod(path.stat().st_mode & 0o777)
+                os.replace(temporary, path)  # noqa: PTH105
+            else:
+                _rename_to_new(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
         raise _refusal(error, path) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def check_path(path: Path, *, force: bool) -> None:
@@ -120,7 +165,7 @@ def check_path(path: Path, *, force: bool) -> None:
                 raise FileExistsError
             if not path.is_file() and not path.is_symlink():
                 raise OutputError(f"{shown(path)} is a device or pipe; name an ordinary file.")
-        probe = _temporary(path)
+        probe = _temporary(path.parent)
         os.close(os.open(probe, _NEW_FILE, 0o666))
         probe.unlink()
         path.lstat()  # refuses a name that is too long
@@ -130,8 +175,62 @@ def check_path(path: Path, *, force: bool) -> None:
         raise _refusal(error, path) from error
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".ucdir-{secrets.token_hex(8)}.tmp")
+def _temporary(folder: Path) -> Path:
+    return folder / f".ucdir-{secrets.token_hex(8)}.tmp"
+
+
+@contextlib.contextmanager
+def _temporary_file(folder: Path) -> Iterator[tuple[int, Path]]:
+    """A new file, open for writing; afterwards it is removed, unless it was renamed.
+
+    It is locked for as long as it is open. The kernel lets go of the lock when the process ends, however it ends, so
+    `remove_stale` can tell a file that is being written from one that was left behind, in other containers, too.
+    """
+    while True:
+        path = _temporary(folder)
+        descriptor = os.open(path, _NEW_FILE, 0o666)
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if path.exists():  # else another process's `remove_stale` came before the lock
+            break
+        os.close(descriptor)
+    try:
+        yield descriptor, path
+    finally:
+        try:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        finally:
+            os.close(descriptor)
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove the temporary files of processes that were killed, but none that a process is still writing."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        found = [
+            entry.path
+            for entry in entries
+            if entry.name.startswith(".ucdir-") and entry.name.endswith(".tmp")
+        ]
+        for path in found:
+            with contextlib.suppress(OSError):
+                _remove_unless_locked(path)
+
+
+def _remove_unless_locked(path: str) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)  # noqa: PTH108
+    finally:
+        os.close(descriptor)
+
+
+@functools.lru_cache(maxsize=4096)
+def _remove_stale_once(folder: Path) -> None:
+    """Listing a large folder at each file that is written would take ever longer."""
+    remove_stale(folder)
 
 
 def _rename_to_new(temporary: Path, path: Path) -> None:
@@ -165,7 +264,9 @@ def _refusal(error: OSError | ValueError, path: Path) -> OutputError:
     text = error.strerror if isinstance(error, OSError) else str(error)
     problem = f"cannot be written ({text}); choose another folder or name"
     if isinstance(error, FileExistsError):
-        problem = "exists already; choose another name, or overwrite it with --force (in Python: force=True)"
+        problem = (
+            "exists already; choose another name, or overwrite it with --overwrite (in Python: force=True)"
+        )
     elif code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         problem = "cannot be written because the disk is full; free some space"
     elif code in (errno.EACCES, errno.EPERM, errno.EROFS):
