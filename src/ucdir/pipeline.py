@@ -96,8 +96,12 @@ class RestorationPipeline:
         fidelity: float = 0.0,
         patch_size: int | None = None,
         on_step: OnStep | None = None,
+        on_patch: OnStep | None = None,
     ) -> Planes:
-        """The same for images as networks see them: float32 [B,3,H,W] in [-1,1], in memory or mapped from a file."""
+        """The same for images as networks see them: float32 [B,3,H,W] in [-1,1], in memory or mapped from a file.
+
+        `on_patch` is called as (patches done, patches in all) after each patch of the prediction and of each step.
+        """
         config = self.config
         steps = config.steps if steps is None else steps
         start_fraction = config.start_fraction if start_fraction is None else start_fraction
@@ -106,7 +110,7 @@ class RestorationPipeline:
         batch, _, height, width = degraded.shape
         noise = NoiseByPlace(seeds_of(seed, batch), height, width)
         given = check_scalars(scalars or {}, self.engine.scalars, batch)
-        tiles = TileRunner(self.engine, patch_size)
+        tiles = TileRunner(self.engine, patch_size, on_patch)
         levels = (
             self.schedule.sampling_levels(steps, start_fraction, config.spacing) if start_fraction else []
         )

@@ -140,3 +140,11 @@ def test_the_heap_is_trimmed_between_patches(monkeypatch):
     assert not calls, "a whole image leaves no holes that matter"
     TileRunner(blur, 64)(blur, image_of(90, 90))
     assert len(calls) == 4
+
+
+def test_each_patch_is_reported():
+    blur, seen = Blur(), []
+    TileRunner(blur, 64, on_patch=lambda done, count: seen.append((done, count)))(blur, image_of(97, 131))
+    count = len(blur.seen)
+    assert count > 1
+    assert seen == [(number, count) for number in range(1, count + 1)]

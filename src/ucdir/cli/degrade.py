@@ -22,7 +22,9 @@ def degrade(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives another degradation.")] = 0,
-    force: Annotated[bool, typer.Option("--overwrite", "--force", help="Replace an existing output.")] = False,
+    force: Annotated[
+        bool, typer.Option("--overwrite", "--force", help="Replace an existing output.")
+    ] = False,
 ) -> None:
     """Degrade a clean photo as training does, to try a restoration on it."""
     from ucdir.workflows.degrade import degrade as degrade_file

@@ -49,14 +49,25 @@ class TileRunner:
     nothing of the picture: where the memory does not hold one, smaller ones are taken from then on.
     """
 
-    def __init__(self, engine: Tileable, patch_size: int | None = None) -> None:
-        """`patch_size` is the longest side of a patch in pixels, overlaps included; None: as memory allows.
+    def __init__(
+        self,
+        engine: Tileable,
+        patch_size: int | None = None,
+        on_patch: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Set up passes of an engine.
+
+        Args:
+            engine: whose forward passes are run.
+            patch_size: longest side of a patch in pixels, overlaps included; None: as memory allows.
+            on_patch: called as (patches done, patches in all) of a pass after each patch.
 
         Raises:
             ConfigError: nothing of a patch would be left without its overlaps.
         """
         self.engine = engine
         self.patch_size = patch_size
+        self.on_patch = on_patch
         self.limit: int | None = None  # what was found to fit, once something did not
         self.smallest = smallest_patch(engine.receptive_field, engine.multiple_of)
 
@@ -84,7 +95,7 @@ class TileRunner:
         while True:
             size = self._size(batch, *full)
             try:
-                return _run(forward, images, conditions, full, size, self.engine)
+                return _run(forward, images, conditions, full, size, self.engine, self.on_patch)
             except MemoryError as error:
                 if self.patch_size is not None or size <= self.smallest:
                     raise self._too_large(size) from error
@@ -127,13 +138,16 @@ def _run(
     full: tuple[int, int],
     patch_size: int,
     engine: Tileable,
+    on_patch: Callable[[int, int], None] | None,
 ) -> Planes:
     """One forward pass in patches of one size; `full` are height and width of the mirrored images."""
     overlap = round_up(engine.receptive_field, engine.multiple_of)
     patches = list(split(*full, patch_size, overlap, engine.multiple_of))
     result = np.empty(images[0].shape, dtype=np.float32)
-    for patch in patches:
+    for number, patch in enumerate(patches):
         if len(patches) > 1:
             trim_heap()
         patch.write(forward(*(patch.read(image) for image in images), **conditions), result)
+        if on_patch is not None:
+            on_patch(number + 1, len(patches))
     return result
