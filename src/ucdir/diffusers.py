@@ -43,6 +43,8 @@ diffusers: Any = optional_module("diffusers", "diffusers", "ucdir.diffusers")
 SCHEDULE: Final = {"sampler", "timesteps", "beta_start", "beta_end", "betas"}
 """Fields of `PipelineConfig` that a scheduler has in their place."""
 OUTPUT_TYPES: Final = ("pil", "np", "pt")
+_DIFFUSERS_SCHEDULE: Final = {"num_train_timesteps": 1000, "beta_start": 0.0001, "beta_end": 0.02}
+"""Of a scheduler whose file does not say it."""
 
 Scheduler = Any  # a `diffusers.SchedulerMixin`
 OnStepEnd = Callable[["RestorationPipeline", int, int, dict[str, Tensor]], dict[str, Tensor]]
@@ -298,6 +300,9 @@ def _load_scheduler(kind: str, file: Path) -> Scheduler:
     is_scheduler = inspect.isclass(class_) and issubclass(class_, diffusers.SchedulerMixin)
     if not is_scheduler:
         raise WeightsError(f"{file}: {kind!r:.80} is not a scheduler of the installed diffusers.")
+    schedule = {key: settings[key] for key in files.SchedulerConfig.model_fields if key in settings}
+    if schedule:  # sizes are checked before memory is taken
+        files.validated(files.SchedulerConfig, {**_DIFFUSERS_SCHEDULE, **schedule}, file)
     try:
         return class_.from_config(settings)
     except (ValueError, TypeError, RuntimeError, LookupError, NotImplementedError) as error:

@@ -18,6 +18,15 @@ MAX_SAFETENSORS_HEADER_BYTES = 16 << 20
 MAX_CHECKPOINT_BYTES = 16 << 30
 """Largest checkpoint file that is opened."""
 
+MAX_CHECKPOINT_OPCODES = 500_000
+"""Longest pickle that is read of a checkpoint file; each tensor takes about 40 opcodes."""
+
+MAX_BLOCKS = 128
+"""Most blocks of a UNet, counted on the way down."""
+
+MAX_STRIDE = 512
+"""Largest total stride of a UNet in pixels: images are padded to a multiple of it."""
+
 MAX_SAMPLING_STEPS = 2000
 """Most diffusion steps of one restoration: the number the noise schedule was trained with."""
 

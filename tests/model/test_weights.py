@@ -1,6 +1,7 @@
 """A model folder comes back as it was written, older folders load, and each fault is named with its file."""
 
 import json
+import os
 import shutil
 import struct
 from pathlib import Path
@@ -265,6 +266,8 @@ def test_a_missing_file_is_named(folder, missing):
         ("noise", [1.0], "'noise_scale'.*number"),
         ("residual_scale", 0, "'residual_scale'"),
         ("residual_scale", True, "'residual_scale'"),
+        ("residual_scale", 1e-30, "'residual_scale'"),  # would be a picture of black and white noise
+        ("noise_scale", 1e30, "'noise_scale'"),
         ("residual_range", "none", "'residual_range'"),
         ("task", 3, "'task'"),
         ("guess", 3, "unknown key 'guess'"),
@@ -284,23 +287,34 @@ def test_an_index_that_is_none(folder, key, value, message):
         ({"timestep_spacing": "leading"}, "timestep_spacing is 'leading'"),
         ({"beta_schedule": "scaled_linear"}, "beta_schedule is 'scaled_linear'"),
         ({"clip_sample": True}, "clip_sample is True"),
-        ({"num_train_timesteps": 10**9}, "'timesteps'"),
-        ({"num_train_timesteps": 100.5}, "'timesteps'"),
+        ({"rescale_betas_zero_snr": "no"}, "rescale_betas_zero_snr is 'no'"),
+        ({"sigma_max": float("nan")}, "sigma_max is nan"),
+        ({"final_sigmas_type": "sigma_min"}, "final_sigmas_type is 'sigma_min'"),
+        ({"num_train_timesteps": None}, "'num_train_timesteps'"),
+        ({"beta_start": "0.1"}, "'beta_start'.*number"),
+        ({"beta_start": float("nan")}, "'beta_start'"),
+        ({"num_train_timesteps": 10**9}, "'num_train_timesteps'"),
+        ({"num_train_timesteps": 100.5}, "'num_train_timesteps'"),
         ({"beta_start": 0.5}, "beta_start 0.5 is above beta_end"),
         ({"beta_end": float("inf")}, "'beta_end'"),
-        ({"trained_betas": [0.1, 1.0], "num_train_timesteps": 2}, r"'betas\.1'"),
-        ({"trained_betas": [2.0] * 20_000, "num_train_timesteps": 20_000}, r"'betas\.0'"),
-        ({"trained_betas": [0.1, "0.2"], "num_train_timesteps": 2}, r"'betas\.1'"),
-        ({"trained_betas": [], "num_train_timesteps": 0}, "'betas'"),
-        ({"trained_betas": 0.1}, "'betas'"),
-        ({"trained_betas": [0.1]}, "1 betas for 100 steps"),
-        ({"trained_betas": [0.1] * 30_000, "num_train_timesteps": 30_000}, "'betas'.*at most 20000"),
+        ({"trained_betas": [0.1, 1.0], "num_train_timesteps": 2}, r"'trained_betas\.1'"),
+        ({"trained_betas": [2.0] * 20_000, "num_train_timesteps": 20_000}, r"'trained_betas\.0'"),
+        ({"trained_betas": [0.1, "0.2"], "num_train_timesteps": 2}, r"'trained_betas\.1'"),
+        ({"trained_betas": [], "num_train_timesteps": 0}, "'trained_betas'"),
+        ({"trained_betas": 0.1}, "'trained_betas'"),
+        ({"trained_betas": [0.1]}, "1 trained_betas for 100 num_train_timesteps"),
+        ({"trained_betas": [0.1] * 30_000, "num_train_timesteps": 30_000}, "'trained_betas'.*at most 20000"),
         ({"trained_betas": [0.1] * 1_000_001, "num_train_timesteps": 1_000_001}, "larger than 1048576 bytes"),
     ],
 )
 def test_a_noise_schedule_that_is_none(folder, changes, message):
     edit(folder / SCHEDULER, **changes)
-    refused(folder, message)
+    refused(folder, rf"scheduler_config\.json: .*{message}")
+
+
+def test_a_noise_schedule_that_is_not_said(folder):
+    (folder / SCHEDULER).write_text("{}")
+    refused(folder, r"scheduler_config\.json: 'num_train_timesteps' is missing; 'beta_start' is missing")
 
 
 @pytest.mark.parametrize(
@@ -335,6 +349,26 @@ def test_json_that_is_none(folder, content, message, file):
 def test_settings_that_are_none_of_the_network(folder, key, value, message):
     edit(folder / "predictor" / "config.json", **{key: value})
     refused(folder, message)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"unshuffle": 512}, "a stride of 1024 pixels, more than 512"),
+        ({"multipliers": [1] * 12, "blocks": [1] * 12}, "a stride of 4096 pixels"),
+        ({"blocks": [64, 64, 64], "multipliers": [1, 1, 1]}, "blocks are 192 in all, more than 128"),
+    ],
+)
+def test_networks_of_absurd_depth_are_not_built(folder, changes, message):
+    edit(folder / "predictor" / "config.json", **changes)
+    refused(folder, message)
+
+
+def test_pipes_are_not_waited_for(folder):
+    for file, message in ((WEIGHTS, "is not a file"), (SCHEDULER, "is not a file")):
+        (folder / file).unlink()
+        os.mkfifo(folder / file)
+        refused(folder, message)
 
 
 def test_absurd_sizes_take_no_memory(folder):

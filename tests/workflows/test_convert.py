@@ -82,6 +82,16 @@ def test_a_checkpoint_becomes_a_model_folder_that_samples_as_the_release(
             lambda s: s.update({"betas": torch.full((20_001,), 0.1)}),
             "not a noise schedule of 1 to 20000 steps",
         ),
+        (lambda s: s.update({"betas": torch.full((8,), 1e-30)}), "its betas are not a noise schedule"),
+        (lambda s: s.update({"betas": torch.full((8,), torch.nan)}), "its betas are not a noise schedule"),
+        (
+            lambda s: s.update({"predictor.conv10_1.bias": torch.tensor([0, 1, torch.inf])}),
+            r"predictor\.conv10_1\.bias holds values that are not finite",
+        ),
+        (
+            lambda s: s.update({"predictor.conv10_1.bias": torch.zeros(3, dtype=torch.int64)}),
+            r"predictor\.conv10_1\.bias holds values that are not finite or no weights",
+        ),
         (
             lambda s: s.update({"denoise_fn.downs.0.weight": torch.zeros(512, 6, 3, 3)}),
             r"does not fit the released network: denoise_fn\.",
@@ -106,7 +116,7 @@ def test_a_checkpoint_that_is_not_there_is_not_called_damaged(tmp_path):
 
 @pytest.mark.parametrize("content", [b"\x08" + bytes(7) + b"not json", bytes(8)])
 def test_a_damaged_file_of_safetensors_is_refused(tmp_path, content):
-    (tmp_path / "other.safetensors").write_bytes(content)  # which torch.load recognises by its name
+    (tmp_path / "other.safetensors").write_bytes(content)
     with pytest.raises(WeightsError, match="cannot be read as PyTorch weights"):
         convert(tmp_path / "other.safetensors", tmp_path / "out")
 

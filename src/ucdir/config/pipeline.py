@@ -10,6 +10,8 @@ from ucdir.limits import MAX_SAMPLING_STEPS, MAX_SCHEDULE_STEPS
 from ucdir.section import Section
 
 Beta = Annotated[float, Field(gt=0, lt=1)]
+Betas = Annotated[tuple[Beta, ...], Field(min_length=1, max_length=MAX_SCHEDULE_STEPS)]
+Timesteps = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class PipelineConfig(Section):
@@ -27,19 +29,19 @@ class PipelineConfig(Section):
     """What the steps are uniform in: t, or σ = √(1-γ)/√γ."""
     eta: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of the ancestral noise (DDPM and DDIM); 0 is deterministic after the first noise."""
-    noise_scale: Annotated[float, Field(ge=0)] = 1.0
+    noise_scale: Annotated[float, Field(ge=0, le=1000)] = 1.0
     """Standard deviation of the noise that sampling starts from; the released network has a little above 1."""
-    residual_scale: Annotated[float, Field(gt=0)] = 1.0
+    residual_scale: Annotated[float, Field(ge=1e-3, le=1e3)] = 1.0
     """The residual was multiplied by this before it was diffused."""
     residual_range: Literal["image", "unit"] = "image"
     """A name in `diffusion.residual.RESIDUAL_RANGES`: what the predicted residual is clipped to."""
-    timesteps: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
+    timesteps: Timesteps = 2000
     """T: steps of the noise schedule."""
     beta_start: Beta = 1e-6
     """β of the first step."""
     beta_end: Beta = 1e-2
     """β of the last step; between the two β is linear."""
-    betas: Annotated[tuple[Beta, ...], Field(min_length=1, max_length=MAX_SCHEDULE_STEPS)] | None = None
+    betas: Betas | None = None
     """β of every step, in place of the three fields above."""
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ucdir.limits import MAX_SAMPLING_STEPS
+from ucdir.limits import MAX_BLOCKS, MAX_SAMPLING_STEPS, MAX_STRIDE
 from ucdir.section import Probability, Section
 
 Positive = Annotated[int, Field(ge=1)]
@@ -39,6 +39,13 @@ class PredictorConfig(Section):
     def _levels(self) -> PredictorConfig:
         if len(self.multipliers) != len(self.blocks):
             raise ValueError(f"multipliers has {len(self.multipliers)} levels and blocks {len(self.blocks)}")
+        if sum(self.blocks) > MAX_BLOCKS:
+            raise ValueError(f"blocks are {sum(self.blocks)} in all, more than {MAX_BLOCKS}")
+        if (stride := self.unshuffle << len(self.blocks) - 1) > MAX_STRIDE:
+            raise ValueError(
+                f"unshuffle {self.unshuffle} and {len(self.blocks)} levels are a stride of {stride} pixels, more than "
+                f"{MAX_STRIDE}"
+            )
         return self
 
 
@@ -104,7 +111,7 @@ class DiffusionConfig(Section):
     """β of the first step."""
     beta_end: Annotated[float, Field(gt=0, lt=1)] = 1e-2
     """β of the last step; between the two β is linear."""
-    residual_scale: Annotated[float, Field(gt=0)] = 5.0
+    residual_scale: Annotated[float, Field(ge=1e-3, le=1e3)] = 5.0
     """The residual y - u_φ(x) is multiplied by this before it is diffused; 1 is the paper. Its standard deviation is
     about 0.1; unscaled, it would drown in the noise of most levels."""
     loss: str = "mse"

@@ -9,15 +9,16 @@ scheduler/scheduler_config.json    noise schedule, as a scheduler of diffusers
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from operator import index
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError, model_validator
 
-from ucdir.config.pipeline import PipelineConfig
+from ucdir.config.pipeline import Beta, Betas, PipelineConfig, Timesteps
 from ucdir.errors import WeightsError
 from ucdir.limits import MAX_CHECKPOINT_BYTES, MAX_CONFIG_BYTES, MAX_SAFETENSORS_HEADER_BYTES
 from ucdir.section import Section, problems
@@ -53,11 +54,18 @@ SETTINGS: dict[str, object] = {
     "timestep_spacing": "trailing",  # uniform, from the last step on: T, T - T/n, …
 }
 """Settings of every scheduler."""
-OFF = (
-    "clip_sample", "thresholding", "rescale_betas_zero_snr", "euler_at_final", "use_karras_sigmas",
-    "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas", "use_flow_sigmas",
-)  # fmt: skip
-"""Settings of schedulers that change the samples and that our samplers do not have."""
+FIXED: dict[str, object] = {
+    **dict.fromkeys(
+        (
+            "clip_sample", "thresholding", "rescale_betas_zero_snr", "euler_at_final", "use_karras_sigmas",
+            "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas", "use_flow_sigmas", "use_dynamic_shifting",
+        ),
+        False,
+    ),
+    "interpolation_type": "linear", "timestep_type": "discrete", "final_sigmas_type": "zero", "sigma_min": None,
+    "sigma_max": None, "solver_type": "midpoint", "lambda_min_clipped": -math.inf,
+}  # fmt: skip
+"""Settings of schedulers that change the samples, and the one value of each that our samplers know."""
 
 # Folders of earlier versions
 OLD_PIPELINE = "Pipeline"
@@ -70,6 +78,31 @@ COPY_AGAIN = "copy the model's folder again."
 FOREIGN = "open the folder with `ucdir.diffusers.RestorationPipeline.from_pretrained`."
 
 S = TypeVar("S", bound=Section)
+
+
+class SchedulerConfig(Section):
+    """The noise schedule in a scheduler's file."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    num_train_timesteps: Timesteps
+    """T."""
+    beta_start: Beta
+    """β of the first step."""
+    beta_end: Beta
+    """β of the last step."""
+    trained_betas: Betas | None = None
+    """β of every step, in place of the linear ones."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SchedulerConfig:
+        if self.trained_betas is not None and len(self.trained_betas) != self.num_train_timesteps:
+            raise ValueError(
+                f"it holds {len(self.trained_betas)} trained_betas for {self.num_train_timesteps} num_train_timesteps"
+            )
+        if self.trained_betas is None and self.beta_start > self.beta_end:
+            raise ValueError(f"beta_start {self.beta_start} is above beta_end {self.beta_end}")
+        return self
 
 
 # ------------------------------------------------------------------------------------------------------ reading
@@ -140,18 +173,17 @@ def _renamed(entry: object) -> object:
 def _read_schedule(file: Path, own: Mapping[str, object]) -> dict[str, Any]:
     """The noise schedule, as `PipelineConfig` holds it, from a scheduler's file whose settings are the sampler's."""
     values = read_json(file)
-    betas = values.get("trained_betas")
-    for key, expected in {**SETTINGS, **dict.fromkeys(OFF, False), **own}.items():
-        if values.get(key, expected) != expected and not (key == "beta_schedule" and betas is not None):
+    for key, expected in {**SETTINGS, **FIXED, **own}.items():
+        listed = key == "beta_schedule" and values.get("trained_betas") is not None
+        if values.get(key, expected) != expected and not listed:
             raise WeightsError(
                 f"{file}: {key} is {values[key]!r:.80}, and our samplers know only {expected!r}; {FOREIGN}"
             )
-    names = {"num_train_timesteps": "timesteps", "beta_start": "beta_start", "beta_end": "beta_end"}
-    schedule = {new: values[old] for old, new in names.items() if old in values}
-    steps = schedule.get("timesteps")
-    if isinstance(betas, list) and len(betas) != steps:
-        raise WeightsError(f"{file}: holds {len(betas)} betas for {steps!r:.80} steps; {COPY_AGAIN}")
-    return {**schedule, "betas": betas}
+    schedule = validated(SchedulerConfig, values, file)
+    return {
+        "timesteps": schedule.num_train_timesteps, "betas": schedule.trained_betas,
+        "beta_start": schedule.beta_start, "beta_end": schedule.beta_end,
+    }  # fmt: skip
 
 
 def read_network_config(file: Path, section: type[S]) -> S:
@@ -186,6 +218,8 @@ def read_json(file: Path) -> dict[str, Any]:
         WeightsError: it is missing, is too large, or holds something else.
     """
     try:
+        if not file.is_file() and file.exists():  # a pipe would be waited for
+            raise WeightsError(f"{file}: is not a file; {COPY_AGAIN}")
         if file.stat().st_size > MAX_CONFIG_BYTES:
             raise WeightsError(
                 f"{file}: is larger than {MAX_CONFIG_BYTES} bytes, so it is not a configuration."
@@ -208,6 +242,8 @@ def read_header(file: Path) -> dict[str, Any]:
     """
     try:
         size = file.stat().st_size
+        if not file.is_file():
+            raise WeightsError(f"{file}: is not a file; {COPY_AGAIN}")
         with file.open("rb") as stream:
             start = stream.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else -1

@@ -32,6 +32,8 @@ BUFFERS = frozenset(
 """What follows from β and is left out."""
 LINEAR = (1e-6, 0.4, 50)
 """First and last β and number of steps of the release's test schedule, for a checkpoint that does not hold them."""
+MOST_SIGNAL = 1 - 1e-6
+"""γ of the last level, above which a schedule is none: it would begin with hardly any noise."""
 
 
 def convert(checkpoint: Path, output: Path, *, task: str = "low_light") -> PipelineConfig:
@@ -104,7 +106,13 @@ def _fill(checkpoint: Path, network: nn.Module, tensors: dict[str, Tensor], pref
     if odd:
         found = "is missing" if odd[0] not in part else f"has the shape {list(part[odd[0]].shape)}"
         raise WeightsError(f"{checkpoint}: does not fit the released network: {prefix}{odd[0]:.80} {found}.")
-    network.load_state_dict({name: tensor.float() for name, tensor in part.items()}, assign=True)
+    weights = {name: tensor.float() for name, tensor in part.items()}
+    for name, tensor in part.items():
+        if not tensor.is_floating_point() or not weights[name].isfinite().all():
+            raise WeightsError(
+                f"{checkpoint}: {prefix}{name:.80} holds values that are not finite or no weights; download it again."
+            )
+    network.load_state_dict(weights, assign=True)
     return {prefix + name for name in part}
 
 
@@ -115,6 +123,7 @@ def _betas(checkpoint: Path, tensors: dict[str, Tensor]) -> Tensor:
         betas.ndim != 1
         or not 1 <= len(betas) <= MAX_SCHEDULE_STEPS
         or not bool(((betas > 0) & (betas < 1)).all())
+        or not float(torch.prod(1 - betas.double())) < MOST_SIGNAL
     ):
         raise WeightsError(
             f"{checkpoint}: its betas are not a noise schedule of 1 to {MAX_SCHEDULE_STEPS} steps."
