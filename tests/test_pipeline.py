@@ -1,5 +1,7 @@
 """Restoring an image: guidance, residual, sum."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,10 @@ from PIL import Image
 from random_images import image_of
 
 from ucdir.diffusion.noise import noise_by_place
-from ucdir.diffusion.samplers import SAMPLERS
-from ucdir.errors import ConfigError, ResultError
-from ucdir.pipeline import load
+from ucdir.diffusion.samplers import SAMPLERS, adds_noise
+from ucdir.errors import ConfigError, DeviceError, ResultError
+from ucdir.patches import TileRunner, tile_runner
+from ucdir.pipeline import load, whole_images
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -242,3 +245,57 @@ def test_narrow_images_in_bf16(size):
     reduced = load("jpeg_restoration", "cpu", "bf16").restore_signal(image_of(*size))
     exact = load("jpeg_restoration", "cpu", "fp32").restore_signal(image_of(*size))
     assert np.abs(reduced - exact).mean() < 0.02
+
+
+# --------------------------------------------------------------------------------------------------- limits of memory
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_whole_images_are_as_many_as_are_counted_on(random_pipeline, monkeypatch, sampler, steps):
+    eta = 0.5 if adds_noise(sampler) else 0.0
+    pipeline = random_pipeline(sampler=sampler, steps=steps, eta=eta, start_fraction=1.0)
+    monkeypatch.setattr(pipeline.engine, "_run", lambda _network, _forward, images, *_: images[0] * 0.5)
+    image = image_of(768, 512)
+    tracemalloc.start()
+    pipeline.restore_signal(image, patch_size=96)
+    peak = tracemalloc.get_traced_memory()[1] / image.nbytes
+    tracemalloc.stop()
+    assert peak <= whole_images(sampler, steps) <= 1.7 * peak
+
+
+def test_little_memory_gives_the_same_images_one_by_one(random_pipeline, monkeypatch):
+    pipeline, images = random_pipeline(), image_of(160, 150, batch=3)
+    options = {"seed": [3, 4, 5], "scalars": {"jpeg_quality": [10, 50, 80]}}
+    whole = pipeline.restore_signal(images, **options)
+    sizes, fit, steps = [], TileRunner.fit, []
+    predict = pipeline.engine.predict
+    monkeypatch.setattr(pipeline.engine, "predict", lambda image: sizes.append(image.shape) or predict(image))
+
+    def with_room_for_one(tiles, shape, count, limit):
+        assert limit == 2_000_000_000
+        room = int(count * 3 * 4 * shape[2] * shape[3]) + tiles.needed(1, 100, 100)
+        monkeypatch.setattr(tile_runner, "free_memory", lambda limit: room)
+        return fit(tiles, shape, count, limit)
+
+    monkeypatch.setattr(TileRunner, "fit", with_room_for_one)
+    found = pipeline.restore_signal(images, max_memory="2GB", on_step=lambda *at: steps.append(at), **options)
+    assert np.abs(found - whole).max() <= 1e-4
+    assert {size[0] for size in sizes} == {1}
+    assert len(sizes) > 3, "in patches"
+    assert max(size[2] * size[3] for size in sizes) <= 10_000
+    assert steps == [(3, 9), (6, 9), (9, 9)]
+
+
+def test_what_does_not_fit_is_refused_by_call_or_by_load(model_folder):
+    image = np.zeros((600, 700, 3), np.uint8)
+    for pipe, options in (
+        (load(model_folder), {"max_memory": "1MB"}),
+        (load(model_folder, max_memory=10**6), {}),
+    ):
+        with pytest.raises(
+            DeviceError, match=r"^an image of 700x600 pixels: this needs about \d+ MB more memory, and"
+        ):
+            pipe(image, **options)
+    with pytest.raises(ConfigError, match="'much' is not a size of memory"):
+        load(model_folder, max_memory="much")

@@ -19,6 +19,7 @@ class Blur:
     receptive_field: int = 8
     multiple_of: int = 4
     device: str = "cpu"
+    bytes_per_pixel: int = 0
     holds: int = 10_000
 
     def __post_init__(self):
@@ -99,6 +100,44 @@ def test_large_images_and_large_batches_are_split():
     assert tiles._size(4, 3000, 4000) == 448
     assert 4 * tiles._size(4, 1000, 1000) ** 2 <= 1_400_000, "control: four of 1 MP are no single patch"
     assert tiles._size(10_000, 100, 100) >= 3 * 8
+
+
+def test_what_is_free_chooses_the_size(monkeypatch):
+    image = image_of(150, 170)
+    whole = TileRunner(Blur())(Blur(), image)
+    blur = Blur(bytes_per_pixel=1000)
+    monkeypatch.setattr(tile_runner, "PASS_BYTES", 500)
+    for free, side in ((100e6, 172), (12e6, 100), (2.6e6, 27)):
+        monkeypatch.setattr(tile_runner, "free_memory", lambda limit, free=free: int(free))
+        blur.seen.clear()
+        tiles = TileRunner(blur)
+        assert tiles.fit(image.shape, 6) == 1
+        np.testing.assert_allclose(tiles(blur, image), whole, atol=1e-6)
+        assert tiles._size(1, 152, 172) == side
+        left = free - 6 * image.nbytes
+        assert max(h * w for h, w in blur.seen) * 1000 + 500 <= left, "what it was told to take at most"
+
+
+def test_of_a_batch_as_many_as_fit(monkeypatch):
+    shape, bytes_of_one = (8, 3, 100, 100), 2 * 120_000 + 24 * 24 * 1000 + tile_runner.PASS_BYTES
+    tiles = TileRunner(Blur(bytes_per_pixel=1000))
+    found = {}
+    for times in (1, 2, 5, 100):
+        monkeypatch.setattr(tile_runner, "free_memory", lambda limit, times=times: times * bytes_of_one)
+        found[times] = tiles.fit(shape, 2)
+    assert found[1] == 1
+    assert 1 <= found[2] <= found[5] <= found[100] == 8
+    assert TileRunner(Blur()).fit(shape, 2, limit=None) == 8, "control: nothing known of a pass"
+
+
+def test_an_image_that_does_not_fit_is_refused_before_anything_is_done():
+    blur = Blur(bytes_per_pixel=1000)
+    with pytest.raises(
+        DeviceError, match=r"^an image of 4000x3000 pixels: this needs about 1\.0 GB more memory, and"
+    ):
+        TileRunner(blur).fit((1, 3, 3000, 4000), 7, limit=1)
+    with pytest.raises(ConfigError, match="patch size of 8 pixels is too small"):
+        TileRunner(blur, 8).fit((1, 3, 3000, 4000), 7, limit=1)
 
 
 def test_a_full_memory_gets_smaller_patches_and_the_same_picture(caplog):

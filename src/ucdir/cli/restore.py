@@ -12,6 +12,7 @@ import typer
 from ucdir.cli.app import TASK_NAMES, bar, fail, named, say
 from ucdir.cli.scalars import takes_scalars
 from ucdir.errors import ConfigError, OutputError, UcdirError
+from ucdir.memory import bytes_of
 from ucdir.tasks import TASKS
 from ucdir.tasks.scalars import SCALARS
 
@@ -48,6 +49,10 @@ def restore(
     ] = "auto",
     patch_size: Annotated[
         int | None, typer.Option(help="Longest side of a patch in pixels. Default: as memory allows.")
+    ] = None,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Memory to take at most, such as 2GB. Default: what is free."),
     ] = None,
     task: Annotated[str, typer.Option(help=f"{TASK_NAMES}. Default: what the file suggests.")] = "auto",
     model: Annotated[
@@ -93,6 +98,8 @@ def restore(
         )
     if task not in ("auto", *TASKS):
         raise ConfigError(f"--task {task} is unknown; choose auto or one of {', '.join(TASKS)}.")
+    if max_memory is not None:
+        bytes_of(max_memory)
     ratio = _exposure_ratio(exposure_ratio)
     jobs, status = [], 0
     for job in _jobs(photos, _outputs(photos, output), seed, 1 if average else samples):
@@ -114,6 +121,7 @@ def restore(
                     job.photo, job.output, task=task, pipeline=models, scalars=scalars, exposure_ratio=ratio,
                     seed=job.seed, samples=samples if average else 1, uncertainty=uncertainty, consistent=consistent,
                     force=force, on_step=on_step, steps=steps, fidelity=fidelity, patch_size=patch_size,
+                    max_memory=max_memory,
                 )  # fmt: skip
         except UcdirError as error:
             status = fail(error)

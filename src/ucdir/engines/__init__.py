@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from ucdir.config.pipeline import PipelineConfig
 from ucdir.engines.denoiser import Denoiser
 from ucdir.engines.engine import Engine
+from ucdir.memory import check_address_space, save_address_space
 
 __all__ = ["Denoiser", "Engine", "load_engine"]
+
+
+TORCH_BYTES: Final = 650_000_000
+"""Address space that PyTorch takes, most of it reserved only."""
 
 
 def load_engine(folder: Path, device: str = "auto", precision: str = "auto") -> tuple[Engine, PipelineConfig]:
@@ -21,9 +27,11 @@ def load_engine(folder: Path, device: str = "auto", precision: str = "auto") -> 
 
     Raises:
         WeightsError: there is no such folder, or it is damaged.
-        DeviceError: the device is not there.
+        DeviceError: the device is not there, or PyTorch does not fit into the address space.
         ConfigError: there is no such precision.
     """
+    save_address_space()
+    check_address_space(TORCH_BYTES, "loading PyTorch")
     from ucdir.engines.devices import choose_device, choose_precision
     from ucdir.engines.torch_engine import TorchEngine
     from ucdir.model.weights import load_model

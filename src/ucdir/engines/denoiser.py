@@ -13,7 +13,7 @@ from ucdir.engines.engine import Engine, Planes
 from ucdir.errors import ResultError
 from ucdir.patches import TileRunner
 
-BAND = 512
+BAND = 64
 """Rows that are computed at once, so that no more whole images are held than necessary."""
 
 

@@ -36,6 +36,10 @@ class Engine(Protocol):
         """What f_θ gives, a name in `diffusion.residual.PREDICTIONS`."""
 
     @property
+    def bytes_per_pixel(self) -> int:
+        """Main memory of a forward pass for each pixel of a patch; 0 where it runs in a memory of its own."""
+
+    @property
     def device(self) -> Any:
         """Where it runs, as text."""
 

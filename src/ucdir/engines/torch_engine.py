@@ -54,6 +54,12 @@ class TorchEngine:
         return int(np.lcm(self.predictor.multiple_of, self.diffusion_model.multiple_of))
 
     @property
+    def bytes_per_pixel(self) -> int:
+        """On a CPU that of the larger network; a GPU has memory of its own, which is tried."""
+        networks = (self.predictor, self.diffusion_model) if self.device.type == "cpu" else ()
+        return max((int(network.bytes_per_pixel) for network in networks), default=0)
+
+    @property
     def scalars(self) -> tuple[str, ...]:
         """The auxiliary scalars that f_θ can be given."""
         return tuple(self.diffusion_model.scalar_names)

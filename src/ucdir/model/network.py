@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import torch
 from torch import nn
 
 from ucdir.section import Section
+
+FEATURE_MAPS: Final = 9
+"""Feature maps of the finest level, in float32, that a forward pass without gradients takes the memory of."""
+IMAGES_BYTES: Final = 120
+"""What it takes beside them for each pixel of the image: the images themselves, and what is made of them."""
 
 
 class Network(nn.Module):
@@ -24,6 +31,16 @@ class Network(nn.Module):
     def __init__(self, config: Section) -> None:
         super().__init__()
         self.config = config
+
+    @property
+    def bytes_per_pixel(self) -> int:
+        """Memory of a forward pass on a CPU for each pixel, without gradients, in float32 or bf16: measured, not exact.
+
+        `scripts/measure_memory.py` prints what it was found from.
+        """
+        config: Any = self.config
+        feature_map = 4 * config.channels / getattr(config, "unshuffle", 1) ** 2
+        return round(float(IMAGES_BYTES + FEATURE_MAPS * feature_map))
 
     @property
     def dtype(self) -> torch.dtype:

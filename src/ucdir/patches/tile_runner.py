@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ucdir.errors import ConfigError, DeviceError
-from ucdir.patches.memory import trim_heap
+from ucdir.memory import check_free, free_memory, trim_heap
 from ucdir.patches.split import round_up, smallest_patch, split
 
 logger = logging.getLogger(__name__)
@@ -19,6 +19,8 @@ WHOLE_PIXELS = 1_400_000
 """Images of up to this many pixels are not split, unless a patch size is given."""
 PATCH_SIZE = 896
 """Side in pixels of the patches of larger images; smaller for a batch, whose images are run together."""
+PASS_BYTES = 24_000_000
+"""Memory of a forward pass that does not depend on the size of the patch: the arithmetic's own buffers."""
 SHRINK = 2 / 3
 """What a side is multiplied by when the memory was too small; the area, and about the memory, by less than half."""
 
@@ -36,6 +38,10 @@ class Tileable(Protocol):
     @property
     def multiple_of(self) -> int:
         """Total stride: heights and widths are multiples of it, and patches lie on its grid."""
+
+    @property
+    def bytes_per_pixel(self) -> int:
+        """Main memory of a forward pass for each pixel of a patch; 0 where it runs in a memory of its own."""
 
     @property
     def device(self) -> Any:
@@ -68,6 +74,7 @@ class TileRunner:
         self.engine = engine
         self.patch_size = patch_size
         self.on_patch = on_patch
+        self.pass_bytes: int | None = None  # what `fit` found that a forward pass may take
         self.limit: int | None = None  # what was found to fit, once something did not
         self.smallest = smallest_patch(engine.receptive_field, engine.multiple_of)
 
@@ -119,7 +126,45 @@ class TileRunner:
             size = max(height, width)
         else:
             size = max(int(PATCH_SIZE / batch**0.5), self.smallest)
+        if self.pass_bytes is not None and self.needed(batch, height, width, size) > self.pass_bytes:
+            pixels = max(self.pass_bytes - PASS_BYTES, 0) / self.engine.bytes_per_pixel
+            size = max(int((pixels / batch) ** 0.5), self.smallest)
         return min(size, self.limit or size)
+
+    def fit(self, shape: Sequence[int], whole_images: float, limit: int | None = None) -> int:
+        """Find out what the memory holds, for the passes that follow.
+
+        Args:
+            shape: [B,3,H,W] of the images.
+            whole_images: number of float32 arrays of this shape that the caller is going to hold.
+            limit: bytes that this process may take in all; by default what is free.
+
+        Returns:
+            how many images of the batch fit at once.
+
+        Raises:
+            ConfigError: the patch size is too small for the networks.
+            DeviceError: not even one image fits, in the smallest patches.
+        """
+        batch, _, height, width = shape
+        self._size(batch, height, width)  # refuses a patch size first
+        trim_heap()
+        free = free_memory(limit)
+        if free is None:
+            return batch
+        image_bytes = int(whole_images * 3 * 4 * height * width)
+        count = batch
+        while count > 1 and count * image_bytes + self.needed(count, height, width) > free:
+            count -= count // 2
+        check_free(image_bytes + self.needed(1, height, width), f"an image of {width}x{height} pixels", limit)
+        self.pass_bytes = free - count * image_bytes
+        return count
+
+    def needed(self, batch: int, height: int, width: int, patch_size: int | None = None) -> int:
+        """Main memory in bytes of a forward pass on images [B,3,H,W], in patches of a size; by default the smallest."""
+        side = patch_size or self.patch_size or self.smallest
+        pixels = batch * min(height, side) * min(width, side)
+        return pixels * self.engine.bytes_per_pixel + PASS_BYTES * (self.engine.bytes_per_pixel > 0)
 
     def _too_large(self, size: int) -> DeviceError:
         advice = [f"choose a smaller patch size, down to {self.smallest}"] if size > self.smallest else []

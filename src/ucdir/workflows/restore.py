@@ -55,6 +55,7 @@ class SamplingOptions(TypedDict, total=False):
     eta: float | None
     fidelity: float
     patch_size: int | None
+    max_memory: int | str | None
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def restore(
         format: of bytes, the format of the result, such as "png"; by default that of `image`, or PNG for GIF and RAW.
         force: overwrite an existing output.
         on_step: called as (steps done, steps in all).
-        options: steps, start_fraction, eta, fidelity, patch_size: see `RestorationPipeline`.
+        options: steps, start_fraction, eta, fidelity, patch_size, max_memory: see `RestorationPipeline`.
 
     Returns:
         a `RestoredPhoto` for a path, else the restored image of the same kind as `image`.
@@ -149,8 +150,9 @@ def restore(
         return from_signal(sampling(to_signal(image)).mean, image)
     except MemoryError as error:
         raise DeviceError(
-            f"{shown(Path(image)) if is_file else 'image'}: the memory does not hold its restoration; choose a smaller "
-            "--patch-size (in Python: patch_size), or close other programs."
+            f"{shown(Path(image)) if is_file else 'image'}: the memory does not hold its "
+            "restoration; close other programs, raise the limit (--max-memory, ulimit -v, the container's), or use a "
+            "machine with more memory."
         ) from error
 
 

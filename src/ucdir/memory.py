@@ -1,0 +1,198 @@
+"""Main memory: how much of it this process may still take, and giving back what it does not need.
+
+What the kernel tells is read from /proc and /sys/fs/cgroup; on other systems than Linux little is known, and then
+nothing is limited but by the user.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from ucdir.errors import ConfigError, DeviceError
+
+UNITS: Final = {
+    "": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40,
+}  # fmt: skip
+"""By the letters before the B."""
+THREADS: Final = 48_000_000
+"""Bytes of address space that are left to the threads of decoders and encoders, where it is limited."""
+M_ARENA_MAX: Final = -8
+"""Parameter of glibc's mallopt: the number of heaps, each of which reserves 64 MiB of address space."""
+
+
+def bytes_of(size: int | str) -> int:
+    """A size as people write it, `2GB`, `1.5 GiB` or `800M`, in bytes.
+
+    Raises:
+        ConfigError: it is none, or not above 0.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", str(size), re.IGNORECASE | re.ASCII)
+    number = float(found[1]) * UNITS.get(found[2].lower(), 0) if found and not isinstance(size, bool) else 0
+    if not 1 <= number < 2**63:
+        raise ConfigError(f"{size!r:.80} is not a size of memory; write it as 2GB, 1.5GB or 800MB.")
+    return int(number)
+
+
+def as_text(size: int) -> str:
+    """A number of bytes as messages print it."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(size, 0) / 1e6:.0f} MB"
+
+
+# ---------------------------------------------------------------------------------------------------- what is free
+
+
+def free_memory(limit: int | None = None) -> int | None:
+    """Bytes that this process may still take; None where nothing limits it that is known.
+
+    The least of what the machine has free (swap included), what its control groups (containers) and its own limits
+    (`ulimit -v` and `-d`) leave, and what is left of `limit`.
+
+    Args:
+        limit: bytes that the process may take in all.
+    """
+    left = [*_machine(), *_control_groups(), *_own_limits()]
+    if limit is not None:
+        left.append(limit - (_status("VmRSS") or 0))
+    return min(left, default=None)
+
+
+def check_free(needed: int, what: str, limit: int | None = None) -> None:
+    """Refuse what is too large for the memory before it is begun.
+
+    Args:
+        needed: bytes.
+        what: for the message.
+        limit: as in `free_memory`.
+
+    Raises:
+        DeviceError: less is free.
+    """
+    left = free_memory(limit)
+    if left is not None and left < needed:
+        raise DeviceError(
+            f"{what}: this needs about {as_text(needed)} more memory, and {as_text(left)} is free; close other "
+            "programs, raise the limit (--max-memory, ulimit -v, the container's), or use a machine with more memory."
+        )
+
+
+def check_address_space(needed: int, what: str) -> None:
+    """The same of the address space alone, and only where it is limited; libraries reserve more than they use.
+
+    Raises:
+        DeviceError: less is left.
+    """
+    left = _address_space()
+    if left is not None and left < needed:
+        raise DeviceError(
+            f"{what}: this needs about {as_text(needed)} more address space, and {as_text(left)} is left; raise the "
+            "limit (ulimit -v)."
+        )
+
+
+def _machine() -> Iterator[int]:
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+            yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return
+    found = {name: int(kib) << 10 for name, kib in re.findall(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)}
+    if "MemAvailable" in found:
+        yield found["MemAvailable"] + found.get("SwapFree", 0)
+
+
+def _control_groups(
+    membership: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")
+) -> Iterator[int]:
+    """What each control group that this process is in leaves, of version 1 and 2."""
+    try:
+        lines = membership.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        names = [part for part in path.split("/") if part not in ("", "..")]
+        if not controllers:
+            base, limit, usage, inactive = mounted, "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            base, limit, usage = mounted / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            inactive = "total_inactive_file"
+        else:
+            continue
+        # in a container its own group may be mounted as the root, whatever its name is outside
+        for depth in range(len(names) + 1):
+            group = base.joinpath(*names[:depth])
+            try:
+                most, used = int((group / limit).read_text()), int((group / usage).read_text())
+                text = (group / "memory.stat").read_text()
+            except (OSError, ValueError):  # no such file, or "max"
+                continue
+            cached = re.search(rf"^{inactive} (\d+)$", text, re.MULTILINE)  # given back when memory is short
+            yield most - used + (int(cached[1]) if cached else 0)
+
+
+def _own_limits() -> Iterator[int]:
+    left, data = _address_space(), _left("RLIMIT_DATA", "VmData")
+    if left is not None:
+        yield left - THREADS
+    if data is not None:
+        yield data
+
+
+def _address_space() -> int | None:
+    return _left("RLIMIT_AS", "VmSize")
+
+
+def _left(limit: str, used: str) -> int | None:
+    """What a limit of this process leaves; None without limit, or where it is not known."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    most, taken = resource.getrlimit(getattr(resource, limit))[0], _status(used)
+    return None if most == resource.RLIM_INFINITY or taken is None else most - taken
+
+
+def _status(name: str) -> int | None:
+    try:
+        text = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = re.search(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
+    return int(found[1]) << 10 if found else None
+
+
+# ------------------------------------------------------------------------------------------------- the C library's
+
+
+@cache
+def _c_library(name: str) -> Callable[..., int] | None:
+    """A function of the GNU C library, where that is what runs."""
+    if not sys.platform.startswith("linux"):
+        return None
+    function: Any = getattr(ctypes.CDLL(None), name, None)
+    return function  # type: ignore[no-any-return]
+
+
+def trim_heap() -> None:
+    """Give memory that is free, but lies between parts in use, back to the system.
+
+    The C library keeps it, and from patch to patch and step to step the holes of freed feature maps add up.
+    """
+    trim = _c_library("malloc_trim")
+    if trim is not None:
+        trim(0)
+
+
+def save_address_space() -> None:
+    """Where the address space is limited: no heap of its own for each thread, which would take 64 MiB of it."""
+    option = _c_library("mallopt")
+    if option is not None and _address_space() is not None:
+        option(M_ARENA_MAX, 1)
