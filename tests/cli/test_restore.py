@@ -144,8 +144,8 @@ def test_short_of_memory_the_batch_goes_on(ucdir, photo, tmp_path, pixels, monke
     status, out, err = ucdir("restore", photo, tmp_path / "small.png")
     assert status == 2
     assert err == (
-        f"ucdir: {photo}: the memory does not hold its restoration; choose a smaller --patch-size (in Python: "
-        "patch_size), or close other programs.\n"
+        f"ucdir: {photo}: the memory does not hold its restoration; close other programs, raise the limit "
+        "(--max-memory, ulimit -v, the container's), or use a machine with more memory.\n"
     )
     assert "small.restored.png" in out
     assert not photo.with_name("photo.restored.png").exists()
