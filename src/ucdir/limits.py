@@ -9,6 +9,12 @@ MAX_IMAGE_PIXELS = 160_000_000
 MAX_IMAGE_SIDE = 65_535
 """Longest side in pixels."""
 
+MAX_PIXELS_OF_ANY_FILE = 16_000_000
+"""Largest width x height of a file of any size; one of 38 bytes can hold 160 megapixels of one colour, and more than"""
+
+MAX_PIXELS_PER_BYTE = 1000
+"""this beyond it for each byte of the file is no photograph. Photographs take 0.5 to 100 pixels a byte."""
+
 MAX_CONFIG_BYTES = 1 << 20
 """Largest YAML or JSON configuration file that is parsed."""
 

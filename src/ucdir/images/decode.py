@@ -33,8 +33,17 @@ PILLOW_ERRORS: Final = (
 """What Pillow raises over damaged files."""
 
 
+SPARE_BYTES: Final = 64 << 20
+"""Memory that decoding takes beside the pixels."""
+
+
 class DecodeError(Exception):
     """A decoder gave up; its text is the decoder's."""
+
+
+def check_memory(size_bytes: int) -> None:
+    """Raise MemoryError where so much is not to be had: GLib and OpenBLAS would end the program instead."""
+    np.empty(size_bytes + SPARE_BYTES, np.uint8)
 
 
 @functools.cache

@@ -54,10 +54,10 @@ def read_raw(data: bytes, exposure_ratio: float | Literal["auto", "file"]) -> Ph
     try:
         with _silence(), rawpy.RawPy() as raw:
             raw.open_buffer(io.BytesIO(data))
-            check_size(int(raw.sizes.raw_width), int(raw.sizes.raw_height))
+            check_size(int(raw.sizes.raw_width), int(raw.sizes.raw_height), len(data))
             photo = _developed(raw, exposure_ratio)
             return replace(photo, metadata=Metadata(exif=exif_of_tiff(data)))
-    except (rawpy.LibRawError, ValueError, TypeError, IndexError, MemoryError) as error:
+    except (rawpy.LibRawError, ValueError, TypeError, IndexError) as error:
         raise ImageError(
             f"is a RAW file that cannot be decoded ({reason(error)}); get a complete copy of it, or "
             "develop it to a 16-bit TIFF with the camera's software first."

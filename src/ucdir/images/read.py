@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from ucdir.errors import ImageError, reason
-from ucdir.images.decode import DecodeError, upright
+from ucdir.images.decode import DecodeError, check_memory, upright
 from ucdir.images.exif import clean_exif, clean_xmp, icc_channels
 from ucdir.images.jpeg_coefficients import jpeg_coefficients
 from ucdir.images.paths import shown
@@ -46,6 +46,7 @@ def read(
         data = source if isinstance(source, bytes) else _bytes_of(path)
         if not data:
             raise ImageError("is empty; get a complete copy of it.")
+        check_memory(len(data))
         try:
             kind = kind_of(data, path.suffix.lower())
             contents = READERS[kind](data)
@@ -57,6 +58,10 @@ def read(
         return photo
     except ImageError as error:
         raise ImageError(f"{name} {error}") from error
+    except MemoryError as error:
+        raise ImageError(
+            f"{name} does not fit into the memory; close other programs, or save it smaller."
+        ) from error
     except (DecodeError, ValueError) as error:
         raise ImageError(
             f"{name} is a damaged or incomplete {kind} file ({reason(error)}); get a complete copy of it or save it "

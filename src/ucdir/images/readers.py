@@ -3,6 +3,7 @@
 The text of an ImageError raised here continues a sentence that begins with the name of the file.
 """
 
+import functools
 import struct
 import zlib
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ import numpy as np
 from ucdir.errors import ImageError
 from ucdir.images.decode import (
     DecodeError,
+    check_memory,
     decode_with_pillow,
     decode_with_vips,
     open_with_pillow,
@@ -24,10 +26,18 @@ from ucdir.images.jpeg import estimate_quality, jpeg_header, without_junk
 from ucdir.images.photo import Metadata
 from ucdir.images.pixels import Pixels
 from ucdir.images.tiff import tiff_header
-from ucdir.limits import MAX_IMAGE_PIXELS, MAX_IMAGE_SIDE, MAX_JPEG_SCANS
+from ucdir.limits import (
+    MAX_IMAGE_PIXELS,
+    MAX_IMAGE_SIDE,
+    MAX_JPEG_SCANS,
+    MAX_PIXELS_OF_ANY_FILE,
+    MAX_PIXELS_PER_BYTE,
+)
 
 MAX_GIF_BLOCKS: Final = 100_000
 """Most blocks before the first frame that are skipped; each holds up to 255 bytes of comment."""
+DECODER_BYTES_PER_PIXEL: Final = 8
+"""Memory that decoding takes for each pixel; a little more with some formats, less with most."""
 
 
 @dataclass(slots=True)
@@ -55,7 +65,7 @@ def read_jpeg(data: bytes) -> Contents:
     """Baseline and progressive JPEG of 8 bits a sample: grey, RGB, CMYK."""
     header = jpeg_header(data)
     if header.precision:
-        check_size(header.width, header.height)
+        check_size(header.width, header.height, len(data))
         if header.precision != 8:
             raise ImageError(
                 f"is a JPEG file of {header.precision} bits a sample, which ucdir does not read; convert it to a "
@@ -74,7 +84,8 @@ def read_png(data: bytes) -> Contents:
     """PNG of 1 to 16 bits a sample, and the first frame of APNG."""
     header, checksum = data[12:29], int.from_bytes(data[29:33], "big")
     if len(header) == 17 and zlib.crc32(header) == checksum:  # libpng refuses large sizes without naming them
-        check_size(*struct.unpack_from(">II", header, 4))
+        width, height = struct.unpack_from(">II", header, 4)
+        check_size(width, height, len(data))
     if b"IEND\xaeB`\x82" not in data:
         raise DecodeError("it ends before its last chunk")
     image = _open("PNG", data)
@@ -92,7 +103,7 @@ def read_png(data: bytes) -> Contents:
 def read_tiff(data: bytes) -> Contents:
     """The first page of TIFF or BigTIFF of 1 to 16 bits a sample; libvips divides premultiplied alpha out."""
     header = tiff_header(data)
-    check_size(header.width, header.height)
+    check_size(header.width, header.height, len(data))
     contents = _contents(_open("TIFF", header.data))
     contents.metadata = replace(contents.metadata, exif=exif_of_tiff(data))
     contents.frames = header.pages
@@ -101,13 +112,29 @@ def read_tiff(data: bytes) -> Contents:
 
 def read_webp(data: bytes) -> Contents:
     """Lossy and lossless WebP; the first frame of an animation."""
+    width, height = _webp_size(data)
+    check_size(width, height, len(data))  # libvips takes memory for the pixels when it opens one
     _open("WebP", data)
     image = open_with_pillow("WebP", data)
-    check_size(*image.size)
+    check_size(image.width, image.height, len(data))
     exif = image.info.get("exif")
     metadata = Metadata(exif, image.info.get("icc_profile"), image.info.get("xmp"))
     orientation = orientation_of(exif) if exif else 1
     return Contents(decode_with_pillow(image), metadata, orientation, image.n_frames)
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height in pixels, as the first chunk says. Raises ValueError where there is none."""
+    number = functools.partial(int.from_bytes, byteorder="little")
+    match data[12:16]:
+        case b"VP8X":
+            return number(data[24:27]) + 1, number(data[27:30]) + 1
+        case b"VP8L":
+            sizes = number(data[21:25])
+            return (sizes & 0x3FFF) + 1, (sizes >> 14 & 0x3FFF) + 1
+        case b"VP8 ":
+            return number(data[26:28]) & 0x3FFF, number(data[28:30]) & 0x3FFF
+    raise ValueError("it has no image")
 
 
 def read_avif(data: bytes) -> Contents:
@@ -138,8 +165,8 @@ def _is_monochrome_avif(data: bytes) -> bool:
 def read_gif(data: bytes) -> Contents:
     """The first frame of GIF, transparent where it does not cover the screen."""
     width, height, left, top, frame_width, frame_height = _gif_sizes(data)
-    check_size(width, height)
-    check_size(frame_width, frame_height)
+    check_size(width, height, len(data))
+    check_size(frame_width, frame_height, len(data))
     contents = _contents(_open("GIF", data))
     covered = left == top == 0 and frame_width >= width and frame_height >= height
     if covered or contents.samples.shape[2] in (2, 4):
@@ -179,7 +206,7 @@ def _gif_sizes(data: bytes) -> tuple[int, ...]:
 def read_bmp(data: bytes) -> Contents:
     """BMP of 1 to 32 bits a pixel."""
     image = open_with_pillow("BMP", data)
-    check_size(*image.size)
+    check_size(image.width, image.height, len(data))
     return Contents(decode_with_pillow(image))
 
 
@@ -195,8 +222,13 @@ READERS: Final[Mapping[str, Callable[[bytes], Contents]]] = {
 """By what `signatures.kind_of` says. They raise ImageError, or DecodeError or ValueError over damage."""
 
 
-def check_size(width: int, height: int) -> None:
-    """Refuse an image that is empty or larger than `limits.py` allows."""
+def check_size(width: int, height: int, size_bytes: int) -> None:
+    """Refuse an image that is empty, or larger than `limits.py` allows, or allows for a file of this size.
+
+    Raises:
+        ImageError: with the reason.
+        MemoryError: there is not enough to decode it.
+    """
     if min(width, height) < 1:
         raise ImageError(f"has no pixels ({width} x {height}); get a complete copy of it.")
     if max(width, height) > MAX_IMAGE_SIDE or width * height > MAX_IMAGE_PIXELS:
@@ -204,12 +236,18 @@ def check_size(width: int, height: int) -> None:
             f"is {width} x {height} pixels, more than ucdir opens ({MAX_IMAGE_PIXELS:,} in "
             f"all, {MAX_IMAGE_SIDE:,} a side); cut it into parts."
         )
+    if width * height > MAX_PIXELS_OF_ANY_FILE + MAX_PIXELS_PER_BYTE * size_bytes:
+        raise ImageError(
+            f"is {width} x {height} pixels in a file of {size_bytes:,} bytes, more than a photograph can be "
+            "compressed; get a complete copy of it, or save it smaller."
+        )
+    check_memory(width * height * DECODER_BYTES_PER_PIXEL + size_bytes)
 
 
 def _open(kind: str, data: bytes) -> Any:
     """An image of libvips of permitted size, not yet decoded."""
     image = open_with_vips(kind, data)
-    check_size(image.width, image.height)
+    check_size(image.width, image.height, len(data))
     return image
 
 
