@@ -15,6 +15,7 @@ An error's message is one sentence for the person who made the request: what is 
 """
 
 import re
+from collections.abc import Sequence
 
 
 class UcdirError(Exception):
@@ -67,3 +68,13 @@ def reason(error: BaseException) -> str:
     )
     line = re.sub(r"^(VipsJpeg|vips\w*|\w+load\w*|\w+2vips|\w+_buffer): ", "", line)
     return re.sub(r"[^ -~]+", "?", line).rstrip(".")[:200]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as they stand in a sentence.
+
+    Example:
+        >>> listed(["EXIF", "XMP", "comments"])
+        'EXIF, XMP and comments'
+    """
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

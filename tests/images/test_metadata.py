@@ -8,8 +8,11 @@ import pytest
 from PIL import Image, ImageCms
 
 from ucdir import limits
-from ucdir.images import read
-from ucdir.images.exif import clean_exif, clean_xmp, exif_of_text, icc_channels, orientation_of
+from ucdir.errors import ImageError
+from ucdir.images import read, write
+from ucdir.images.decode import DecodeError, decode_with_vips, open_with_vips
+from ucdir.images.density import Density
+from ucdir.images.exif import clean_exif, icc_channels, orientation_of
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
@@ -40,13 +43,13 @@ def saved(tmp_path, pixels: np.ndarray, format: str, **settings):
 def test_orientation_is_reset_and_all_else_stays(order):
     for value in range(1, 9):
         assert orientation_of(block(order, value)) == value
-        assert clean_exif(block(order, value)) == block(order, 1)
-        assert clean_exif(b"Exif\0\0" + block(order, value)) == block(order, 1)
+        assert clean_exif(block(order, value), 6, 4) == block(order, 1)
+        assert clean_exif(b"Exif\0\0" + block(order, value), 6, 4) == block(order, 1)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_a_stale_thumbnail_is_unlinked_and_cut_off(order):
-    cleaned = clean_exif(block(order, 6, b"\xff\xd8 a face that was cropped away \xff\xd9"))
+    cleaned = clean_exif(block(order, 6, b"\xff\xd8 a face that was cropped away \xff\xd9"), 6, 4)
     assert b"cropped" not in cleaned
     kept = Image.Exif()
     kept.load(cleaned)
@@ -58,7 +61,7 @@ def test_a_stale_thumbnail_is_unlinked_and_cut_off(order):
     "data", [b"", b"II", b"II*\0", b"Exif\0\0", b"II*\0\xff\xff\xff\xff", b"XX*\0\x08\0\0\0\0\0"]
 )
 def test_what_is_no_exif_is_none(data):
-    assert clean_exif(data) is None
+    assert clean_exif(data, 6, 4) is None
 
 
 def test_no_bytes_break_the_cleaning():
@@ -68,7 +71,7 @@ def test_no_bytes_break_the_cleaning():
         broken = bytearray(data[: rng.integers(4, len(data) + 1)])
         for place in rng.integers(0, len(broken), 6):
             broken[place] = rng.integers(0, 256)
-        cleaned = clean_exif(bytes(broken))
+        cleaned = clean_exif(bytes(broken), 6, 4, turned=True)
         assert cleaned is None or len(cleaned) <= len(broken)
 
 
@@ -108,22 +111,11 @@ def test_endless_metadata_are_left_out_and_said(tmp_path):
     assert "8 MiB" in photo.warnings[0]
 
 
-def test_xmp_loses_its_orientation():
-    for given in (b'<a tiff:Orientation="6"/>', b"<a tiff:Orientation = '8'/>", b"<tiff:Orientation>3</"):
-        cleaned = clean_xmp(given)
-        assert len(cleaned) == len(given)
-        assert b"1" in cleaned
-    assert clean_xmp(b"<a x:Rating='6'/>") == b"<a x:Rating='6'/>"
-
-
 def test_exif_in_a_text_chunk_of_png_is_used(tmp_path):
     from PIL import PngImagePlugin
 
     data = b"Exif\0\0" + block("<", 6)
     text = f"\nexif\n      {len(data)}\n{data.hex()}\n"
-    assert exif_of_text(text) == data
-    assert exif_of_text("exif 4 zz") is None
-    assert exif_of_text("") is None
     info = PngImagePlugin.PngInfo()
     info.add_text("Raw profile type exif", text, zip=True)
     file = io.BytesIO()
@@ -132,3 +124,169 @@ def test_exif_in_a_text_chunk_of_png_is_used(tmp_path):
     photo = read(tmp_path / "photo")
     assert photo.pixels.shape == (6, 4, 3)
     assert photo.metadata.exif == block("<", 1)
+
+
+# ------------------------------------------------------------------------------------------------------------- density
+
+
+def density(block: Image.Exif | None = None, **settings: object):
+    return read(jpeg(**settings, **({"exif": block} if block else {}))).metadata.density
+
+
+def jpeg(**settings: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(RGB).save(file, "JPEG", **settings)
+    return file.getvalue()
+
+
+def resolution(x: float, y: float, unit: int = 2, orientation: int = 1) -> Image.Exif:
+    block = Image.Exif()
+    block.update({282: x, 283: y, 296: unit, 274: orientation})
+    return block
+
+
+def test_the_density_of_jfif_counts_before_that_of_exif():
+    assert density(resolution(200, 200), dpi=(300, 300)) == (300, 300, True)
+    assert density(resolution(200, 100)) == (200, 100, True)
+    assert density(resolution(100, 50, unit=3)) == (254, 127, True)
+
+
+def test_what_says_nothing_about_density_is_none():
+    assert density() is None
+    assert density(resolution(72, 72)) is None, "EXIF's value for unknown"
+    assert density(resolution(1, 1, unit=1)) is None
+    assert density(resolution(0, 0)) is None
+    assert density(resolution(100_000, 100_000)) is None
+
+
+def test_density_is_turned_with_the_image():
+    assert density(resolution(200, 100, orientation=6)) == (100, 200, True)
+    metadata = read(jpeg(exif=resolution(200, 100, orientation=6), dpi=(40, 30))).metadata
+    assert metadata.density == (30, 40, True)
+    block = Image.Exif()
+    block.load(metadata.exif)
+    assert (block[282], block[283]) == (100, 200)
+
+
+@pytest.mark.parametrize(
+    ("density", "jfif"),
+    [
+        (Density(299.9994, 299.9994), (1, 300, 300)),
+        (Density(118 * 2.54, 118 * 2.54), (2, 118, 118)),
+        (Density(1, 2, absolute=False), (0, 1, 2)),
+        (Density(1.5, 1, absolute=False), (0, 3, 2)),
+    ],
+)
+def test_jpeg_takes_the_unit_that_is_nearest(density, jfif):
+    assert struct.unpack(">BHH", density.jfif()) == jfif
+
+
+@pytest.mark.parametrize("value", [72, 96, 300, 600, 1200, 2400])
+def test_whole_densities_survive_the_metres_of_png_and_bmp(value):
+    stored = Density(value, value)
+    assert Density.of_phys(stored.phys()) == (value, value, True)
+    bmp = b"BM" + struct.pack("<12xI20x8s8x", 40, stored.bmp())
+    assert Density.of_bmp(bmp) == (value, value, True)
+
+
+# ---------------------------------------------------------------------------------------------- sizes and thumbnails
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_and_xmp_tell_the_size_of_the_upright_image(orientation):
+    block = Image.Exif()
+    block.update({0x0100: 999, 0x0101: 998, 0x0112: orientation})
+    block.get_ifd(0x8769).update({0xA002: 997, 0xA003: 70_000})
+    xmp = (
+        b"<a xmlns:exif='http://ns.adobe.com/exif/1.0/' xmlns:tiff='http://ns.adobe.com/tiff/1.0/' "
+        b"exif:PixelXDimension='9' tiff:ImageLength='9' tiff:Orientation='7'/>"
+    )
+    photo = read(jpeg(exif=block, xmp=xmp))
+    height, width = (4, 6) if orientation < 5 else (6, 4)
+    assert photo.pixels.shape == (height, width, 3)
+    found = Image.Exif()
+    found.load(photo.metadata.exif)
+    assert (found[0x0100], found[0x0101], found[0x0112]) == (width, height, 1)
+    assert (found.get_ifd(0x8769)[0xA002], found.get_ifd(0x8769)[0xA003]) == (width, height)
+    sizes = f"exif:PixelXDimension='{width}' tiff:ImageLength='{height}' tiff:Orientation='1'"
+    assert sizes.encode() in photo.metadata.xmp
+
+
+def test_a_thumbnail_before_other_data_is_blanked():
+    data = block("<", 6, b"\xff\xd8 a face \xff\xd9") + b"a maker's note"
+    cleaned = clean_exif(data, 6, 4)
+    assert b"face" not in cleaned
+    assert cleaned.endswith(b"a maker's note")
+    assert len(cleaned) == len(data)
+
+
+# ----------------------------------------------------------------------------------------- what else a JPEG file holds
+
+GAIN_MAP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"/>'
+    b"</rdf:RDF></x:xmpmeta>"
+)
+
+
+def two_pictures(**settings: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(RGB).save(file, "MPO", save_all=True, append_images=[Image.fromarray(RGB)], **settings)
+    return file.getvalue()
+
+
+def iso_gain_map() -> bytes:
+    body = b"urn:iso:std:iso:ts:21496:-1\0" + bytes(4)
+    return struct.pack(">BBH", 0xFF, 0xE2, len(body) + 2) + body
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (jpeg(), ()),
+        (two_pictures(), ("has 2 pictures; only the first is restored.",)),
+        (two_pictures(xmp=GAIN_MAP), ("its gain map is left out.",)),
+        (jpeg(extra=iso_gain_map()), ("its gain map is left out.",)),
+        (jpeg(xmp=GAIN_MAP) + b"MotionPhoto_Data", ("its motion video and gain map are left out.",)),
+        (jpeg(xmp=b"<a"), ("its XMP data are damaged and are left out.",)),
+    ],
+)
+def test_what_else_a_file_holds_is_said(tmp_path, data, said):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(data)
+    photo = read(path)
+    assert photo.warnings == tuple(f"{path}: {sentence}" for sentence in said)
+    write(photo, tmp_path / "result.jpg")
+    assert read(tmp_path / "result.jpg").warnings == ()
+
+
+# ------------------------------------------------------------------------------------ what decoders only warn of
+
+
+def changed(data: bytes, at: int, byte: int) -> bytes:
+    return data[:at] + bytes([byte]) + data[at + 1 :]
+
+
+END_OF_SCAN_HEADER = jpeg().index(b"\xff\xda") + 2 + 12
+
+
+@pytest.mark.parametrize(
+    ("at", "byte"),
+    [
+        pytest.param(11, 2, id="JFIF 2.01"),
+        pytest.param(11, 0, id="JFIF 0.01"),
+        pytest.param(END_OF_SCAN_HEADER - 2, 0, id="some coefficients, as in a progressive file"),
+        pytest.param(END_OF_SCAN_HEADER - 1, 0x11, id="some bits, as in a progressive file"),
+    ],
+)
+def test_what_a_decoder_warns_of_though_no_pixel_is_lost_is_no_damage(at, byte):
+    data = changed(jpeg(), at, byte)
+    with pytest.raises(DecodeError, match=r"JFIF|SOS"):
+        decode_with_vips(open_with_vips("JPEG", data))  # control
+    np.testing.assert_array_equal(read(data).pixels, read(jpeg()).pixels)
+
+
+def test_lost_pixels_are_still_damage():
+    for broken in (jpeg()[:-20], changed(jpeg(), 11, 2)[:-20]):
+        with pytest.raises(ImageError, match="damaged or incomplete"):
+            read(broken)

@@ -1,5 +1,7 @@
 """RAW files: a Bayer DNG of known light comes out in its right colours, and what is no Bayer file is refused."""
 
+import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from PIL import Image
 from ucdir.errors import ImageError
 from ucdir.images import read, write
 from ucdir.images.camera import camera_to_srgb, linear_to_srgb, srgb_to_linear
+from ucdir.images.raw import raw_metadata
 
 XYZ_TO_CAMERA = ((0.6629, -0.1900, -0.0483), (-0.4618, 1.2349, 0.2550), (-0.0622, 0.1381, 0.6514))
 BLACK, WHITE = 512, 16383
@@ -77,6 +80,29 @@ def test_exif_is_kept_without_what_tells_of_the_mosaic(tmp_path):
     assert exif[271] == "Test maker"
     assert exif.get(274, 1) == 1, "the pixels are upright already"
     assert not {33421, 33422, 50714, 273} & set(exif)
+
+
+def test_raf_and_cr3_have_their_exif_elsewhere():
+    block = Image.Exif()
+    block[0x010F] = "Maker"
+    block.get_ifd(0x8769)[0x9003] = "2020:02:03 04:05:06"
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG", exif=block)
+    jpeg = file.getvalue()
+    raf = b"FUJIFILMCCD-RAW ".ljust(84, b"\0") + struct.pack(">II", 92, len(jpeg)) + jpeg
+    inner = Image.Exif()
+    inner[0x9003] = "2020:02:03 04:05:06"
+    boxes = ((b"CMT1", block), (b"CMT2", inner))
+    cr3 = bytes(40)
+    for name, content in boxes:
+        data = content.tobytes().removeprefix(b"Exif\0\0")
+        cr3 += struct.pack(">I", len(data) + 8) + name + data
+    for data in (raf, cr3):
+        found = Image.Exif()
+        found.load(raw_metadata(data).exif)
+        assert found[0x010F] == "Maker"
+        assert found.get_ifd(0x8769)[0x9003] == "2020:02:03 04:05:06"
+    assert raw_metadata(bytes(100)).exif is None
 
 
 def test_a_dark_file_amplified_is_a_bright_one(tmp_path):

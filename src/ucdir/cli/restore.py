@@ -87,6 +87,9 @@ def restore(
         ),
     ] = False,
     force: Annotated[bool, typer.Option("--overwrite", "--force", help="Replace existing outputs.")] = False,
+    keep_times: Annotated[
+        bool, typer.Option("--keep-times", help="Give results the times of their photos.")
+    ] = False,
     *,
     scalars: dict[str, float],
 ) -> None:
@@ -120,8 +123,8 @@ def restore(
                 done = restore_photo(
                     job.photo, job.output, task=task, pipeline=models, scalars=scalars, exposure_ratio=ratio,
                     seed=job.seed, samples=samples if average else 1, uncertainty=uncertainty, consistent=consistent,
-                    force=force, on_step=on_step, steps=steps, fidelity=fidelity, patch_size=patch_size,
-                    max_memory=max_memory,
+                    force=force, keep_times=keep_times, on_step=on_step, steps=steps, fidelity=fidelity,
+                    patch_size=patch_size, max_memory=max_memory,
                 )  # fmt: skip
         except UcdirError as error:
             status = fail(error)

@@ -1,10 +1,9 @@
-"""EXIF, colour profiles and XMP; and the directories (IFDs) of TIFF structures, in which EXIF is stored.
+"""EXIF and colour profiles; and the directories (IFDs) of TIFF structures, in which EXIF is stored.
 
 Every offset is checked and every count is bounded, so any bytes are safe to pass. EXIF is kept byte for byte, except
 for what no longer holds.
 """
 
-import re
 import struct
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -14,18 +13,20 @@ MAX_ENTRIES: Final = 1024
 MAX_IFDS: Final = 1000
 """Most IFDs of a chain that are followed."""
 
-ORIENTATION, _EXIF_IFD, _GPS_IFD = 0x0112, 0x8769, 0x8825
+ORIENTATION, EXIF_IFD, GPS_IFD = 0x0112, 0x8769, 0x8825
+_X_RESOLUTION, _Y_RESOLUTION = 0x011A, 0x011B
+_WIDTHS, _HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)
 _THUMBNAIL_START, _THUMBNAIL_BYTES = 0x0201, 0x0202
 
 DESCRIPTIVE: Final = frozenset(
-    {270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 0x4746, 0x4749, 33432, _EXIF_IFD, _GPS_IFD}
+    {270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 0x4746, 0x4749, 33432, EXIF_IFD, GPS_IFD}
     | {*range(0x9C9B, 0x9CA0)}
 )
 """Tags of a first IFD that describe the photograph, not how its pixels are stored: description, maker, model,
 resolution, software, date, artist, host, rating, copyright, and the offsets of EXIF and GPS."""
 
 # A maker note holds offsets that break when it is moved; the interoperability IFD says nothing.
-_NOT_COPIED: Final = frozenset({0x927C, 0xA005, _EXIF_IFD, _GPS_IFD})
+_NOT_COPIED: Final = frozenset({0x927C, 0xA005, EXIF_IFD, GPS_IFD})
 
 _ICC_CHANNELS: Final = {b"GRAY": 1, b"RGB ": 3, b"CMYK": 4}
 
@@ -34,6 +35,8 @@ _SIZES: Final = dict(
     zip((*range(1, 14), 16, 17, 18), (1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 8, 8, 8), strict=True)
 )
 _CODES: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+
+_RATIONAL: Final = 5
 
 Values = tuple[int, int, bytes]
 """Type, count and stored bytes of a tag."""
@@ -127,6 +130,14 @@ class TiffStructure:
         """The first whole number of a tag."""
         return next(iter(self.numbers(ifd, tag)), default)
 
+    def rational(self, ifd: Ifd, tag: int) -> float | None:
+        """The first fraction of a tag."""
+        entry = ifd.entries.get(tag)
+        if entry is None or entry.kind != _RATIONAL or entry.number < 1:
+            return None
+        numerator, denominator = struct.unpack_from(self.order + "II", self.data, entry.start)
+        return numerator / denominator if denominator else None
+
     def values(self, ifd: Ifd) -> dict[int, Values]:
         """What an EXIF block can hold of an IFD."""
         return {
@@ -157,10 +168,19 @@ def ifd_bytes(order: str, at: int, tags: Mapping[int, Values]) -> bytes:
 # ------------------------------------------------------------------------------------------------ EXIF blocks
 
 
-def clean_exif(block: bytes) -> bytes | None:
-    """An EXIF block for the upright image: orientation 1, the thumbnail unlinked and, if it comes last, cut off.
+def clean_exif(block: bytes, width: int, height: int, *, turned: bool = False) -> bytes | None:
+    """An EXIF block for the upright image: orientation 1, its size, the thumbnail unlinked and cut off or blanked.
 
-    Everything else keeps its offset, so maker notes stay readable. Returns None for what is no EXIF.
+    Everything else keeps its offset, so maker notes stay readable.
+
+    Args:
+        block: with or without the six bytes that JPEG puts before it.
+        width: of the upright image, in pixels.
+        height: of the upright image, in pixels.
+        turned: whether it was turned by a quarter, so that densities across and down change places.
+
+    Returns:
+        None for what is no EXIF.
     """
     data = bytearray(block.removeprefix(b"Exif\0\0"))
     try:
@@ -168,20 +188,47 @@ def clean_exif(block: bytes) -> bytes | None:
         main = None if structure.big else structure.ifd(structure.first)
         if main is None or not main.entries:
             return None
-        orientation = main.entries.get(ORIENTATION)
-        if orientation is not None and orientation.number >= 1 and orientation.kind in (3, 4):
-            struct.pack_into(structure.order + _CODES[orientation.kind], data, orientation.start, 1)
+        sub = structure.ifd(structure.number(main, EXIF_IFD, 0))
         thumbnail = structure.ifd(main.following) if main.following else None
-        if main.following:
-            data[main.link : main.link + 4] = bytes(4)
-        if thumbnail is not None:
-            start = structure.number(thumbnail, _THUMBNAIL_START, 0)
-            end = start + structure.number(thumbnail, _THUMBNAIL_BYTES, 0)
-            if max(main.link, thumbnail.link) < start < len(data) <= end + 4:
-                del data[start:]
     except ValueError:
         return None
-    return bytes(data)
+    for ifd in (main, sub or main):
+        for tags, value in (((ORIENTATION,), 1), (_WIDTHS, width), (_HEIGHTS, height)):
+            for entry in (ifd.entries[tag] for tag in tags if tag in ifd.entries):
+                if entry.number >= 1 and entry.kind in (3, 4):
+                    struct.pack_into(structure.order + _CODES[entry.kind], data, entry.start, value)
+    across, down = main.entries.get(_X_RESOLUTION), main.entries.get(_Y_RESOLUTION)
+    if turned and across and down and (across.kind, across.number) == (down.kind, down.number):
+        a, b = (slice(entry.field + 8, entry.field + 12) for entry in (across, down))
+        data[a], data[b] = data[b], data[a]
+    if main.following:
+        data[main.link : main.link + 4] = bytes(4)
+    if thumbnail is not None:
+        start = structure.number(thumbnail, _THUMBNAIL_START, 0)
+        end = start + structure.number(thumbnail, _THUMBNAIL_BYTES, 0)
+        if max(main.link, thumbnail.link) < start < len(data) <= end + 4:
+            del data[start:]
+        elif data[start : start + 2] == b"\xff\xd8" and end <= len(data):
+            data[start:end] = bytes(end - start)
+    # Entries of a broken block may have pointed anywhere, even to its header.
+    return bytes(data) if data[:8] == block.removeprefix(b"Exif\0\0")[:8] else None
+
+
+def exif_with(block: bytes | None, tags: Mapping[int, Values]) -> bytes:
+    """An EXIF block with tags, of its byte order, set in its first IFD, which moves to the end; nothing else moves."""
+    data = bytearray(b"II*\0" + bytes(4) if block is None else block + bytes(len(block) % 2))
+    structure = TiffStructure(data)
+    main = structure.ifd(structure.first)
+    struct.pack_into(structure.order + "I", data, 4, len(data))
+    return bytes(data) + ifd_bytes(structure.order, len(data), {**stored_values(structure, main), **tags})
+
+
+def stored_values(structure: TiffStructure, ifd: Ifd | None) -> dict[int, Values]:
+    """The entries of an IFD as they can stand in another IFD of the same data, with the same offsets."""
+    return {
+        tag: (entry.kind, entry.number, bytes(structure.data[entry.field + 8 : entry.field + 12]))
+        for tag, entry in ({} if ifd is None else ifd.entries).items()
+    }
 
 
 def exif_of_tiff(data: bytes) -> bytes | None:
@@ -191,14 +238,19 @@ def exif_of_tiff(data: bytes) -> bytes | None:
         main = structure.ifd(structure.first)
         if main is None:
             return None
-        offsets = {tag: structure.number(main, tag, 0) for tag in (_EXIF_IFD, _GPS_IFD)}
+        offsets = {tag: structure.number(main, tag, 0) for tag in (EXIF_IFD, GPS_IFD)}
         subs = {tag: ifd for tag, offset in offsets.items() if (ifd := structure.ifd(offset)) is not None}
     except ValueError:
         return None
-    order = structure.order
-    described = {
-        tag: found for tag, found in structure.values(main).items() if tag in DESCRIPTIVE - _NOT_COPIED
-    }
+    values = structure.values
+    return exif_of_ifds(structure.order, values(main), {tag: values(ifd) for tag, ifd in subs.items()})
+
+
+def exif_of_ifds(
+    order: str, main: Mapping[int, Values], subs: Mapping[int, Mapping[int, Values]]
+) -> bytes | None:
+    """An EXIF block of what describes the photograph in a first IFD, and of the IFDs that its tags `EXIF_IFD`… name."""
+    described = {tag: found for tag, found in main.items() if tag in DESCRIPTIVE - _NOT_COPIED}
     if not (described.keys() | subs.keys()) - {282, 283, 296}:  # resolution alone is nothing
         return None
     tags = described | {tag: (4, 1, bytes(4)) for tag in subs}
@@ -206,39 +258,31 @@ def exif_of_tiff(data: bytes) -> bytes | None:
     for tag, sub in subs.items():
         at = end + len(behind)
         tags[tag] = (4, 1, struct.pack(order + "I", at))
-        copied = {tag: found for tag, found in structure.values(sub).items() if tag not in _NOT_COPIED}
+        copied = {tag: found for tag, found in sub.items() if tag not in _NOT_COPIED}
         behind += ifd_bytes(order, at, copied)
     header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
     return header + ifd_bytes(order, 8, tags) + behind
 
 
-def exif_of_text(comment: str) -> bytes | None:
-    """EXIF from a PNG file's text chunk `Raw profile type exif`: a name, the length, and hex digits."""
-    words = comment.split()
-    try:
-        return bytes.fromhex("".join(words[2:])) if words[:1] in (["exif"], ["APP1"]) and words[2:] else None
-    except ValueError:
-        return None
+def byte_order(block: bytes | None) -> str:
+    """Of an EXIF block, `<` or `>`."""
+    return ">" if block is not None and block[:2] == b"MM" else "<"
 
 
-def orientation_of(block: bytes) -> int:
-    """The orientation in an EXIF block, 1 where there is none."""
+def orientation_of(block: bytes) -> int | None:
+    """The orientation 1..8 in an EXIF block or TIFF file, None where there is none."""
     try:
         structure = TiffStructure(block.removeprefix(b"Exif\0\0"))
         main = structure.ifd(structure.first)
     except ValueError:
-        return 1
-    return 1 if main is None else structure.number(main, ORIENTATION, 1)
+        return None
+    found = 0 if main is None else structure.number(main, ORIENTATION, 0)
+    return found if 1 <= found <= 8 else None
 
 
-# ------------------------------------------------------------------------------------ colour profiles and XMP
+# -------------------------------------------------------------------------------------------- colour profiles
 
 
 def icc_channels(profile: bytes) -> int | None:
     """How many channels a colour profile describes: 1 grey, 3 RGB, 4 CMYK; None if it is none of these."""
     return _ICC_CHANNELS.get(profile[16:20]) if len(profile) >= 128 and profile[36:40] == b"acsp" else None
-
-
-def clean_xmp(block: bytes) -> bytes:
-    """XMP with the orientation, where it is given, set to 1."""
-    return re.sub(rb"""(tiff:Orientation(?:\s*=\s*["']|>))[2-8]""", rb"\g<1>1", block)

@@ -8,6 +8,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from ucdir.limits import MAX_JPEG_SCANS
+
 Tables = npt.NDArray[np.int64]
 """[n,64], each table in rows of vertical frequency."""
 
@@ -40,7 +42,10 @@ ZIGZAG: Final = np.array(
     sorted(range(64), key=lambda i: (i // 8 + i % 8, (i // 8 if (i // 8 + i % 8) % 2 else i % 8)))
 )
 
-_SOS, _EOI, _DQT = 0xDA, 0xD9, 0xDB
+_SOS, _EOI, _DQT, _COM = 0xDA, 0xD9, 0xDB, 0xFE
+APP: Final = 0xE0
+"""The marker APP0; those of APP1 to APP15 follow it."""
+_SEQUENTIAL: Final = (0xC0, 0xC1)
 _FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _NO_SEGMENTS: Final = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
 """Second bytes after 0xFF that do not begin a segment: a stuffed 0xFF, TEM, restarts and the start of the image."""
@@ -57,6 +62,8 @@ class JpegHeader:
         components: table number of each colour component, luminance first.
         tables: table number -> int64 [64], rows of vertical frequency.
         junk: spans (start, end) of bytes that belong to no segment; decoders skip them.
+        segments: markers and bodies of the segments APP0 to APP15 and COM.
+        corrections: offsets of fields that decoders warn of and ignore, and what stands there in other files.
     """
 
     precision: int = 0
@@ -65,6 +72,28 @@ class JpegHeader:
     components: tuple[int, ...] = ()
     tables: dict[int, npt.NDArray[np.int64]] = field(default_factory=dict)
     junk: tuple[tuple[int, int], ...] = ()
+    segments: tuple[tuple[int, bytes], ...] = ()
+    corrections: tuple[tuple[int, bytes], ...] = ()
+
+    def app(self, number: int) -> Iterator[bytes]:
+        """The bodies of the segments APPn."""
+        return (body for marker, body in self.segments if marker == APP + number)
+
+    @property
+    def comments(self) -> tuple[str, ...]:
+        """The texts of COM segments."""
+        return tuple(
+            body.rstrip(b"\0").decode(*_coding(body)) for marker, body in self.segments if marker == _COM
+        )
+
+
+def _coding(text: bytes) -> tuple[str, str]:
+    """Of a comment, for which the standard names none: UTF-8 if it can be, else Latin-1."""
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return "latin-1", "strict"
+    return "utf-8", "strict"
 
 
 def jpeg_header(data: bytes) -> JpegHeader:
@@ -73,6 +102,9 @@ def jpeg_header(data: bytes) -> JpegHeader:
     components: tuple[int, ...] = ()
     tables: dict[int, npt.NDArray[np.int64]] = {}
     junk: list[tuple[int, int]] = []
+    segments: list[tuple[int, bytes]] = []
+    corrections: list[tuple[int, bytes]] = []
+    sequential = False
     at = 2
     while at + 4 <= len(data):
         marker = data[at + 1]
@@ -83,6 +115,7 @@ def jpeg_header(data: bytes) -> JpegHeader:
             at += 1
             continue
         if marker in (_SOS, _EOI):
+            corrections += _scan_corrections(data, at) if sequential else ()
             break
         body = data[at + 4 : at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")]
         if marker == _DQT:
@@ -91,8 +124,25 @@ def jpeg_header(data: bytes) -> JpegHeader:
             precision = body[0]
             height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
             components = tuple(body[8 : 6 + 3 * body[5] : 3])
+            sequential = marker in _SEQUENTIAL
+        elif APP <= marker < APP + 16 or marker == _COM:
+            segments.append((marker, body))
+            if body.startswith(b"JFIF\0") and body[5:6] != b"\1":  # of a version to come
+                corrections.append((at + 9, b"\1"))
         at += 4 + len(body)
-    return JpegHeader(precision, width, height, components, tables, tuple(junk))
+    return JpegHeader(
+        precision, width, height, components, tables, tuple(junk), tuple(segments), tuple(corrections)
+    )
+
+
+def _scan_corrections(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+    """Scans of all coefficients that say they are of some; only a progressive file has such."""
+    for _ in range(MAX_JPEG_SCANS):
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[end - 3 : end] != b"\0\x3f\0" and end - at >= 8:
+            yield end - 3, b"\0\x3f\0"
+        if (at := data.find(b"\xff\xda", end)) < 0:
+            return
 
 
 def _next_segment(data: bytes, at: int) -> int:
@@ -104,8 +154,13 @@ def _next_segment(data: bytes, at: int) -> int:
     return len(data)
 
 
-def without_junk(data: bytes, header: JpegHeader) -> bytes:
-    """The file without the bytes that belong to no segment."""
+def decodable(data: bytes, header: JpegHeader) -> bytes:
+    """The file without what decoders warn of, though no pixel is lost: junk, and fields that they ignore."""
+    if header.corrections:
+        corrected = bytearray(data)
+        for at, right in header.corrections:
+            corrected[at : at + len(right)] = right
+        data = bytes(corrected)
     starts, ends = (0, *(end for _, end in header.junk)), (*(start for start, _ in header.junk), len(data))
     return b"".join(data[start:end] for start, end in zip(starts, ends, strict=True)) if header.junk else data
 

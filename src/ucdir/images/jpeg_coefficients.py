@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ucdir.errors import ImageError
 from ucdir.images.decode import DecodeError
-from ucdir.images.jpeg import ZIGZAG, jpeg_header, without_junk
+from ucdir.images.jpeg import ZIGZAG, decodable, jpeg_header
 from ucdir.limits import MAX_IMAGE_PIXELS
 
 _SOS, _EOI, _DHT, _DRI, _APP0, _APP14 = 0xDA, 0xD9, 0xC4, 0xDD, 0xE0, 0xEE
@@ -69,7 +69,7 @@ def jpeg_coefficients(data: bytes, orientation: int = 1) -> JpegCoefficients:
     """
     header = jpeg_header(data)
     try:
-        frame = _decode(without_junk(data, header))
+        frame = _decode(decodable(data, header))
         planes = tuple(c.plane(header.tables[c.table]) for c in frame.components)
     except (IndexError, KeyError, OverflowError, ValueError) as error:
         raise DecodeError("its coefficients cannot be decoded") from error

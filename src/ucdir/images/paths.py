@@ -118,8 +118,16 @@ def fitting_name(stem: str, ending: str) -> str:
     return stem + ending
 
 
-def atomic_write(pieces: Sequence[bytes | memoryview], path: Path, *, force: bool) -> None:
+def atomic_write(
+    pieces: Sequence[bytes | memoryview], path: Path, *, force: bool, times_of: Path | None = None
+) -> None:
     """Write pieces to a file beside `path`, wait until the disk has them, and only then give it its name.
+
+    Args:
+        pieces: what is written, one after the other.
+        path: the file.
+        force: whether a file that exists is replaced.
+        times_of: a file whose times of access and change the new one gets.
 
     Raises:
         OutputError: the disk is full, the folder missing or not writable, or `path` exists (without `force`).
@@ -133,6 +141,9 @@ def atomic_write(pieces: Sequence[bytes | memoryview], path: Path, *, force: boo
                     rest = memoryview(piece)
                     while rest:
                         rest = rest[file.write(rest) :]
+            if times_of is not None:
+                times = times_of.stat()
+                os.utime(descriptor, ns=(times.st_atime_ns, times.st_mtime_ns))
             os.fsync(descriptor)
             if force:
                 with contextlib.suppress(OSError):  # as readable as the file that it replaces

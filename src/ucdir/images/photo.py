@@ -5,23 +5,31 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ucdir.errors import ImageError
+from ucdir.images.density import Density
 from ucdir.images.jpeg_coefficients import JpegCoefficients
 from ucdir.images.pixels import Pixels
+from ucdir.images.png import Texts
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What is kept of a photograph besides pixels; each is a block of bytes as files hold it, or None.
+    """What is kept of a photograph besides pixels; blocks are bytes as files hold them, or None.
 
     Args:
-        exif: a TIFF structure that begins with `II` or `MM`; its orientation is 1, its thumbnail unlinked.
+        exif: a TIFF structure that begins with `II` or `MM`; orientation 1, the image's size, no thumbnail.
         icc: colour profile, of the colour space of the pixels (grey or RGB).
-        xmp: XML, UTF-8.
+        xmp: XML, UTF-8; orientation 1, the image's size, and nothing about what was left out.
+        iptc: IPTC records (IIM).
+        density: of the pixels, if it is known.
+        texts: keywords and texts: comments, and what PNG files say.
     """
 
     exif: bytes | None = None
     icc: bytes | None = None
     xmp: bytes | None = None
+    iptc: bytes | None = None
+    density: Density | None = None
+    texts: Texts = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,7 @@ class Photo:
         pixels: uint8 or uint16 [H,W,1] (grey) or [H,W,3] (RGB), contiguous.
         alpha: opacity, [H,W] of the same type, or None; colours are not multiplied with it.
         jpeg_quality: 1 (strongest compression) to 100, estimated from a JPEG file's own tables, else None.
-        metadata: EXIF, colour profile and XMP to be kept.
+        metadata: what else is to be kept.
         warnings: one sentence for each thing about the file that its owner should know.
         format: of the file it was read from, such as `"JPEG"`; empty if there is none.
         exposure: how its light was amplified, for RAW files; None if it was not.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final, Literal
@@ -14,9 +15,12 @@ import numpy.typing as npt
 
 from ucdir.errors import ImageError, reason
 from ucdir.images.camera import develop, pack_bayer
-from ucdir.images.exif import exif_of_tiff
+from ucdir.images.decode import upright
+from ucdir.images.exif import EXIF_IFD, GPS_IFD, TiffStructure, Values, byte_order, exif_of_ifds
+from ucdir.images.jpeg import jpeg_header
 from ucdir.images.photo import Exposure, Metadata, Photo
 from ucdir.images.readers import check_size
+from ucdir.images.tiff import tiff_metadata
 
 NORMAL_LIGHT: Final = 0.16
 """Mean of the light that "auto" amplifies a photograph to, as a fraction of white: an ordinary scene."""
@@ -28,8 +32,8 @@ LONG_EXPOSURE: Final = 10.0
 MOST_EMPTY_ROWS: Final = 0.02
 """Share of rows that are all zero, which no sensor gives, from which on a file is taken to be cut off."""
 
-_TURNS: Final = {0: 0, 3: 2, 5: 1, 6: 3}
-"""LibRaw's orientation -> quarter turns to the left."""
+_ORIENTATIONS: Final = {1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
+"""LibRaw's flip (1: columns, 2: rows, 4: rows for columns) -> EXIF orientation."""
 
 
 def read_raw(data: bytes, exposure_ratio: float | Literal["auto", "file"]) -> Photo:
@@ -56,12 +60,43 @@ def read_raw(data: bytes, exposure_ratio: float | Literal["auto", "file"]) -> Ph
             raw.open_buffer(io.BytesIO(data))
             check_size(int(raw.sizes.raw_width), int(raw.sizes.raw_height), len(data))
             photo = _developed(raw, exposure_ratio)
-            return replace(photo, metadata=Metadata(exif=exif_of_tiff(data)))
-    except (rawpy.LibRawError, ValueError, TypeError, IndexError) as error:
+            return replace(photo, metadata=raw_metadata(data))
+    except (rawpy.LibRawError, ValueError, TypeError, IndexError, struct.error) as error:
         raise ImageError(
             f"is a RAW file that cannot be decoded ({reason(error)}); get a complete copy of it, or "
             "develop it to a 16-bit TIFF with the camera's software first."
         ) from error
+
+
+def raw_metadata(data: bytes) -> Metadata:
+    """What a RAW file says besides pixels: in its first IFD, or Fujifilm's in its JPEG file, Canon's in CR3's boxes."""
+    if data[:2] in (b"II", b"MM"):  # whatever number makers put in place of TIFF's 42
+        return tiff_metadata(data[:2] + (b"*\0" if data[:2] == b"II" else b"\0*") + data[4:])
+    if data.startswith(b"FUJIFILM"):
+        start, size = struct.unpack_from(">II", data, 84)
+        segments = jpeg_header(data[start : start + size]).app(1)
+        return Metadata(exif=next((body for body in segments if body.startswith(b"Exif\0\0")), None))
+    ifds = {name: _first_ifd(_box(data, name)) for name in (b"CMT1", b"CMT2", b"CMT4")}
+    subs = {EXIF_IFD: ifds[b"CMT2"], GPS_IFD: ifds[b"CMT4"]}
+    order = byte_order(_box(data, b"CMT1"))
+    return Metadata(
+        exif=exif_of_ifds(order, ifds[b"CMT1"], {tag: values for tag, values in subs.items() if values})
+    )
+
+
+def _box(data: bytes, name: bytes) -> bytes:
+    """The content of one of CR3's boxes, which stand near its beginning."""
+    at = data.find(name, 0, 1 << 20)
+    return data[at + 4 : at - 4 + int.from_bytes(data[at - 4 : at], "big")] if at >= 4 else b""
+
+
+def _first_ifd(block: bytes) -> dict[int, Values]:
+    try:
+        structure = TiffStructure(block)
+        main = structure.ifd(structure.first)
+    except ValueError:
+        return {}
+    return {} if main is None else structure.values(main)
 
 
 @contextlib.contextmanager
@@ -111,7 +146,7 @@ def _developed(raw: Any, exposure_ratio: float | Literal["auto", "file"]) -> Pho
     ratio = _ratio(raw, light, exposure_ratio)
     srgb = develop(light * np.float32(ratio), _white_balance(raw), _matrix(raw))
     pixels = np.rint(srgb * 65535).astype(np.uint16)
-    turned = np.ascontiguousarray(np.rot90(pixels, _TURNS.get(int(raw.sizes.flip), 0)))
+    turned = np.ascontiguousarray(upright(pixels, _ORIENTATIONS.get(int(raw.sizes.flip), 1)))
     iso, seconds = float(raw.other.iso_speed), float(raw.other.shutter_speed)
     return Photo(
         turned,

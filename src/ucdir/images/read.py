@@ -8,15 +8,17 @@ from typing import Literal
 
 import numpy as np
 
-from ucdir.errors import ImageError, reason
+from ucdir.errors import ImageError, listed, reason
 from ucdir.images.decode import DecodeError, check_memory, upright
-from ucdir.images.exif import clean_exif, clean_xmp, icc_channels
+from ucdir.images.density import Density
+from ucdir.images.exif import clean_exif, icc_channels, orientation_of
 from ucdir.images.jpeg_coefficients import jpeg_coefficients
 from ucdir.images.paths import shown
 from ucdir.images.photo import Metadata, Photo
 from ucdir.images.raw import read_raw
 from ucdir.images.readers import READERS, Contents
 from ucdir.images.signatures import RawFile, kind_of
+from ucdir.images.xmp import scan_xmp
 from ucdir.limits import MAX_FILE_BYTES, MAX_METADATA_BYTES
 
 
@@ -51,10 +53,14 @@ def read(
             kind = kind_of(data, path.suffix.lower())
             contents = READERS[kind](data)
         except RawFile:
-            return read_raw(data, exposure_ratio)
-        photo = _assemble(name, kind, contents)
+            photo = read_raw(data, exposure_ratio)
+            height, width = photo.pixels.shape[:2]
+            metadata, _, warnings = _kept(name, photo.metadata, (), width, height)
+            return replace(photo, metadata=metadata, warnings=(*photo.warnings, *warnings))
+        orientation = _orientation(contents)
+        photo = _assemble(name, kind, contents, orientation)
         if coefficients and kind == "JPEG":
-            photo = replace(photo, jpeg_coefficients=jpeg_coefficients(data, contents.orientation))
+            photo = replace(photo, jpeg_coefficients=jpeg_coefficients(data, orientation))
         return photo
     except ImageError as error:
         raise ImageError(f"{name} {error}") from error
@@ -93,33 +99,62 @@ def _bytes_of(path: Path) -> bytes:
     return data
 
 
-def _assemble(name: str, kind: str, contents: Contents) -> Photo:
+def _orientation(contents: Contents) -> int:
+    """1..8, how the samples are to be turned: by the format itself, else EXIF, else XMP."""
+    exif, xmp = contents.metadata.exif, contents.metadata.xmp
+    found = contents.orientation or (orientation_of(exif) if exif else None)
+    if found is None and xmp and len(xmp) <= MAX_METADATA_BYTES and (scan := scan_xmp(xmp)) is not None:
+        found = scan.orientation
+    return found or 1
+
+
+def _assemble(name: str, kind: str, contents: Contents, orientation: int) -> Photo:
     """Turn pixels upright and add what is kept beside them; what is left out gets a warning."""
-    warnings, found = [], contents.metadata
-    samples = upright(contents.samples, contents.orientation)
-    colours = samples.shape[2] if samples.shape[2] in (1, 3) else samples.shape[2] - 1
-    if contents.frames > 1:
-        part = "page" if kind == "TIFF" else "frame"
-        warnings.append(f"{name}: has {contents.frames} {part}s; only the first is restored.")
-    exif, icc, xmp = (
-        block if block and len(block) <= MAX_METADATA_BYTES else None
-        for block in (found.exif, found.icc, found.xmp)
-    )
-    if (exif, icc, xmp) != (found.exif or None, found.icc or None, found.xmp or None):
-        warnings.append(f"{name}: metadata of more than {MAX_METADATA_BYTES >> 20} MiB are left out.")
-    if exif is not None and (exif := clean_exif(exif)) is None:
-        warnings.append(f"{name}: its EXIF data are damaged and are left out.")
+    samples = upright(contents.samples, orientation)
+    height, width, channels = samples.shape
+    colours = channels if channels in (1, 3) else channels - 1
+    metadata, gone, warnings = _kept(name, contents.metadata, contents.left_out, width, height, orientation)
+    frames = contents.frames - (kind == "JPEG" and "gain map" in gone)  # which is stored as a picture, too
+    if frames > 1:
+        part = {"TIFF": "page", "JPEG": "picture"}.get(kind, "frame")
+        warnings.append(f"{name}: has {frames} {part}s; only the first is restored.")
     if contents.converted:
-        icc = None
+        metadata = replace(metadata, icc=None)
         warnings.append(f"{name}: its CMYK colours were converted to sRGB.")
-    elif icc is not None and icc_channels(icc) != colours:
-        icc = None
+    elif metadata.icc is not None and icc_channels(metadata.icc) != colours:
+        metadata = replace(metadata, icc=None)
         warnings.append(f"{name}: its colour profile does not fit its pixels and is left out.")
     return Photo(
         pixels=np.ascontiguousarray(samples[:, :, :colours]),
-        alpha=None if colours == samples.shape[2] else np.ascontiguousarray(samples[:, :, colours]),
+        alpha=None if colours == channels else np.ascontiguousarray(samples[:, :, colours]),
         jpeg_quality=contents.jpeg_quality,
-        metadata=Metadata(exif, icc, None if xmp is None else clean_xmp(xmp)),
+        metadata=metadata,
         warnings=tuple(warnings),
         format=kind,
     )
+
+
+def _kept(
+    name: str, found: Metadata, left_out: tuple[str, ...], width: int, height: int, orientation: int = 1
+) -> tuple[Metadata, list[str], list[str]]:
+    """Metadata as they hold of the upright image of a size, what else the file holds, and what is to be said."""
+    warnings = []
+    blocks = {key: block for key in ("exif", "icc", "xmp", "iptc") if (block := getattr(found, key))}
+    kept = {key: block for key, block in blocks.items() if len(block) <= MAX_METADATA_BYTES}
+    if len(kept) < len(blocks):
+        warnings.append(f"{name}: metadata of more than {MAX_METADATA_BYTES >> 20} MiB are left out.")
+    exif, xmp, density, quarter = kept.get("exif"), kept.get("xmp"), found.density, orientation >= 5
+    if density is not None and quarter:
+        density = density.turned
+    if exif is not None and (exif := clean_exif(exif, width, height, turned=quarter)) is None:
+        warnings.append(f"{name}: its EXIF data are damaged and are left out.")
+    if density is None and exif is not None:
+        density = Density.of_exif(exif)
+    scan = None if xmp is None else scan_xmp(xmp, width, height, turned=orientation != 1)
+    if xmp is not None and scan is None:
+        warnings.append(f"{name}: its XMP data are damaged and are left out.")
+    gone = [*dict.fromkeys((*left_out, *(() if scan is None else scan.gone)))]
+    if gone:
+        warnings.append(f"{name}: its {listed(gone)} {'is' if len(gone) == 1 else 'are'} left out.")
+    metadata = Metadata(exif, kept.get("icc"), scan and scan.cleaned, kept.get("iptc"), density, found.texts)
+    return metadata, gone, warnings

@@ -21,18 +21,24 @@ from ucdir.images.decode import (
     open_with_pillow,
     open_with_vips,
 )
-from ucdir.images.exif import exif_of_text, exif_of_tiff, orientation_of
-from ucdir.images.jpeg import estimate_quality, jpeg_header, without_junk
+from ucdir.images.density import Density
+from ucdir.images.exif import TiffStructure, orientation_of
+from ucdir.images.iptc import iptc_of_jpeg, iptc_of_photoshop
+from ucdir.images.jpeg import decodable, estimate_quality, jpeg_header
 from ucdir.images.photo import Metadata
 from ucdir.images.pixels import Pixels
-from ucdir.images.tiff import tiff_header
+from ucdir.images.png import RAW_PROFILE, Texts, png_chunks, png_texts, raw_profile
+from ucdir.images.tiff import tiff_header, tiff_metadata
 from ucdir.limits import (
     MAX_IMAGE_PIXELS,
     MAX_IMAGE_SIDE,
     MAX_JPEG_SCANS,
+    MAX_METADATA_BYTES,
     MAX_PIXELS_OF_ANY_FILE,
     MAX_PIXELS_PER_BYTE,
 )
+
+_PNG_XMP: Final = "XML:com.adobe.xmp"
 
 MAX_GIF_BLOCKS: Final = 100_000
 """Most blocks before the first frame that are skipped; each holds up to 255 bytes of comment."""
@@ -47,18 +53,20 @@ class Contents:
     Args:
         samples: [H,W,C] as stored; the last of 2 or 4 channels is alpha.
         metadata: blocks as stored, not yet checked.
-        orientation: EXIF orientation still to be applied; values other than 2..8 mean none.
+        orientation: 1..8, still to be applied, where the format itself says it; else EXIF and XMP do.
         frames: how many frames or pages there are.
         converted: whether CMYK was converted to sRGB.
         jpeg_quality: 1..100, or None.
+        left_out: what else the file holds and is not read.
     """
 
     samples: Pixels
     metadata: Metadata = field(default_factory=Metadata)
-    orientation: int = 1
+    orientation: int | None = None
     frames: int = 1
     converted: bool = False
     jpeg_quality: int | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def read_jpeg(data: bytes) -> Contents:
@@ -75,9 +83,32 @@ def read_jpeg(data: bytes) -> Contents:
         raise ImageError(
             f"is a JPEG file of {scans} scans, more than the {MAX_JPEG_SCANS} that ucdir decodes; save it again."
         )
-    contents = _contents(_open("JPEG", without_junk(data, header)))
+    contents = _contents(_open("JPEG", decodable(data, header)))
     contents.jpeg_quality = estimate_quality(header)
+    contents.metadata = replace(
+        contents.metadata,
+        iptc=iptc_of_jpeg(header.app(13)),
+        density=next((found for body in header.app(0) if (found := Density.of_jfif(body))), None),
+        texts=tuple(("Comment", comment) for comment in header.comments),
+    )
+    contents.frames = max([1, *map(_pictures, header.app(2))])
+    if any(body.startswith(b"urn:iso:std:iso:ts:21496:-1\0") for body in header.app(2)):
+        contents.left_out += ("gain map",)
+    if b"MotionPhoto_Data" in data:  # as Samsung's files end
+        contents.left_out += ("motion video",)
     return contents
+
+
+def _pictures(segment: bytes) -> int:
+    """How many pictures an APP2 segment of the Multi-Picture Format lists, 1 if it is none."""
+    if not segment.startswith(b"MPF\0"):
+        return 1
+    try:
+        structure = TiffStructure(segment[4:])
+        main = structure.ifd(structure.first)
+    except ValueError:
+        return 1
+    return 1 if main is None else structure.number(main, 0xB001, 1)
 
 
 def read_png(data: bytes) -> Contents:
@@ -92,12 +123,23 @@ def read_png(data: bytes) -> Contents:
     contents = _contents(image)
     if (at := data.find(b"acTL", 0, data.find(b"IDAT"))) >= 0:
         contents.frames = int.from_bytes(data[at + 4 : at + 8], "big")
-    texts = (name for name in image.get_fields() if name.startswith("png-comment-"))
-    text = next((str(image.get(name)) for name in texts if name.endswith("-Raw profile type exif")), "")
-    if contents.metadata.exif is None and (exif := exif_of_text(text)):
-        contents.metadata = replace(contents.metadata, exif=exif)
-        contents.orientation = orientation_of(exif)
+    contents.metadata = _with_png_texts(contents.metadata, data)
     return contents
+
+
+def _with_png_texts(found: Metadata, data: bytes) -> Metadata:
+    """Metadata with a PNG file's texts, density, and the EXIF, XMP and IPTC that ImageMagick puts into texts."""
+    texts = tuple(png_texts(data, MAX_METADATA_BYTES))
+    xmp = next((text.encode() for keyword, text in texts if keyword == _PNG_XMP), None)
+    iptc = raw_profile(texts, "iptc", "8bim")
+    return replace(
+        found,
+        exif=found.exif or raw_profile(texts, "exif", "APP1"),
+        xmp=found.xmp or xmp or raw_profile(texts, "xmp"),
+        iptc=iptc and (iptc_of_jpeg(iter([iptc])) or iptc_of_photoshop(iptc) or iptc),
+        density=next((Density.of_phys(body) for name, body in png_chunks(data) if name == b"pHYs"), None),
+        texts=tuple(text for text in texts if not text[0].startswith((RAW_PROFILE, _PNG_XMP))),
+    )
 
 
 def read_tiff(data: bytes) -> Contents:
@@ -105,7 +147,8 @@ def read_tiff(data: bytes) -> Contents:
     header = tiff_header(data)
     check_size(header.width, header.height, len(data))
     contents = _contents(_open("TIFF", header.data))
-    contents.metadata = replace(contents.metadata, exif=exif_of_tiff(data))
+    contents.metadata = replace(tiff_metadata(data), icc=contents.metadata.icc)
+    contents.orientation = orientation_of(data)
     contents.frames = header.pages
     return contents
 
@@ -119,8 +162,7 @@ def read_webp(data: bytes) -> Contents:
     check_size(image.width, image.height, len(data))
     exif = image.info.get("exif")
     metadata = Metadata(exif, image.info.get("icc_profile"), image.info.get("xmp"))
-    orientation = orientation_of(exif) if exif else 1
-    return Contents(decode_with_pillow(image), metadata, orientation, image.n_frames)
+    return Contents(decode_with_pillow(image), metadata, frames=image.n_frames)
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -141,6 +183,8 @@ def read_avif(data: bytes) -> Contents:
     """AVIF of 8 to 12 bits a sample; its rotation is part of its coding, whatever its EXIF says."""
     contents = _contents(_open("AVIF", data))
     contents.orientation = 1
+    if b"tmap" in data[8 : min(int.from_bytes(data[:4], "big"), 256)]:
+        contents.left_out += ("gain map",)
     if data[8:12] == b"avis" and (at := data.find(b"stsz")) >= 0:  # a sequence, with its table of sizes
         contents.frames = max(contents.frames, int.from_bytes(data[at + 12 : at + 16], "big"))
     channels = contents.samples.shape[2]
@@ -164,10 +208,11 @@ def _is_monochrome_avif(data: bytes) -> bool:
 
 def read_gif(data: bytes) -> Contents:
     """The first frame of GIF, transparent where it does not cover the screen."""
-    width, height, left, top, frame_width, frame_height = _gif_sizes(data)
+    (width, height, left, top, frame_width, frame_height), texts = _gif_header(data)
     check_size(width, height, len(data))
     check_size(frame_width, frame_height, len(data))
     contents = _contents(_open("GIF", data))
+    contents.metadata = replace(contents.metadata, xmp=_gif_xmp(data), texts=texts)
     covered = left == top == 0 and frame_width >= width and frame_height >= height
     if covered or contents.samples.shape[2] in (2, 4):
         return contents
@@ -177,8 +222,15 @@ def read_gif(data: bytes) -> Contents:
     return contents
 
 
-def _gif_sizes(data: bytes) -> tuple[int, ...]:
-    """Width and height of the screen, and the first frame's left, top, width and height on it, in pixels.
+def _gif_xmp(data: bytes) -> bytes | None:
+    """XMP in an application extension; 258 bytes follow it that make the whole pass for a chain of blocks."""
+    start = data.find(b"\x21\xff\x0bXMP DataXMP") + 14
+    end = data.find(b"\x01\xff\xfe\xfd\xfc", start)
+    return data[start:end] if start >= 14 and end > start else None
+
+
+def _gif_header(data: bytes) -> tuple[tuple[int, ...], Texts]:
+    """Width and height of the screen, and the first frame's left, top, width and height on it; and comments before it.
 
     Raises:
         ValueError: there is no frame.
@@ -186,16 +238,19 @@ def _gif_sizes(data: bytes) -> tuple[int, ...]:
     try:
         width, height, flags = struct.unpack_from("<HHB", data, 6)
         at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
-        within = False  # an extension, which is a chain of blocks that a block of length 0 ends
+        within = comment = False  # an extension, which is a chain of blocks that a block of length 0 ends
+        text = bytearray()
         for _ in range(MAX_GIF_BLOCKS):
             if within:
                 within = data[at] != 0
+                text += data[at + 1 : at + 1 + data[at]] if comment else b""
                 at += 1 + data[at]
             elif data[at] == 0x21:
-                within = True
+                within, comment = True, data[at + 1] == 0xFE
                 at += 2
             elif data[at] == 0x2C:
-                return (width, height, *struct.unpack_from("<HHHH", data, at + 1))
+                sizes = (width, height, *struct.unpack_from("<HHHH", data, at + 1))
+                return sizes, (("Comment", text.decode("latin-1")),) if text else ()
             else:
                 break
     except (struct.error, IndexError):
@@ -207,7 +262,7 @@ def read_bmp(data: bytes) -> Contents:
     """BMP of 1 to 32 bits a pixel."""
     image = open_with_pillow("BMP", data)
     check_size(image.width, image.height, len(data))
-    return Contents(decode_with_pillow(image))
+    return Contents(decode_with_pillow(image), Metadata(density=Density.of_bmp(data)))
 
 
 READERS: Final[Mapping[str, Callable[[bytes], Contents]]] = {
@@ -253,14 +308,11 @@ def _open(kind: str, data: bytes) -> Any:
 
 def _contents(image: Any) -> Contents:
     """What libvips knows of an image."""
-    names = ("exif-data", "icc-profile-data", "xmp-data", "orientation", "n-pages")
-    exif, icc, xmp, orientation, pages = (
-        image.get(name) if image.get_typeof(name) else None for name in names
-    )
+    names = ("exif-data", "icc-profile-data", "xmp-data", "n-pages")
+    exif, icc, xmp, pages = (image.get(name) if image.get_typeof(name) else None for name in names)
     return Contents(
         decode_with_vips(image),
         Metadata(exif, icc, xmp),
-        int(orientation or 1),
-        int(pages or 1),
+        frames=int(pages or 1),
         converted=image.interpretation == "cmyk",
     )

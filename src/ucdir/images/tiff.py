@@ -9,23 +9,27 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from ucdir.errors import ImageError
-from ucdir.images.exif import DESCRIPTIVE, ORIENTATION, Ifd, TiffStructure, Values, ifd_bytes
-from ucdir.images.photo import Photo
+from ucdir.images.density import Density
+from ucdir.images.exif import (
+    DESCRIPTIVE,
+    ORIENTATION,
+    Ifd,
+    TiffStructure,
+    Values,
+    exif_of_tiff,
+    ifd_bytes,
+    stored_values,
+)
+from ucdir.images.iptc import iptc_of_photoshop
+from ucdir.images.photo import Metadata, Photo
 from ucdir.images.pixels import Pixels
 from ucdir.images.signatures import RawFile
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _SAMPLES, _PLANES, _TILE_WIDTH, _SUBIFDS, _FORMAT, _DNG_VERSION = 277, 284, 322, 330, 339, 50706
 
-_STRIP_STARTS, _STRIP_ROWS, _STRIP_SIZES, _PREDICTOR, _EXTRA_SAMPLES, _XMP, _ICC = (
-    273,
-    278,
-    279,
-    317,
-    338,
-    700,
-    34675,
-)
+_STRIP_STARTS, _STRIP_ROWS, _STRIP_SIZES, _PREDICTOR, _EXTRA_SAMPLES = 273, 278, 279, 317, 338
+_XMP, _IPTC, _PHOTOSHOP, _ICC = 700, 33723, 34377, 34675
 
 _FORMATS: Final = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 _DEPTHS: Final = (1, 2, 4, 8, 16)
@@ -75,6 +79,21 @@ def tiff_header(data: bytes) -> TiffHeader:
         data = data[: turned.start] + one + data[turned.start + turned.size :]
     full_size = sum(not structure.number(page, _SUBFILE, 0) & 5 for page in pages)
     return TiffHeader(structure.number(main, _WIDTH, 0), structure.number(main, _HEIGHT, 0), full_size, data)
+
+
+def tiff_metadata(data: bytes) -> Metadata:
+    """EXIF, XMP, IPTC and density in the first IFD of a TIFF or RAW file."""
+    try:
+        structure = TiffStructure(data)
+        main = structure.ifd(structure.first)
+    except ValueError:
+        main = None
+    if main is None:
+        return Metadata()
+    blocks = (main.entries.get(tag) for tag in (_XMP, _IPTC, _PHOTOSHOP))
+    xmp, iptc, photoshop = (e and bytes(data[e.start : e.start + e.size]) for e in blocks)
+    iptc = iptc or iptc_of_photoshop(photoshop or b"")
+    return Metadata(exif_of_tiff(data), None, xmp, iptc, Density.of_ifd(structure, main))
 
 
 def _is_raw(structure: TiffStructure, pages: list[Ifd]) -> bool:
@@ -142,10 +161,10 @@ def encode_tiff(photo: Photo) -> list[bytes]:
 
     described = structure.ifd(structure.first)
     tags: dict[int, Values] = {
-        tag: (entry.kind, entry.number, bytes(block[entry.field + 8 : entry.field + 12]))
-        for tag, entry in ({} if described is None else described.entries).items()
-        if tag in DESCRIPTIVE
+        tag: values for tag, values in stored_values(structure, described).items() if tag in DESCRIPTIVE
     }
+    if kept.density is not None:
+        tags |= kept.density.tags(order)
     tags |= {
         _WIDTH: numbers(_LONG, width),
         _HEIGHT: numbers(_LONG, height),
@@ -165,6 +184,8 @@ def encode_tiff(photo: Photo) -> list[bytes]:
         tags[_EXTRA_SAMPLES] = numbers(_SHORT, 2)
     if kept.xmp is not None:
         tags[_XMP] = (_BYTE, len(kept.xmp), kept.xmp)
+    if kept.iptc is not None:
+        tags[_IPTC] = (_UNDEFINED, len(kept.iptc), kept.iptc)
     if kept.icc is not None:
         tags[_ICC] = (_UNDEFINED, len(kept.icc), kept.icc)
     padding = bytes(starts[-1] % 2)

@@ -4,18 +4,22 @@ import functools
 import io
 import struct
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from ucdir.errors import OutputError, reason
+from ucdir.errors import OutputError, listed, reason
 from ucdir.images.decode import PILLOW_ERRORS, vips
+from ucdir.images.density import Density
+from ucdir.images.exif import byte_order, exif_with
+from ucdir.images.iptc import iptc_segment, xmp_with_iptc
 from ucdir.images.paths import atomic_write, check_path, shown
 from ucdir.images.photo import Metadata, Photo
 from ucdir.images.pixels import to_uint8
+from ucdir.images.png import png_chunk, text_chunk
 from ucdir.images.tiff import encode_tiff
 
 Pieces = Sequence[bytes | memoryview]
@@ -44,18 +48,18 @@ def encode_png(photo: Photo) -> Pieces:
 
 
 def _png_with_metadata(data: bytes, kept: Metadata) -> list[bytes | memoryview]:
-    """A PNG file in pieces, with the chunks iCCP, eXIf and iTXt (XMP) behind its header chunk."""
+    """A PNG file in pieces, with chunks for metadata behind its header, without the density that libvips makes up."""
     chunks = {
         b"iCCP": kept.icc and b"icc\0\0" + zlib.compress(kept.icc),
+        b"pHYs": kept.density and kept.density.phys(),
         b"eXIf": kept.exif,
         b"iTXt": kept.xmp and b"XML:com.adobe.xmp\0\0\0\0\0" + kept.xmp,
     }
-    added = [_chunk(name, body) for name, body in chunks.items() if body is not None]
-    return [data[:33], *added, memoryview(data)[33:]]
-
-
-def _chunk(name: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    added = [png_chunk(name, body) for name, body in chunks.items() if body is not None]
+    added += [text_chunk(keyword, text) for keyword, text in kept.texts]
+    invented = data.find(b"\0\0\0\x09pHYs", 0, data.find(b"IDAT"))
+    end = len(data) if invented < 0 else invented
+    return [data[:33], *added, memoryview(data)[33:end], memoryview(data)[end + 21 :]]
 
 
 def encode_with_pillow(photo: Photo, *, format: str, **settings: Any) -> Pieces:
@@ -63,8 +67,10 @@ def encode_with_pillow(photo: Photo, *, format: str, **settings: Any) -> Pieces:
     from PIL import Image
 
     kept = photo.metadata
-    exif = b"Exif\0\0" + kept.exif if kept.exif is not None and format == "JPEG" else kept.exif
-    blocks = {"exif": exif, "icc_profile": kept.icc, "xmp": kept.xmp}
+    blocks = {"exif": kept.exif, "icc_profile": kept.icc, "xmp": kept.xmp}
+    if format == "JPEG":
+        blocks["exif"] = kept.exif and b"Exif\0\0" + kept.exif
+        blocks["extra"] = b"".join(_jpeg_segments(kept))
     if format == "AVIF":
         settings["subsampling"] = "4:0:0" if photo.is_grey else "4:4:4"
     file = io.BytesIO()
@@ -75,7 +81,27 @@ def encode_with_pillow(photo: Photo, *, format: str, **settings: Any) -> Pieces:
         image.save(file, format, **settings, **{name: block for name, block in blocks.items() if block})
     except PILLOW_ERRORS as error:
         raise EncodeError(str(error)) from error
-    return [file.getbuffer()]
+    data = file.getbuffer()
+    if format == "JPEG" and kept.density is not None:
+        data[13:18] = kept.density.jfif()
+    if format == "BMP":  # Pillow makes 96 per inch up
+        data[38:46] = bytes(8) if kept.density is None else kept.density.bmp()
+    return [data]
+
+
+def _jpeg_segments(kept: Metadata) -> Iterator[bytes]:
+    """Segments of IPTC and comments."""
+    bodies = [(0xFE, body) for body in map(_comment, kept.texts)]
+    if kept.iptc is not None:
+        bodies = [(0xED, iptc_segment(kept.iptc)), *bodies]
+    for marker, body in bodies:
+        yield struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+
+def _comment(text: tuple[str, str]) -> bytes:
+    """A text as JPEG's comment, which has no keyword."""
+    keyword, words = text
+    return (words if keyword == "Comment" else f"{keyword}: {words}").encode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +116,9 @@ class Format:
         exif: longest EXIF block in bytes.
         xmp: longest XMP block in bytes.
         icc: numbers of channels for which it holds a colour profile.
+        iptc: longest IPTC records in bytes; where there is no place for them they become XMP.
+        density: for which values of `Density.absolute` it has a place; for others there is EXIF.
+        text: longest comment in bytes.
         lossless: whether 8 bits a sample come back as they were.
     """
 
@@ -100,21 +129,38 @@ class Format:
     exif: int = 1 << 30
     xmp: int = 1 << 30
     icc: tuple[int, ...] = (1, 3)
+    iptc: int = 0
+    density: tuple[bool, ...] = (True, False)
+    text: int = 0
     lossless: bool = False
 
-    def without_excess(self, photo: Photo) -> tuple[Photo, list[str]]:
-        """The photograph without the metadata that the format cannot hold, and the names of those."""
-        kept, channels = photo.metadata, photo.pixels.shape[2]
+    def holding(self, photo: Photo) -> tuple[Photo, list[str]]:
+        """The photograph with its metadata as the format can hold them, and the names of those that it cannot."""
+        kept, dropped = photo.metadata, []
+        if kept.iptc is not None and not self.iptc:
+            xmp, complete = xmp_with_iptc(kept.xmp, kept.iptc) if self.xmp else (kept.xmp, False)
+            kept = replace(kept, xmp=xmp, iptc=None)
+            dropped += [] if complete else ["rarer IPTC fields" if self.xmp else "IPTC"]
+        density = kept.density
+        if density is not None and density.absolute not in self.density:
+            if not self.exif:
+                kept = replace(kept, density=None)
+                dropped.append("density")
+            elif Density.of_exif(kept.exif or b"") != density:
+                kept = replace(kept, exif=exif_with(kept.exif, density.tags(byte_order(kept.exif))))
         fits = {
-            "exif": len(kept.exif or b"") <= self.exif,
-            "xmp": len(kept.xmp or b"") <= self.xmp,
-            "icc": kept.icc is None or channels in self.icc,
+            "exif": (len(kept.exif or b"") <= self.exif, "EXIF"),
+            "xmp": (len(kept.xmp or b"") <= self.xmp, "XMP"),
+            "iptc": (len(kept.iptc or b"") <= self.iptc, "IPTC"),
+            "icc": (kept.icc is None or photo.pixels.shape[2] in self.icc, "colour profile"),
         }
-        dropped = [name for name, fit in fits.items() if not fit]
-        names = {"exif": "EXIF", "xmp": "XMP", "icc": "colour profile"}
-        return replace(photo, metadata=replace(kept, **dict.fromkeys(dropped))), [
-            names[name] for name in dropped
-        ]
+        nothing: dict[str, Any] = dict.fromkeys(name for name, (fit, _) in fits.items() if not fit)
+        kept = replace(kept, **nothing)
+        dropped += [shown for fit, shown in fits.values() if not fit]
+        texts = tuple(text for text in kept.texts if len(_comment(text)) <= self.text)
+        if texts != kept.texts:
+            dropped.append("comments")
+        return replace(photo, metadata=replace(kept, texts=texts)), dropped
 
 
 def _pillow(format: str, **settings: Any) -> Callable[[Photo], Pieces]:
@@ -123,19 +169,23 @@ def _pillow(format: str, **settings: Any) -> Callable[[Photo], Pieces]:
 
 _JPEG: Final = Format(
     *("JPEG", _pillow("JPEG", quality=95, subsampling="4:4:4")),
-    alpha=False, side=65_500, exif=65_527, xmp=65_504,
+    alpha=False, side=65_500, exif=65_527, xmp=65_504, iptc=65_506, text=65_533,
 )  # fmt: skip
-_TIFF: Final = Format("TIFF", encode_tiff, lossless=True)
+_TIFF: Final = Format("TIFF", encode_tiff, iptc=1 << 30, lossless=True)
 
 FORMATS: Final[Mapping[str, Format]] = {
-    ".avif": Format("AVIF", _pillow("AVIF", quality=90, speed=8)),
-    ".bmp": Format("BMP", _pillow("BMP"), alpha=False, exif=0, xmp=0, icc=(), lossless=True),
+    ".avif": Format("AVIF", _pillow("AVIF", quality=90, speed=8), density=()),
+    ".bmp": Format(
+        *("BMP", _pillow("BMP")), alpha=False, exif=0, xmp=0, icc=(), density=(True,), lossless=True
+    ),
     ".jpeg": _JPEG,
     ".jpg": _JPEG,
-    ".png": Format("PNG", encode_png, lossless=True),
+    ".png": Format("PNG", encode_png, text=1 << 30, lossless=True),
     ".tif": _TIFF,
     ".tiff": _TIFF,
-    ".webp": Format("WebP", _pillow("WEBP", quality=95, method=4, exact=True), side=16_383, icc=(3,)),
+    ".webp": Format(
+        *("WebP", _pillow("WEBP", quality=95, method=4, exact=True)), side=16_383, icc=(3,), density=()
+    ),
 }
 """The formats that are written, by suffix."""
 
@@ -164,8 +214,8 @@ def check_writable(path: Path, *, force: bool = False, photo: Photo | None = Non
     check_path(Path(path), force=force)
 
 
-def write(photo: Photo, path: Path, *, force: bool = False) -> tuple[str, ...]:
-    """Write a photograph with its EXIF (orientation 1), colour profile, XMP and transparency.
+def write(photo: Photo, path: Path, *, force: bool = False, times_of: Path | None = None) -> tuple[str, ...]:
+    """Write a photograph with its transparency, and of its metadata what the format can hold: see docs/files.md.
 
     PNG and TIFF keep 16 bits; the other formats get values rounded to 8. JPEG is of quality 95 and 4:4:4.
 
@@ -173,9 +223,10 @@ def write(photo: Photo, path: Path, *, force: bool = False) -> tuple[str, ...]:
         photo: the photograph.
         path: the file, taken literally; its suffix is one of `WRITABLE_SUFFIXES`.
         force: whether a file that exists is replaced.
+        times_of: a file whose times of access and change the new one gets.
 
     Returns:
-        One sentence for each piece of metadata that the format cannot hold.
+        a sentence on metadata that the format cannot hold, if there are such.
 
     Raises:
         OutputError: the suffix is unknown, the format cannot hold the size or transparency, the file exists
@@ -185,7 +236,7 @@ def write(photo: Photo, path: Path, *, force: bool = False) -> tuple[str, ...]:
     chosen = _format(path, photo)
     check_path(path, force=force)
     pieces, dropped = _encoded(photo, chosen, path)
-    atomic_write(pieces, path, force=force)
+    atomic_write(pieces, path, force=force, times_of=times_of)
     return dropped
 
 
@@ -205,7 +256,7 @@ def encode_photo(photo: Photo, format: str) -> tuple[Pieces, tuple[str, ...]]:
 
 
 def _encoded(photo: Photo, chosen: Format, path: Path) -> tuple[Pieces, tuple[str, ...]]:
-    photo, dropped = chosen.without_excess(photo)
+    photo, dropped = chosen.holding(photo)
     try:
         try:
             pieces = chosen.encode(photo)
@@ -220,9 +271,9 @@ def _encoded(photo: Photo, chosen: Format, path: Path) -> tuple[Pieces, tuple[st
             f"{shown(path)} cannot be encoded as {chosen.name} ({reason(error)}); choose another "
             "format, such as PNG."
         ) from error
-    return pieces, tuple(
-        f"{shown(path)}: {chosen.name} cannot hold the photograph's {name}." for name in dropped
-    )
+    if not dropped:
+        return pieces, ()
+    return pieces, (f"{shown(path)}: {chosen.name} cannot hold the photograph's {listed(dropped)}.",)
 
 
 def _format(path: Path, photo: Photo | None) -> Format:

@@ -88,6 +88,7 @@ def restore(
     consistent: bool = False,
     format: str | None = None,
     force: bool = False,
+    keep_times: bool = False,
     on_step: OnStep | None = None,
     **options: Unpack[SamplingOptions],
 ) -> Any:
@@ -113,6 +114,7 @@ def restore(
             A lossy format undoes it.
         format: of bytes, the format of the result, such as "png"; by default that of `image`, or PNG for GIF and RAW.
         force: overwrite an existing output.
+        keep_times: of a path, whether the output gets the photo's times of access and change.
         on_step: called as (steps done, steps in all).
         options: steps, start_fraction, eta, fidelity, patch_size, max_memory: see `RestorationPipeline`.
 
@@ -127,8 +129,10 @@ def restore(
         DeviceError: the memory does not hold the photo.
     """
     is_file = isinstance(image, (str, os.PathLike))
-    if not is_file and (output, uncertainty, force) != (None, None, False):
-        raise ConfigError("output, uncertainty and force are for files; an image in memory is returned.")
+    if not is_file and (output, uncertainty, force, keep_times) != (None, None, False, False):
+        raise ConfigError(
+            "output, uncertainty, force and keep_times are for files; an image in memory is returned."
+        )
     if not (is_file or isinstance(image, bytes) or exposure_ratio == "auto"):
         raise ConfigError("exposure_ratio is for files; an image in memory is restored as bright as it is.")
     _check_exposure_ratio(exposure_ratio)
@@ -144,7 +148,8 @@ def restore(
             source = Path(image)
             target = default_output(source) if output is None else Path(output)
             uncertain = None if uncertainty is None else Path(uncertainty)
-            return _restore_file(source, target, sampling, exposure_ratio, uncertain, force)
+            times_of = source if keep_times else None
+            return _restore_file(source, target, sampling, exposure_ratio, uncertain, force, times_of)
         if isinstance(image, bytes):
             return _restore_bytes(image, sampling, exposure_ratio, format)
         return from_signal(sampling(to_signal(image)).mean, image)
@@ -174,6 +179,7 @@ def _restore_file(
     exposure_ratio: float | Literal["auto", "file"],
     uncertainty: Path | None,
     force: bool,
+    times_of: Path | None,
 ) -> RestoredPhoto:
     began = time.perf_counter()
     check_writable(target, force=force)
@@ -185,7 +191,7 @@ def _restore_file(
     check_writable(target, force=force, photo=photo)
     result = sampling(to_signal(photo.pixels), photo, shown(source))
     pixels, notes = _pixels(result, photo, sampling, shown(source))
-    notes += write(replace(photo, pixels=pixels), target, force=force)
+    notes += write(replace(photo, pixels=pixels), target, force=force, times_of=times_of)
     if sampling.consistent and not is_lossless(target.suffix):
         notes += (
             f"{shown(target)}: its format is lossy, so it is not consistent with the JPEG file; choose .png or .tif.",
