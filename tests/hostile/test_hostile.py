@@ -5,7 +5,6 @@ in `tests/data/hostile`. Two subprocesses read all of it, so that a crash or a h
 of ending it.
 """
 
-import csv
 import json
 import subprocess
 import sys
@@ -14,51 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from hostile_corpus import ALLOWED, DEVIATIONS, PILLOW_DIFFERS, by_pillow, images_of
 
 from ucdir.errors import ImageError
 from ucdir.images import read
-
-# Files whose outcome differs from the manifest's, and why that is meant.
-DEVIATIONS = {
-    # refused though the manifest says read
-    "valid/generated/float32.tif": ("refuse", "floating point: no range is known to mean black and white"),
-    "valid/tiff/gradient-1c-32b-float.tiff": ("refuse", "floating point"),
-    "valid/tiff_pillow/10ct_32bit_128.tiff": ("refuse", "floating point"),
-    "valid/tiff/gradient-1c-32b.tiff": ("refuse", "32 bits a sample: nothing here holds them"),
-    "valid/tiff/int8.tif": ("refuse", "signed samples: no zero is known to mean black"),
-    "valid/tiff/int16.tif": ("refuse", "signed samples"),
-    "valid/tiff/int16_zstd.tif": ("refuse", "signed samples"),
-    "valid/tiff_pillow/separate_planar_extra_samples.tiff": ("refuse", "signed samples"),
-    "valid/tiff_pillow/12bit.cropped.tif": ("refuse", "12 bits a sample: libtiff unpacks none"),
-    "valid/tiff_pillow/hopper_lzma.tif": ("refuse", "LZMA is not built into libvips' wheel"),
-    "valid/tiff_pillow/old-style-jpeg-compression.tif": (
-        "refuse",
-        "withdrawn in 1995; not built into the wheel",
-    ),
-    "valid/tiff_pillow/hopper.Lab.tif": ("refuse", "CIE Lab of 8 bits: libvips opens it as another coding"),
-    "valid/tiff/minisblack-2c-8b-alpha.tiff": (
-        "refuse",
-        "grey and alpha in planes: libvips 8.18 mixes up its rows",
-    ),
-    # read though the manifest says refuse
-    "malformed/pillow/png_decompression_dos.png": (
-        "read",
-        "text chunks are never kept; the one pixel is sound",
-    ),
-    "malformed/image-rs/tiff_TODO_hpredict_cmyk.tiff": (
-        "read",
-        "valid CMYK with alpha, which image-rs lacks",
-    ),
-}
-
-ALLOWED = {
-    "refuse": {"refuse"},
-    "read": {"read"},
-    "read-first": {"read"},
-    "read-or-refuse": {"read", "refuse"},
-    "survive": {"read", "refuse"},
-}
 
 READ_ALL = """
 import json, resource, sys, time
@@ -86,10 +44,7 @@ def corpus(test_data, shared_folder) -> Path:
 
 @pytest.fixture(scope="module")
 def manifest(corpus) -> dict[str, dict[str, str]]:
-    with (corpus / "MANIFEST.tsv").open(encoding="utf-8", newline="") as file:
-        rows = [*csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
-    images = ("malformed", "valid", "fuzz")
-    return {row["path"]: row for row in rows if row["path"].split("/")[0] in images}
+    return images_of(corpus)
 
 
 @pytest.fixture(scope="module")
@@ -190,17 +145,6 @@ def test_depth_is_kept(outcomes):
     assert expected <= sixteen
 
 
-# Pillow is no judge of these: it applies a transparent grey level below or above 8 bits unscaled, and fills
-# what a GIF's first frame leaves open with a colour instead of transparency.
-PILLOW_DIFFERS = {
-    "valid/pngsuite/tbbn0g04.png",
-    "valid/pngsuite/tbwn0g16.png",
-    "valid/misc_pillow/i_trns.png",
-    "valid/gif/border_touching_layers.gif",
-    "valid/gif/issue_1455_undersized.gif",
-}
-
-
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_valid_images_equal_pillow(corpus, manifest, outcomes):
     different, compared = {}, Counter()
@@ -223,17 +167,6 @@ def test_valid_images_equal_pillow(corpus, manifest, outcomes):
     assert different.keys() == PILLOW_DIFFERS & manifest.keys()
     assert compared.total() > 100
     assert len(compared) >= 12
-
-
-MODES = {(1, False): "L", (1, True): "LA", (3, False): "RGB", (3, True): "RGBA"}
-
-
-def by_pillow(path: Path, channels: int, alpha: bool) -> tuple[np.ndarray, str]:
-    with Image.open(path) as image:
-        mode = image.mode
-        turned = ImageOps.exif_transpose(image)
-        pixels = np.asarray(turned if mode.startswith("I;16") else turned.convert(MODES[channels, alpha]))
-    return pixels.reshape(pixels.shape[0], pixels.shape[1], -1), mode
 
 
 @pytest.mark.parametrize("name", ["rgb-contig-16", "rgb-planar-16", "rgb-contig-08", "minisblack-16"])
