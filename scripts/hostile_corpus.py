@@ -2,8 +2,8 @@
 
     python scripts/hostile_corpus.py [FOLDER]
 
-The folder has a MANIFEST.tsv as `tests/data/hostile`, which is the default; the environment variable UCDIR_SHARED names a
-folder that may hold a larger one as `hostile`. Images are read and, where they are sound, compared with what Pillow
+The folder has a MANIFEST.tsv as `tests/data/hostile`, which is the default; the environment variable UCDIR_SHARED names
+a folder that may hold a larger one as `hostile`. Images are read and, where they are sound, compared with what Pillow
 reads; checkpoints are converted, loaded as the weights and settings of a model folder and as configurations; strings of
 `requests/` are opened as names. Exits with 1 where something crashes, gives a traceback, takes over 5 s or more than
 300 MB, or is not read, refused and understood as the manifest and `tests/support/hostile_corpus.py` say.
@@ -54,6 +54,7 @@ def do_one(job: str) -> object:
 
 
 def do_image(path: str) -> object:
+    """Size and type of an image."""
     from ucdir.images import read
 
     photo = read(Path(path))
@@ -81,6 +82,7 @@ def do_pillow(path: str) -> str:
 
 
 def do_convert(path: str) -> str:
+    """Convert a checkpoint."""
     from ucdir.workflows.convert import convert
 
     with tempfile.TemporaryDirectory() as folder:
@@ -89,10 +91,12 @@ def do_convert(path: str) -> str:
 
 
 def do_weights(path: str) -> str:
+    """Load a file as weights."""
     return _in_a_model("predictor/diffusion_pytorch_model.safetensors", path)
 
 
 def do_settings(path: str) -> str:
+    """Load a file as a network's settings."""
     return _in_a_model("predictor/config.json", path)
 
 
@@ -110,6 +114,7 @@ def _in_a_model(name: str, path: str) -> str:
 
 
 def do_config(path: str) -> str:
+    """Load a file as a configuration."""
     from ucdir.config import load_config
 
     load_config(Path(path))
@@ -117,6 +122,7 @@ def do_config(path: str) -> str:
 
 
 def do_name(name: str) -> str:
+    """Open a string as a path."""
     from ucdir.images import read
 
     read(Path(name))
@@ -153,6 +159,7 @@ def is_wrong(corpus: Path, manifest: dict[str, dict[str, str]], outcome: Outcome
 
 
 def main() -> int:
+    """Print the table; the exit status."""
     shared = Path(os.environ.get("UCDIR_SHARED", ROOT.parent / "shared")) / "hostile"
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, help="the corpus")

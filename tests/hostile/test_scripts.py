@@ -22,7 +22,7 @@ def do_one(job):
         case "refuse":
             raise ImageError("a.png is no image; name another.")
         case "memory":
-            return len(bytes(200_000_000).replace(b"x", b"y"))
+            return len(bytearray(b"x") * 200_000_000)
     return job
 
 if sys.argv[1:] == ["--worker"]:
