@@ -86,6 +86,7 @@ def test_whatever_fails_leaves_nothing_behind(tmp_path, monkeypatch, step, failu
     monkeypatch.setattr(paths_module.os, step, fail)
     if step == "link":
         monkeypatch.setattr(paths_module.os, "replace", fail)
+        monkeypatch.setattr(paths_module, "_rename_unless_there", lambda *_: False)
     if isinstance(failure, KeyboardInterrupt):
         with pytest.raises(KeyboardInterrupt):
             write(PHOTO, path, force=force)
@@ -141,15 +142,47 @@ def test_a_disk_that_takes_little_at_a_time(tmp_path, monkeypatch):
     np.testing.assert_array_equal(read(tmp_path / "photo.png").pixels, PHOTO.pixels)
 
 
-def test_file_systems_without_hard_links(tmp_path, monkeypatch):
+@pytest.mark.parametrize("renames", [True, False])
+def test_file_systems_without_hard_links(tmp_path, monkeypatch, renames):
     def refuse(*_arguments: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(paths_module.os, "link", refuse)
+    if not renames:
+        monkeypatch.setattr(paths_module, "_rename_unless_there", lambda *_: False)
     write(PHOTO, tmp_path / "photo.png")
     np.testing.assert_array_equal(read(tmp_path / "photo.png").pixels, PHOTO.pixels)
     assert "exists already" in sentence(write, PHOTO, tmp_path / "photo.png")
     assert names(tmp_path) == ["photo.png"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux' own way of renaming")
+def test_renaming_never_replaces(tmp_path):
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    with pytest.raises(FileExistsError):
+        paths_module._rename_unless_there(tmp_path / "a", tmp_path / "b")
+    assert names(tmp_path) == ["a", "b"]
+    assert not paths_module._rename_unless_there(tmp_path / "a", tmp_path / "none" / "b")
+    assert paths_module._rename_unless_there(tmp_path / "a", tmp_path / "c")
+    assert names(tmp_path) == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.ENOSPC, "the disk is full; free some space"),
+        (errno.EDQUOT, "your quota of disk space is used up"),
+        (errno.EFBIG, "files may not be so large; raise the limit"),
+        (errno.EIO, "Input/output error"),
+    ],
+)
+def test_the_true_cause_is_named(tmp_path, monkeypatch, code, words):
+    def fail(*_arguments: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(paths_module.os, "fsync", fail)
+    assert words in sentence(write, PHOTO, tmp_path / "photo.png")
 
 
 def test_places_that_cannot_be(tmp_path):

@@ -1,6 +1,7 @@
 """Paths: finding image files, printing names, and writing files whole or not at all, never over another unasked."""
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import functools
@@ -11,7 +12,7 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ucdir.errors import DataError, OutputError
 
@@ -250,14 +251,28 @@ def _rename_to_new(temporary: Path, path: Path) -> None:
         os.link(temporary, path)
     except FileExistsError:
         raise
-    except OSError:
-        # A file system without hard links (FAT, some network drives): claim the name, then replace it.
+    except OSError:  # a file system without hard links (FAT, some network drives)
+        if _rename_unless_there(temporary, path):
+            return
+        # Claim the name, then replace it; a kill in between leaves an empty file.
         os.close(os.open(path, _NEW_FILE, 0o666))
         try:
             os.replace(temporary, path)  # noqa: PTH105
         except BaseException:
             path.unlink()
             raise
+
+
+def _rename_unless_there(temporary: Path, path: Path) -> bool:
+    """Linux' own way, in one step; false where the C library or the file system does not know it."""
+    rename: Any = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    here, no_replace = -100, 1  # AT_FDCWD, RENAME_NOREPLACE
+    done = rename(here, os.fsencode(temporary), here, os.fsencode(path), no_replace) == 0
+    if not done and ctypes.get_errno() == errno.EEXIST:
+        raise FileExistsError
+    return bool(done)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -278,8 +293,12 @@ def _refusal(error: OSError | ValueError, path: Path) -> OutputError:
         problem = (
             "exists already; choose another name, or overwrite it with --overwrite (in Python: force=True)"
         )
-    elif code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    elif code == errno.ENOSPC:
         problem = "cannot be written because the disk is full; free some space"
+    elif code == errno.EDQUOT:
+        problem = "cannot be written because your quota of disk space is used up; free some space"
+    elif code == errno.EFBIG:
+        problem = "cannot be written because files may not be so large; raise the limit (ulimit -f)"
     elif code in (errno.EACCES, errno.EPERM, errno.EROFS):
         problem = "may not be written; choose a folder that you may write to"
     return OutputError(f"{shown(path)} {problem}.")
