@@ -131,7 +131,7 @@ def test_the_commands_of_use(root, place, monkeypatch):
     assert read(place / "examples" / "coffee.restored.png").format == "PNG"
     assert read(place / "coffee.webp").format == "WebP"
     assert sorted(p.name for p in (place / "restored").iterdir()) == [
-        "astronaut.restored.png", "chelsea.restored.png", "coffee.restored.png",
+        ".ucdir.jsonl", "astronaut.restored.png", "chelsea.restored.png", "coffee.restored.png",
     ]  # fmt: skip
 
 

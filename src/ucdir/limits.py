@@ -47,3 +47,9 @@ MAX_JPEG_SCANS = 200
 
 MAX_PAIR_LIST_BYTES = 64 << 20
 """Largest text file that lists pairs of photographs."""
+
+MAX_LIST_BYTES = 64 << 20
+"""Largest list of photos for a batch."""
+
+MAX_RECORD_BYTES = 256 << 20
+"""Most that is read of the record of a folder of results; a result takes about 700 bytes."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,13 +30,42 @@ TASK_NAMES = ", ".join(list(TASKS)[:-1]) + f" or {list(TASKS)[-1]}"
 """For help texts."""
 
 
+class Signalled(SystemExit):
+    """The program was told to end, by a signal other than Ctrl-C; raised where it is, so that it tidies up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.name = signal.Signals(number).name
+
+
 def main() -> None:
-    """Entry point of `ucdir`: an expected error is one line on stderr and exit status 2; Ctrl-C is 130."""
+    """Entry point of `ucdir`: an expected error is one line on stderr and exit status 2; signals are 128 + theirs."""
     _open_missing_streams()
+    with _ended_by_signals():
+        try:
+            app()
+        except UcdirError as error:
+            sys.exit(fail(error))
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP raise `Signalled`, unless something else (nohup) has been said about them."""
+
+    def end(number: int, _: object) -> None:
+        raise Signalled(number)
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        ours = []
+    for number in ours:
+        signal.signal(number, end)
     try:
-        app()
-    except UcdirError as error:
-        sys.exit(fail(error))
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def fail(error: UcdirError) -> int:

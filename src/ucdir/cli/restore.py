@@ -2,42 +2,60 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ucdir.cli.app import TASK_NAMES, bar, fail, named, say
+from ucdir.cli.app import TASK_NAMES, Signalled, named, say
+from ucdir.cli.progress import Progress
 from ucdir.cli.scalars import takes_scalars
-from ucdir.errors import ConfigError, OutputError, UcdirError
+from ucdir.cli.stream import restore_stream
+from ucdir.errors import ConfigError
+from ucdir.limits import MAX_LIST_BYTES
 from ucdir.memory import bytes_of
-from ucdir.tasks import TASKS
 from ucdir.tasks.scalars import SCALARS
 
 if TYPE_CHECKING:
-    from ucdir.pipeline import RestorationPipeline
+    from ucdir.workflows.batch import Batch, Job, Outcome
 
-
-class Job(NamedTuple):
-    """One file to be written."""
-
-    photo: Path
-    output: Path
-    seed: int
+UNCERTAINTY = (
+    "--uncertainty compares samples of one photo: give one PHOTO, --average, and --samples of 2 or more."
+)
+STREAMS = (
+    "- is one photo from standard input or to standard output: leave out other photos, --files-from, --samples without "
+    "--average, --uncertainty, --dry-run and --json."
+)
 
 
 @takes_scalars
 def restore(
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO…", help="Photos to restore.")],
+    photos: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PHOTO…",
+            help="Photos, folders with all that they contain, patterns such as 'a/**/*.jpg', or - for standard input.",
+        ),
+    ] = None,
+    files_from: Annotated[
+        str | None,
+        typer.Option(
+            help="A file with one photo or folder a line (or separated by NUL), or - for standard input."
+        ),
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option(
             "-o",
             "--output",
-            help="File to write, or a folder (a new one with / at its end). Default: PHOTO.restored.png beside PHOTO.",
+            help="File to write, or a folder (a new one with / at its end), or - for standard output. Default: "
+            "PHOTO.restored.png beside PHOTO.",
         ),
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option(help="same (as the photo), png, jpg, tif, webp, avif or bmp. Default: png.")
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Diffusion steps. Default: what the model was made for.")
@@ -86,139 +104,235 @@ def restore(
             help="Of a JPEG file: contradict nothing it says. The result compresses to the same file.",
         ),
     ] = False,
-    force: Annotated[bool, typer.Option("--overwrite", "--force", help="Replace existing outputs.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Skip results that are finished: whole, of this photo and these settings. The default, but with "
+            "--overwrite, where it replaces only the others.",
+        ),
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    force: Annotated[bool, typer.Option("--force", hidden=True)] = False,
     keep_times: Annotated[
         bool, typer.Option("--keep-times", help="Give results the times of their photos.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what would be read and written, by which task and why; write nothing."
+        ),
+    ] = False,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=1, max=64, help="Photos at once: while one is restored, others are read and written."
+        ),
+    ] = 1,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON for each output instead of text.")
     ] = False,
     *,
     scalars: dict[str, float],
 ) -> None:
     """Restore photos."""
-    photos = list(dict.fromkeys(photos))
-    if uncertainty is not None and (samples < 2 or not average or len(photos) > 1):
-        raise ConfigError(
-            "--uncertainty compares samples of one photo: give one PHOTO, --average, and --samples of 2 or more."
-        )
-    if task not in ("auto", *TASKS):
-        raise ConfigError(f"--task {task} is unknown; choose auto or one of {', '.join(TASKS)}.")
+    from ucdir.workflows.batch import Batch
+
+    if uncertainty is not None and (samples < 2 or not average):
+        raise ConfigError(UNCERTAINTY)
     if max_memory is not None:
         bytes_of(max_memory)
-    ratio = _exposure_ratio(exposure_ratio)
-    jobs, status = [], 0
-    for job in _jobs(photos, _outputs(photos, output), seed, 1 if average else samples):
-        try:  # what is wrong is said before the model is loaded
-            _check(job, force=force)
-            jobs.append(job)
-        except UcdirError as error:
-            status = fail(error)
-    if not jobs:
-        raise typer.Exit(status)
+    overwrite |= force
+    batch = Batch(
+        task, model, device, precision,
+        settings={
+            "scalars": scalars, "exposure_ratio": _exposure_ratio(exposure_ratio), "steps": steps,
+            "fidelity": fidelity, "samples": samples if average else 1, "consistent": consistent,
+        },
+        options={
+            "patch_size": patch_size, "max_memory": max_memory, "uncertainty": uncertainty, "keep_times": keep_times,
+        },
+        overwrite=overwrite, resume=(resume or not overwrite) and uncertainty is None,
+    )  # fmt: skip
+    names, seeds = list(photos or ()), range(seed, seed + (1 if average else samples))
+    if "-" in names or output == "-":
+        if len(names) != 1 or files_from is not None or len(seeds) > 1 or dry_run or as_json or uncertainty:
+            raise ConfigError(STREAMS)
+        restore_stream(batch, names[0], output, format, seed)
+        return
+    printer = Printer(as_json=as_json)
+    planned = _plan(names, _listed(files_from), output, format, seeds, printer)
+    if uncertainty is not None and printer.several:
+        raise ConfigError(UNCERTAINTY)
+    if dry_run:
+        batch.check_model()
+        for job in planned:
+            printer.print(batch.plan(job))
+    else:
+        _run(batch, planned, jobs, printer)
+    printer.close()
 
-    from ucdir.workflows.restore import restore as restore_photo
 
-    models = _models(task, model, device, precision)
-    for job in jobs:
-        try:
-            with bar(job.photo.name) as on_step:
-                done = restore_photo(
-                    job.photo, job.output, task=task, pipeline=models, scalars=scalars, exposure_ratio=ratio,
-                    seed=job.seed, samples=samples if average else 1, uncertainty=uncertainty, consistent=consistent,
-                    force=force, keep_times=keep_times, on_step=on_step, steps=steps, fidelity=fidelity,
-                    patch_size=patch_size, max_memory=max_memory,
-                )  # fmt: skip
-        except UcdirError as error:
-            status = fail(error)
-            continue
-        said = [say(f"note: {note}", err=True) for note in done.notes]
-        said.append(
-            say(
-                f"{job.photo}: {done.width}x{done.height}, {done.task.replace('_', ' ')}, {named(done.scalars)}"
-                f"{done.steps} step{'s' * (done.steps != 1)}, {done.seconds:.1f} s -> {done.output}"
-            )
+def _plan(
+    names: list[str],
+    listed: list[str],
+    output: str | None,
+    format: str | None,
+    seeds: range,
+    printer: Printer,
+) -> list[Job]:
+    """What is to be done; what gives no photo is said at once."""
+    from ucdir.workflows.inputs import find_inputs
+    from ucdir.workflows.outputs import jobs_for
+
+    if not names and not listed:
+        raise ConfigError("no photo is named; name photos or folders, or a list of them with --files-from.")
+    found = find_inputs(names, listed)
+    printer.several = found.several
+    jobs = jobs_for(found, output, format, seeds)
+    for problem in found.problems:
+        printer.fail(str(problem))
+    if found.results:
+        many = (
+            f"{found.results} results of earlier runs are"
+            if found.results > 1
+            else "a result of an earlier run is"
         )
-        if not all(said):
-            status = status or 1
-    if status:
-        raise typer.Exit(status)
+        say(f"note: {many} left out; name the files to restore them once more.", err=True)
+    return jobs
 
 
-# ------------------------------------------------------------------------------------------------------ what to write
-
-
-def _outputs(photos: list[Path], output: str | None) -> list[Path]:
-    """A file for each photo: beside it, in a folder, or the one named; no two the same."""
-    from ucdir.images import default_output
-
-    folder = None if output is None else Path(output)
-    if output is not None and folder is not None and not os.path.isdir(output):  # noqa: PTH112 (never an error)
-        if output.endswith(os.sep):
-            _make(folder)
-        elif len(photos) > 1:
-            raise OutputError(
-                f"{output}: there is no such folder; create it first, or write {output}{os.sep} for a new one."
-            )
-        else:
-            return [folder]
-    usual = [default_output(photo, folder) for photo in photos]
-    outputs: list[Path] = []
-    for photo, path in zip(photos, usual, strict=True):
-        own, number = path, 2
-        if usual.count(path) > 1:  # as of a.jpg and a.png
-            own = path.with_name(f"{photo.name}.restored.png")
-        while own in outputs:  # as of x/a.jpg and y/a.jpg
-            own, number = path.with_name(f"{photo.name}-{number}.restored.png"), number + 1
-        outputs.append(own)
-    return outputs
-
-
-def _make(folder: Path) -> None:
+def _run(batch: Batch, planned: list[Job], threads: int, printer: Printer) -> None:
+    problems = batch.check(planned)
+    for outcome in problems.values():
+        printer.print(outcome)
+    left = [job for job in planned if job not in problems]
+    if not left:
+        return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        text = error.strerror if isinstance(error, OSError) else str(error)
-        raise OutputError(f"{folder}: this folder cannot be made ({text}); choose another.") from None
+        with Progress(len(left)) as progress:
+
+            def report(outcome: Outcome) -> None:
+                progress.add(outcome)
+                with progress.paused():
+                    printer.print(outcome)
+
+            batch.run(left, report, progress.watch, threads)
+    except (KeyboardInterrupt, Signalled) as stop:
+        batch.tidy(left)
+        what = "Ctrl-C" if isinstance(stop, KeyboardInterrupt) else stop.name
+        say(
+            f"ucdir: stopped by {what}; what is finished stays, and the same command goes on with the rest.",
+            err=True,
+        )
+        raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else stop.code) from None
 
 
-def _jobs(photos: list[Path], outputs: list[Path], seed: int, samples: int) -> list[Job]:
-    """Every sample of every photo: with one seed after the other, to files -1, -2, … if there are several."""
-    return [
-        Job(photo, path if samples == 1 else path.with_stem(f"{path.stem}-{number + 1}"), seed + number)
-        for photo, path in zip(photos, outputs, strict=True)
-        for number in range(samples)
-    ]
+class Printer:
+    """Prints what became of each photo, and knows the exit status."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self.several = False  # whether several photos were asked for
+        self.failures: list[str] = []
+        self.some_done = False
+        self.unprinted = False
+
+    def print(self, outcome: Outcome) -> None:
+        """Print one line on stdout; errors and notes on stderr."""
+        if outcome.error is not None:
+            self.fail(outcome.error)
+        else:
+            self.some_done = True
+            for note in outcome.notes:
+                self._say(f"note: {note}", err=True)
+        if self.as_json:
+            self._say(json.dumps(_as_dict(outcome)))
+        elif outcome.error is None:
+            self._say(_as_text(outcome))
+
+    def fail(self, error: str) -> None:
+        """Print an error."""
+        self.failures.append(error)
+        self._say(f"ucdir: {error}", err=True)
+
+    def close(self) -> None:
+        """List what failed, if several photos were asked for, and end the program unless all went well.
+
+        Raises:
+            typer.Exit: with 1 if some failed or a line could not be printed, 2 if nothing was done.
+        """
+        if self.failures and self.several:
+            count = len(self.failures)
+            self._say(
+                f"ucdir: {count} failed{'' if self.some_done else ', and nothing could be done'}:", err=True
+            )
+            for failure in self.failures:
+                self._say(f"  {failure}", err=True)
+        if self.failures or self.unprinted:
+            raise typer.Exit(2 if self.failures and not self.some_done else 1)
+
+    def _say(self, text: str, *, err: bool = False) -> None:
+        self.unprinted |= not say(text, err=err)
 
 
-def _check(job: Job, *, force: bool) -> None:
-    """Refuse what cannot be read or written.
+def _as_text(outcome: Outcome) -> str:
+    job, done = outcome.job, outcome.done
+    if done is None:
+        what = "finished already" if outcome.status == "finished" else f"would be restored, {_task(outcome)}"
+        return f"{job.photo}: {what} -> {job.output}"
+    return (
+        f"{job.photo}: {done.width}x{done.height}, {done.task.replace('_', ' ')}, {named(done.scalars)}"
+        f"{done.steps} step{'s' * (done.steps != 1)}, {done.seconds:.1f} s -> {done.output}"
+    )
 
-    Raises:
-        ImageError: there is no such photo.
-        OutputError: its result cannot be written.
-    """
-    from ucdir.images import check_writable, read
 
-    if not os.path.isfile(job.photo):  # noqa: PTH113 (never an error, however odd the name)
-        read(job.photo)
-    check_writable(job.output, force=force)
+def _task(outcome: Outcome) -> str:
+    return f"{(outcome.task or '').replace('_', ' ')} ({outcome.reason})"
+
+
+def _as_dict(outcome: Outcome) -> dict[str, Any]:
+    done = outcome.done
+    return {
+        "input": str(outcome.job.photo),
+        "output": str(outcome.job.output),
+        "status": outcome.status,
+        "task": outcome.task if done is None else done.task,
+        "reason": outcome.reason,
+        "seed": outcome.job.seed,
+        "scalars": None if done is None else done.scalars,
+        "width": None if done is None else done.width,
+        "height": None if done is None else done.height,
+        "steps": None if done is None else done.steps,
+        "seconds": None if done is None else round(done.seconds, 3),
+        "notes": list(outcome.notes),
+        "error": outcome.error,
+    }
 
 
 # ------------------------------------------------------------------------------------------------------------- options
 
 
-def _models(
-    task: str, model: str | None, device: str, precision: str
-) -> RestorationPipeline | Callable[[str], RestorationPipeline]:
-    """The model that was named, or a function that loads the one of a task at its first use."""
-    from functools import cache
-
-    from ucdir.pipeline import load
-    from ucdir.workflows.restore import check_task
-
-    if model is None:
-        return cache(lambda name: load(name, device, precision))
-    pipeline = load(model, device, precision)
-    check_task(task, pipeline)
-    return pipeline
+def _listed(files_from: str | None) -> list[str]:
+    """The lines of a list, or what NUL separates; names of any bytes."""
+    if files_from is None:
+        return []
+    try:
+        with open(0 if files_from == "-" else files_from, "rb", closefd=files_from != "-") as file:
+            data = file.read(MAX_LIST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        text = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"--files-from {files_from}: cannot be read ({text}); check the name.") from error
+    if len(data) > MAX_LIST_BYTES:
+        raise ConfigError(f"--files-from {files_from}: is longer than {MAX_LIST_BYTES >> 20} MiB; split it.")
+    if b"\0" in data:
+        lines = data.split(b"\0")
+    else:
+        lines = [line.removesuffix(b"\r") for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
+    names = [os.fsdecode(line) for line in lines if line]
+    if not names:
+        raise ConfigError(f"--files-from {files_from}: names no photo; write one a line.")
+    return names
 
 
 def _exposure_ratio(text: str) -> float | Literal["auto", "file"]:

@@ -12,6 +12,7 @@ from ucdir.errors import ImageError, listed, reason
 from ucdir.images.decode import DecodeError, check_memory, upright
 from ucdir.images.density import Density
 from ucdir.images.exif import clean_exif, icc_channels, orientation_of
+from ucdir.images.jpeg import estimate_quality, jpeg_header
 from ucdir.images.jpeg_coefficients import jpeg_coefficients
 from ucdir.images.paths import shown
 from ucdir.images.photo import Metadata, Photo
@@ -158,3 +159,35 @@ def _kept(
         warnings.append(f"{name}: its {listed(gone)} {'is' if len(gone) == 1 else 'are'} left out.")
     metadata = Metadata(exif, kept.get("icc"), scan and scan.cleaned, kept.get("iptc"), density, found.texts)
     return metadata, gone, warnings
+
+
+def file_bytes(path: Path) -> bytes:
+    """The contents of a file.
+
+    Raises:
+        ImageError: it cannot be read, is no file, or is larger than `limits.py` allows.
+    """
+    try:
+        return _bytes_of(path)
+    except ImageError as error:
+        raise ImageError(f"{shown(path)} {error}") from error
+
+
+def identify(path: Path) -> tuple[str, int | None]:
+    """What a file is, such as `"JPEG"` or `"RAW"`, and a JPEG file's quality, without decoding it.
+
+    Raises:
+        ImageError: it cannot be opened, or is no supported image; damage further on is not found.
+    """
+    try:
+        data = _bytes_of(Path(path))
+        if not data:
+            raise ImageError("is empty; get a complete copy of it.")
+        kind = kind_of(data, path.suffix.lower())
+        return kind, estimate_quality(jpeg_header(data)) if kind == "JPEG" else None
+    except RawFile:
+        return "RAW", None
+    except ImageError as error:
+        raise ImageError(f"{shown(path)} {error}") from error
+    except (DecodeError, ValueError) as error:
+        raise ImageError(f"{shown(path)} is damaged ({reason(error)}); get a complete copy of it.") from error

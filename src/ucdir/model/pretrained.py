@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -32,6 +33,25 @@ def model_folder(model: str | Path) -> Path:
             "of your own model."
         )
     return Path(model)
+
+
+def model_digest(folder: Path) -> str:
+    """SHA-256 of what a model's results depend on: its configuration and weights.
+
+    Raises:
+        WeightsError: a file cannot be read.
+    """
+    total = hashlib.sha256()
+    try:
+        for path in sorted(p for p in folder.rglob("*") if p.suffix in {".json", ".safetensors"}):
+            with path.open("rb") as file:
+                total.update(path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape"))
+                total.update(hashlib.file_digest(file, "sha256").digest())
+    except OSError as error:
+        raise WeightsError(
+            f"{shown(folder)}: cannot be read ({error.strerror}); check the folder."
+        ) from error
+    return total.hexdigest()
 
 
 def check_own_name(folder: Path) -> None:

@@ -151,13 +151,38 @@ def restore(
             times_of = source if keep_times else None
             return _restore_file(source, target, sampling, exposure_ratio, uncertain, force, times_of)
         if isinstance(image, bytes):
-            return _restore_bytes(image, sampling, exposure_ratio, format)
+            return _restore_bytes(image, sampling, exposure_ratio, format)[0]
         return from_signal(sampling(to_signal(image)).mean, image)
     except MemoryError as error:
         raise DeviceError(
             f"{shown(Path(image)) if is_file else 'image'}: the memory does not hold its "
             "restoration; close other programs, raise the limit (--max-memory, ulimit -v, the container's), or use a "
             "machine with more memory."
+        ) from error
+
+
+def restore_bytes(
+    data: bytes,
+    *,
+    task: str = "auto",
+    pipeline: Models = load,
+    scalars: Mapping[str, float] | None = None,
+    exposure_ratio: float | Literal["auto", "file"] = "auto",
+    seed: int = 0,
+    samples: int = 1,
+    consistent: bool = False,
+    format: str | None = None,
+    on_step: OnStep | None = None,
+    **options: Unpack[SamplingOptions],
+) -> tuple[bytes, RestoredPhoto]:
+    """As `restore` of the bytes of a file, and what was done."""
+    _check_exposure_ratio(exposure_ratio)
+    sampling = _Sampling(task, pipeline, dict(scalars or {}), seed, samples, consistent, on_step, options)
+    try:
+        return _restore_bytes(data, sampling, exposure_ratio, format)
+    except MemoryError as error:
+        raise DeviceError(
+            "the memory does not hold the restoration; choose a smaller --patch-size."
         ) from error
 
 
@@ -207,15 +232,21 @@ def _restore_file(
 
 def _restore_bytes(
     data: bytes, sampling: _Sampling, exposure_ratio: float | Literal["auto", "file"], format: str | None
-) -> bytes:
+) -> tuple[bytes, RestoredPhoto]:
+    began = time.perf_counter()
     photo = _read(data, exposure_ratio, sampling)
     if photo.jpeg_coefficients is not None and not is_lossless(format or photo.format):
         raise ConfigError(
             f"format {format or photo.format}: a lossy format would not stay consistent; choose 'png' or 'tiff'."
         )
-    pixels, _ = _pixels(sampling(to_signal(photo.pixels), photo), photo, sampling, "the image")
-    pieces, _ = encode_photo(replace(photo, pixels=pixels), format or photo.format)
-    return b"".join(pieces)
+    result = sampling(to_signal(photo.pixels), photo)
+    pixels, notes = _pixels(result, photo, sampling, "the image")
+    pieces, dropped = encode_photo(replace(photo, pixels=pixels), format or photo.format)
+    height, width = photo.pixels.shape[:2]
+    return b"".join(pieces), RestoredPhoto(
+        Path("-"), width, height, result.task, result.steps, time.perf_counter() - began, result.scalars,
+        (*photo.warnings, *notes, *dropped),
+    )  # fmt: skip
 
 
 def _read(
@@ -278,7 +309,7 @@ class _Sampling:
         if not isinstance(pipeline, RestorationPipeline):
             task = choose_task(photo, self.scalars, name) if self.task == "auto" else self.task
             pipeline = pipeline(task)
-        check_task(self.task, pipeline)
+        check_task(self.task, pipeline.config.task)
         if self.consistent:
             check_consistent(photo, pipeline.config.task, name)
         known = {} if photo is None else TASKS[pipeline.config.task].known_scalars(photo)
@@ -312,20 +343,25 @@ def _report(on_step: OnStep, sample: int, samples: int, done: int, steps: int) -
     on_step(sample * steps + done, samples * steps)
 
 
-def check_task(task: str, pipeline: RestorationPipeline) -> None:
+def check_task(task: str, model_task: str) -> None:
     """Refuse a model that was made for another task than the one asked for.
 
     Raises:
         ConfigError: it was.
     """
-    if task not in ("auto", pipeline.config.task):
+    if task not in ("auto", model_task):
         raise ConfigError(
-            f"task {task}: the model was made for {pipeline.config.task}; leave out the task, or choose another model."
+            f"task {task}: the model was made for {model_task}; leave out the task, or choose another model."
         )
 
 
 def choose_task(photo: Photo | None, scalars: Mapping[str, float], name: str) -> str:
-    """The task that a photo's file, or what is known of its degradation, asks for.
+    """The task that a photo's file, or what is known of its degradation, asks for; see `explain_task`."""
+    return explain_task(photo, scalars, name)[0]
+
+
+def explain_task(photo: Photo | None, scalars: Mapping[str, float], name: str) -> tuple[str, str]:
+    """The task that a photo's file, or what is known of its degradation, asks for, and what shows it.
 
     A RAW file is of low light; a JPEG file of a quality below `STRONG_JPEG` needs JPEG restoration. The names of the
     scalars come first: only one task has a jpeg_quality.
@@ -341,15 +377,15 @@ def choose_task(photo: Photo | None, scalars: Mapping[str, float], name: str) ->
     if scalars:
         fitting = [task for task, kind in TASKS.items() if set(scalars) <= set(kind.scalars)]
         if len(fitting) == 1:
-            return fitting[0]
+            return fitting[0], f"{', '.join(scalars).replace('_', ' ')} given"
     if photo is None:
         raise ConfigError(f"{name}: an image in memory needs a task; choose one of {', '.join(TASKS)}.")
     if photo.exposure is not None:
-        return "low_light"
+        return "low_light", "a RAW file" if photo.format == "RAW" else "an exposure ratio given"
+    quality = "" if photo.jpeg_quality is None else f"a JPEG file of quality {photo.jpeg_quality}"
     if photo.jpeg_quality is not None and photo.jpeg_quality < STRONG_JPEG:
-        return "jpeg_restoration"
-    quality = "" if photo.jpeg_quality is None else f" (a JPEG file of quality {photo.jpeg_quality})"
+        return "jpeg_restoration", quality
     raise ConfigError(
-        f"{name}: nothing in the file{quality} shows how the photo was degraded; choose a task with --task "
-        f"({', '.join(TASKS)})."
+        f"{name}: nothing in the file{quality and f' ({quality})'} shows how the photo was degraded; choose a task "
+        f"with --task ({', '.join(TASKS)})."
     )

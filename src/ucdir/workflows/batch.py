@@ -1,0 +1,336 @@
+"""Restoration of many photos: what is finished is skipped, and one that fails does not stop the others."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from ucdir.errors import ConfigError, OutputError, UcdirError
+from ucdir.images import Exposure, Photo, read
+from ucdir.images.paths import check_path, remove_stale, shown
+from ucdir.images.pixels import Signal
+from ucdir.images.read import identify
+from ucdir.model.folder import read_index
+from ucdir.model.pretrained import list_models, model_digest, model_folder
+from ucdir.pipeline import RestorationPipeline, load
+from ucdir.tasks import TASKS
+from ucdir.workflows.parallel import Relay, in_order
+from ucdir.workflows.records import Entry, Records, digest, is_finished
+from ucdir.workflows.restore import RestoredPhoto, check_task, explain_task, restore, restore_bytes
+
+Status = Literal["restored", "finished", "planned", "failed"]
+
+
+class Job(NamedTuple):
+    """One file to be written."""
+
+    photo: Path
+    output: Path
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job; of a planned one, which task it is for, and why."""
+
+    job: Job
+    status: Status
+    error: str | None = None
+    done: RestoredPhoto | None = None
+    notes: tuple[str, ...] = ()
+    task: str | None = None
+    reason: str | None = None
+
+
+Report = Callable[[Outcome], None]
+Watch = Callable[[Job, int, int, int, int], None]
+"""Called after each patch: (job, passes of the networks done, passes in all, patches of this pass done, in all)."""
+
+
+@dataclass
+class Batch:
+    """How the photos of a batch are restored.
+
+    Args:
+        task: a name in `tasks.TASKS`, or "auto".
+        model: name or folder; None: the one of each photo's task.
+        device: as in `pipeline.load`.
+        precision: as in `pipeline.load`.
+        settings: arguments of `workflows.restore.restore` that change the result, beside those above and the seed.
+        options: arguments of it that change a result by no more than rounding, if at all.
+        overwrite: whether files that exist are replaced.
+        resume: whether results that are finished are left as they are.
+    """
+
+    task: str = "auto"
+    model: str | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    overwrite: bool = False
+    resume: bool = True
+
+    def __post_init__(self) -> None:
+        if self.task not in ("auto", *TASKS):
+            raise ConfigError(f"--task {self.task} is unknown; choose auto or one of {', '.join(TASKS)}.")
+        self._load = cache(lambda name: load(name, self.device, self.precision))
+        self._records = cache(Records)
+        self._digest = cache(lambda name: model_digest(model_folder(name)))
+        self._settled = json.loads(json.dumps({**self.settings, "precision": self.precision}))
+        self._made: set[Path] = set()  # folders
+        self._begun = False  # whether a photo was restored
+
+    # ------------------------------------------------------------------------------------------------ before the work
+
+    def check_model(self) -> None:
+        """Refuse a model that is missing or for another task, before it is loaded.
+
+        Raises:
+            UcdirError: it is.
+        """
+        if self.model is not None:
+            check_task(self.task, self._model_task(self.model))
+
+    def check(self, jobs: Sequence[Job]) -> dict[Job, Outcome]:
+        """The jobs that cannot be done, found out without reading a photo or loading a model."""
+        folders: dict[Path, OutputError | None] = {}
+        problems = {job: self._problem(job, folders) for job in jobs}
+        return {
+            job: Outcome(job, "failed", str(error)) for job, error in problems.items() if error is not None
+        }
+
+    def _problem(self, job: Job, folders: dict[Path, OutputError | None]) -> UcdirError | None:
+        folder, name = job.output.parent, job.output.name
+        try:
+            if not os.path.isfile(job.photo):  # noqa: PTH113 (never an error, however odd the name)
+                read(job.photo)
+            if folder not in folders:
+                folders[folder] = _folder_problem(folder)
+            known = self.overwrite or (self.resume and name in self._records(folder).entries)
+            if not known and os.path.lexists(job.output):
+                check_path(job.output, force=False)
+        except UcdirError as error:
+            return error
+        return folders[folder]
+
+    def plan(self, job: Job) -> Outcome:
+        """What `run` would do. The photo is read but not decoded, and nothing is written."""
+        try:
+            entry, _ = self._begin(job)
+            if entry is None:
+                return Outcome(job, "finished")
+            kind, quality = identify(job.photo)
+            task, reason = self._task_of(job, kind, quality)
+        except UcdirError as error:
+            return Outcome(job, "failed", str(error))
+        return Outcome(job, "planned", task=task, reason=reason)
+
+    def _task_of(self, job: Job, kind: str, quality: int | None) -> tuple[str, str]:
+        if self.model is not None:
+            return self._model_task(self.model), "what the model is for"
+        if self.task != "auto":
+            return self.task, "as chosen"
+        amplified = kind == "RAW" or not isinstance(self.settings.get("exposure_ratio", "auto"), str)
+        photo = Photo(
+            np.zeros((1, 1, 1), np.uint8), format=kind, jpeg_quality=quality,
+            exposure=Exposure(1.0) if amplified else None,
+        )  # fmt: skip
+        return explain_task(photo, self.settings.get("scalars") or {}, shown(job.photo))
+
+    @staticmethod
+    def _model_task(model: str) -> str:
+        return read_index(model_folder(model))[1].task
+
+    def _begin(self, job: Job) -> tuple[Entry | None, bool]:
+        """What is recorded before the work, and whether it replaces a file; None if the result is finished.
+
+        Raises:
+            UcdirError: the photo cannot be read, or what is there is not replaced unasked.
+        """
+        entry: Entry = {
+            "output": job.output.name, "photo": digest(job.photo), "settings": {**self._settled, "seed": job.seed},
+            "task": None if self.task == "auto" else self.task,
+            "model": None if self.model is None else self._digest(self.model), "replaces": None,
+        }  # fmt: skip
+        if not os.path.lexists(job.output):
+            return entry, False
+        if self.resume:
+            last = self._records(job.output.parent).entries.get(job.output.name)
+            try:
+                if is_finished(job.output, last, {**entry, "model": entry["model"] or self._model_of(last)}):
+                    return None, False
+            except OutputError:
+                if not self.overwrite:
+                    raise
+        elif not self.overwrite:
+            check_path(job.output, force=False)
+        entry["replaces"] = digest(job.output)
+        return entry, True
+
+    def _model_of(self, entry: Entry | None) -> str | None:
+        """Digest of the model that would be taken now for the task of a result."""
+        task = None if entry is None else entry.get("task")
+        return self._digest(task) if task in list_models() else None
+
+    # ------------------------------------------------------------------------------------------------------- the work
+
+    def run(self, jobs: Sequence[Job], report: Report, watch: Watch | None = None, threads: int = 1) -> None:
+        """Do the jobs, and report each outcome in their order.
+
+        Args:
+            jobs: no two with one output.
+            report: called with each outcome.
+            watch: called after each patch.
+            threads: how many photos are read, restored or written at once; the results are the same.
+
+        Raises:
+            UcdirError: nothing can be done, as the model cannot be loaded or an argument is out of range.
+        """
+        self.check_model()
+        self.tidy(jobs)
+        relay = Relay()
+        try:
+            in_order(lambda job: self._outcome(job, relay, watch), jobs, threads, report, relay)
+        finally:
+            for folder in sorted(self._made, reverse=True):
+                with contextlib.suppress(OSError):  # it is not empty
+                    folder.rmdir()
+
+    def tidy(self, jobs: Sequence[Job]) -> None:
+        """Remove what processes that were killed left in the folders of results."""
+        for folder in {job.output.parent for job in jobs}:
+            remove_stale(folder)
+
+    def restore_bytes(self, data: bytes, seed: int, format: str | None) -> tuple[bytes, RestoredPhoto]:
+        """As `workflows.restore.restore_bytes`."""
+        models = self._models(Job(Path("-"), Path("-")), Relay(), None, lambda: None)
+        of_files = ("uncertainty", "keep_times")
+        options = {name: value for name, value in self.options.items() if name not in of_files}
+        return restore_bytes(
+            data, task=self.task, pipeline=models, seed=seed, format=format, **self.settings, **options
+        )
+
+    def _outcome(self, job: Job, relay: Relay, watch: Watch | None) -> Outcome:
+        try:
+            entry, force = self._begin(job)
+        except UcdirError as error:
+            return Outcome(job, "failed", str(error))
+        if entry is None:
+            return Outcome(job, "finished")
+        records = self._records(job.output.parent)
+        models = self._models(job, relay, watch, lambda: records.add(entry))
+        try:
+            return self._restored(job, entry, force, models)
+        except UcdirError as error:
+            if isinstance(error, ConfigError) and not self._begun and shown(job.photo) not in str(error):
+                raise  # it is not about this photo, and the others would end the same
+            return Outcome(job, "failed", str(error))
+        except Exception as error:  # noqa: BLE001 (one photo must not cost a night's work)
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            what = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
+            return Outcome(
+                job, "failed", f"{shown(job.photo)}: a fault of this program ({what}); please report it."
+            )
+
+    def _restored(self, job: Job, entry: Entry, force: bool, models: Any) -> Outcome:
+        self._made |= make_folder(job.output.parent)
+        records = self._records(job.output.parent)
+        done = restore(
+            job.photo, job.output, task=self.task, pipeline=models, seed=job.seed, force=force,
+            **self.settings, **self.options,
+        )  # fmt: skip
+        self._begun = True
+        model, result = self._digest(self.model or done.task), digest(job.output)
+        notes = done.notes
+        if not records.add({**entry, "task": done.task, "model": model, "result": result}):
+            notes = (
+                *notes,
+                f"{shown(records.path)} cannot be written, so this result will not be known as finished.",
+            )
+        return Outcome(job, "restored", done=done, notes=notes)
+
+    def _models(
+        self, job: Job, relay: Relay, watch: Watch | None, before_writing: Callable[[], object]
+    ) -> RestorationPipeline | Callable[[str], RestorationPipeline]:
+        """The model that was named, or a function that loads the one of a task at its first use."""
+
+        def get(name: str) -> RestorationPipeline:
+            pipeline, samples = relay.call(self._load, name), self.settings.get("samples", 1)
+            return _Relayed(
+                pipeline, relay, None if watch is None else partial(watch, job), samples, before_writing
+            )
+
+        if self.model is None:
+            return get
+        return get(self.model)
+
+
+class _Relayed(RestorationPipeline):
+    """A pipeline for one photo, whose networks run in the main thread, watched."""
+
+    def __init__(
+        self,
+        pipeline: RestorationPipeline,
+        relay: Relay,
+        watch: Callable[[int, int, int, int], None] | None,
+        samples: int,
+        before_writing: Callable[[], object],
+    ) -> None:
+        super().__init__(pipeline.engine, pipeline.config)
+        self.relay, self.watch, self.samples, self.before_writing = relay, watch, samples, before_writing
+        self.passes, self.left = 0, samples
+
+    def restore_signal(self, degraded: Signal, **options: Any) -> Signal:
+        steps = 0 if options.get("fidelity") == 1 else options.get("steps") or self.config.steps
+        count = self.samples * (1 + steps)
+
+        def on_patch(done: int, patches: int) -> None:
+            assert self.watch is not None  # noqa: S101 (for the type checker)
+            self.watch(min(self.passes, count - 1), count, done, patches)
+            self.passes += done == patches
+
+        watched = {} if self.watch is None else {"on_patch": on_patch}
+        restored: Signal = self.relay.call(super().restore_signal, degraded, **options, **watched)
+        self.left -= 1
+        if self.left == 0:
+            self.before_writing()
+        return restored
+
+
+def make_folder(folder: Path) -> set[Path]:
+    """Make a folder and those above it, and return those that were missing.
+
+    Raises:
+        OutputError: that is not possible.
+    """
+    missing = {path for path in (folder, *folder.parents) if not os.path.lexists(path)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        text = error.strerror if isinstance(error, OSError) else str(error)
+        raise OutputError(f"{shown(folder)}: this folder cannot be made ({text}); choose another.") from None
+    return missing
+
+
+def _folder_problem(folder: Path) -> OutputError | None:
+    """Why no file can be written into a folder, which may be missing but could be made."""
+    existing = folder
+    while not os.path.lexists(existing) and existing != existing.parent:
+        existing = existing.parent
+    if not os.path.isdir(existing):  # noqa: PTH112 (never an error)
+        return OutputError(
+            f"{shown(folder)}: this folder cannot be made ({shown(existing)} is a file); choose another."
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return OutputError(f"{shown(existing)} may not be written; choose a folder that you may write to.")
+    return None
