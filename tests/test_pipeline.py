@@ -268,7 +268,7 @@ def test_little_memory_gives_the_same_images_one_by_one(random_pipeline, monkeyp
     pipeline, images = random_pipeline(), image_of(160, 150, batch=3)
     options = {"seed": [3, 4, 5], "scalars": {"jpeg_quality": [10, 50, 80]}}
     whole = pipeline.restore_signal(images, **options)
-    sizes, fit, steps = [], TileRunner.fit, []
+    sizes, fit, steps = [], TileRunner.fitted, []
     predict = pipeline.engine.predict
     monkeypatch.setattr(pipeline.engine, "predict", lambda image: sizes.append(image.shape) or predict(image))
 
@@ -278,7 +278,7 @@ def test_little_memory_gives_the_same_images_one_by_one(random_pipeline, monkeyp
         monkeypatch.setattr(tile_runner, "free_memory", lambda limit: room)
         return fit(tiles, shape, count, limit)
 
-    monkeypatch.setattr(TileRunner, "fit", with_room_for_one)
+    monkeypatch.setattr(TileRunner, "fitted", with_room_for_one)
     found = pipeline.restore_signal(images, max_memory="2GB", on_step=lambda *at: steps.append(at), **options)
     assert np.abs(found - whole).max() <= 1e-4
     assert {size[0] for size in sizes} == {1}

@@ -122,42 +122,41 @@ class RestorationPipeline:
         )
         tiles = TileRunner(self.engine, patch_size, on_patch)
         limit = self.max_memory if max_memory is None else bytes_of(max_memory)
-        count = tiles.fit(degraded.shape, whole_images(config.sampler, len(levels) - 1), limit)
-        if count < batch:
-            result = np.empty(degraded.shape, np.float32)
-            for first in range(0, batch, count):
-                part = slice(first, first + count)
-                own = {name: values[part].tolist() for name, values in given.items()}
-                result[part] = self.restore_signal(
-                    degraded[part], steps=steps, seed=seeds[part], scalars=own, start_fraction=start_fraction,
-                    eta=eta, fidelity=fidelity, patch_size=patch_size, max_memory=max_memory,
-                    on_patch=on_patch,
-                )  # fmt: skip
-                if on_step is not None:
-                    on_step(min(first + count, batch) * steps, batch * steps)
-            return result
+        whole = whole_images(config.sampler, len(levels) - 1)
+        with tiles.fitted(degraded.shape, whole, limit) as count, self.engine.session(steps):
+            if count == batch:
+                restored = tiles(self.engine.predict, degraded)  # Sec. 3.1: the initial guidance
+                if levels and fidelity < 1:
+                    denoise = Denoiser(
+                        self.engine,
+                        tiles,
+                        degraded,
+                        restored,
+                        given,
+                        config.residual_scale,
+                        config.residual_range,
+                    )
+                    noise = NoiseByPlace(seeds, height, width)
+                    residual = sampler(  # Eq. 1 backwards
+                        denoise, start_sample(noise(0), levels[0], config.noise_scale), levels, noise,
+                        on_step=on_step, **options,
+                    )  # fmt: skip
+                    residual /= config.residual_scale / (1 - fidelity)
+                    restored += residual
+                check_finite(restored)
+                return np.clip(restored, -1, 1, out=restored)
 
-        noise = NoiseByPlace(seeds, height, width)
-        with self.engine.session(steps):
-            restored = tiles(self.engine.predict, degraded)  # Sec. 3.1: the initial guidance
-            if levels and fidelity < 1:
-                denoise = Denoiser(
-                    self.engine,
-                    tiles,
-                    degraded,
-                    restored,
-                    given,
-                    config.residual_scale,
-                    config.residual_range,
-                )
-                residual = sampler(  # Eq. 1 backwards
-                    denoise, start_sample(noise(0), levels[0], config.noise_scale), levels, noise,
-                    on_step=on_step, **options,
-                )  # fmt: skip
-                residual /= config.residual_scale / (1 - fidelity)
-                restored += residual
-        check_finite(restored)
-        return np.clip(restored, -1, 1, out=restored)
+        result = np.empty(degraded.shape, np.float32)
+        for first in range(0, batch, count):
+            part = slice(first, first + count)
+            own = {name: values[part].tolist() for name, values in given.items()}
+            result[part] = self.restore_signal(
+                degraded[part], steps=steps, seed=seeds[part], scalars=own, start_fraction=start_fraction,
+                eta=eta, fidelity=fidelity, patch_size=patch_size, max_memory=max_memory, on_patch=on_patch,
+            )  # fmt: skip
+            if on_step is not None:
+                on_step(min(first + count, batch) * steps, batch * steps)
+        return result
 
     def _sampler(self, eta: float | None) -> tuple[Callable[..., Planes], dict[str, float]]:
         """The sampler, and its share of the ancestral noise where it adds any."""

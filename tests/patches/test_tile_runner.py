@@ -1,5 +1,7 @@
 """A forward pass in patches equals the pass on the whole image, in any memory that holds the smallest patch."""
 
+import threading
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,9 +113,10 @@ def test_what_is_free_chooses_the_size(monkeypatch):
         monkeypatch.setattr(tile_runner, "free_memory", lambda limit, free=free: int(free))
         blur.seen.clear()
         tiles = TileRunner(blur)
-        assert tiles.fit(image.shape, 6) == 1
-        np.testing.assert_allclose(tiles(blur, image), whole, atol=1e-6)
-        assert tiles._size(1, 152, 172) == side
+        with tiles.fitted(image.shape, 6) as count:
+            assert count == 1
+            np.testing.assert_allclose(tiles(blur, image), whole, atol=1e-6)
+            assert tiles._size(1, 152, 172) == side
         left = free - 6 * image.nbytes
         assert max(h * w for h, w in blur.seen) * 1000 + 500 <= left, "what it was told to take at most"
 
@@ -124,10 +127,13 @@ def test_of_a_batch_as_many_as_fit(monkeypatch):
     found = {}
     for times in (1, 2, 5, 100):
         monkeypatch.setattr(tile_runner, "free_memory", lambda limit, times=times: times * bytes_of_one)
-        found[times] = tiles.fit(shape, 2)
+        with tiles.fitted(shape, 2) as found[times]:
+            pass
     assert found[1] == 1
     assert 1 <= found[2] <= found[5] <= found[100] == 8
-    assert TileRunner(Blur()).fit(shape, 2, limit=None) == 8, "control: nothing known of a pass"
+    monkeypatch.setattr(tile_runner, "free_memory", lambda limit: None)
+    with tiles.fitted(shape, 2) as count:
+        assert count == 8, "control: nothing known"
 
 
 def test_an_image_that_does_not_fit_is_refused_before_anything_is_done():
@@ -135,9 +141,36 @@ def test_an_image_that_does_not_fit_is_refused_before_anything_is_done():
     with pytest.raises(
         DeviceError, match=r"^an image of 4000x3000 pixels: this needs about 1\.0 GB more memory, and"
     ):
-        TileRunner(blur).fit((1, 3, 3000, 4000), 7, limit=1)
+        TileRunner(blur).fitted((1, 3, 3000, 4000), 7, limit=1).__enter__()
     with pytest.raises(ConfigError, match="patch size of 8 pixels is too small"):
-        TileRunner(blur, 8).fit((1, 3, 3000, 4000), 7, limit=1)
+        TileRunner(blur, 8).fitted((1, 3, 3000, 4000), 7, limit=1).__enter__()
+
+
+def test_a_thread_for_which_nothing_is_left_waits(monkeypatch):
+    tiles, shape = TileRunner(Blur(bytes_per_pixel=1000)), (1, 3, 100, 100)
+    room = 3 * 120_000 + tiles.needed(1, 100, 100)
+    monkeypatch.setattr(tile_runner, "free_memory", lambda limit: room)
+    inside, most = [], []
+
+    def restore():
+        with tiles.fitted(shape, 2):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.02)
+            inside.pop()
+
+    threads = [threading.Thread(target=restore) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1, 1, 1]
+    room *= 4
+    most.clear()
+    with tiles.fitted(shape, 2):
+        restore()
+    assert most == [1], "control: with room for both it does not wait"
+    assert tile_runner._claims == []
 
 
 def test_a_full_memory_gets_smaller_patches_and_the_same_picture(caplog):

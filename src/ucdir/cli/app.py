@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from ucdir.cli.scalars import NAMED_VALUES
-from ucdir.errors import UcdirError
+from ucdir.errors import DeviceError, UcdirError
+from ucdir.memory import save_address_space
 from ucdir.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -41,11 +42,14 @@ class Signalled(SystemExit):
 def main() -> None:
     """Entry point of `ucdir`: an expected error is one line on stderr and exit status 2; signals are 128 + theirs."""
     _open_missing_streams()
+    save_address_space()
     with _ended_by_signals():
         try:
             app()
         except UcdirError as error:
             sys.exit(fail(error))
+        except MemoryError:
+            sys.exit(fail(DeviceError("the memory is full; close other programs, or raise its limit.")))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from ucdir.memory import check_address_space, save_address_space
 __all__ = ["Denoiser", "Engine", "load_engine"]
 
 
-TORCH_BYTES: Final = 650_000_000
+TORCH_BYTES: Final = 530_000_000
 """Address space that PyTorch takes, most of it reserved only."""
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ucdir.errors import ConfigError, DeviceError
-from ucdir.memory import check_free, free_memory, trim_heap
+from ucdir.memory import as_text, check_free, free_memory, trim_heap
 from ucdir.patches.split import round_up, smallest_patch, split
 
 logger = logging.getLogger(__name__)
@@ -23,6 +25,10 @@ PASS_BYTES = 24_000_000
 """Memory of a forward pass that does not depend on the size of the patch: the arithmetic's own buffers."""
 SHRINK = 2 / 3
 """What a side is multiplied by when the memory was too small; the area, and about the memory, by less than half."""
+
+_claims: list[int] = []
+"""Bytes that the restorations of other threads take, those that they have taken already included."""
+_changed = threading.Condition()
 
 Planes = NDArray[np.float32]
 Forward = Callable[..., Planes]
@@ -74,7 +80,7 @@ class TileRunner:
         self.engine = engine
         self.patch_size = patch_size
         self.on_patch = on_patch
-        self.pass_bytes: int | None = None  # what `fit` found that a forward pass may take
+        self.pass_bytes: int | None = None  # what `fitted` found that a forward pass may take
         self.limit: int | None = None  # what was found to fit, once something did not
         self.smallest = smallest_patch(engine.receptive_field, engine.multiple_of)
 
@@ -131,15 +137,18 @@ class TileRunner:
             size = max(int((pixels / batch) ** 0.5), self.smallest)
         return min(size, self.limit or size)
 
-    def fit(self, shape: Sequence[int], whole_images: float, limit: int | None = None) -> int:
-        """Find out what the memory holds, for the passes that follow.
+    @contextmanager
+    def fitted(self, shape: Sequence[int], whole_images: float, limit: int | None = None) -> Iterator[int]:
+        """Find out what the memory holds for the passes inside, and claim it: other threads count on what is left.
+
+        One for which nothing is left waits until another has finished.
 
         Args:
             shape: [B,3,H,W] of the images.
             whole_images: number of float32 arrays of this shape that the caller is going to hold.
             limit: bytes that this process may take in all; by default what is free.
 
-        Returns:
+        Yields:
             how many images of the batch fit at once.
 
         Raises:
@@ -148,17 +157,32 @@ class TileRunner:
         """
         batch, _, height, width = shape
         self._size(batch, height, width)  # refuses a patch size first
-        trim_heap()
-        free = free_memory(limit)
-        if free is None:
-            return batch
         image_bytes = int(whole_images * 3 * 4 * height * width)
-        count = batch
-        while count > 1 and count * image_bytes + self.needed(count, height, width) > free:
-            count -= count // 2
-        check_free(image_bytes + self.needed(1, height, width), f"an image of {width}x{height} pixels", limit)
-        self.pass_bytes = free - count * image_bytes
-        return count
+        smallest = image_bytes + self.needed(1, height, width)
+        with _changed:
+            trim_heap()
+            while (free := free_memory(limit)) is not None and _claims and free - sum(_claims) < smallest:
+                _changed.wait()
+            count, claim = batch, 0
+            if free is not None:
+                check_free(smallest, f"an image of {width}x{height} pixels", limit)
+                free -= sum(_claims)
+                while count > 1 and count * image_bytes + self.needed(count, height, width) > free:
+                    count -= count // 2
+                self.pass_bytes = free - count * image_bytes
+                side = self._size(count, height, width)
+                if side < min(PATCH_SIZE // 2, max(height, width)) and self.patch_size is None:
+                    logger.warning(
+                        "%s is free: patches of %d pixels are taken, which is slower", as_text(free), side
+                    )
+                claim = count * image_bytes + self.needed(count, height, width, side)
+            _claims.append(claim)
+        try:
+            yield count
+        finally:
+            with _changed:
+                _claims.remove(claim)
+                _changed.notify_all()
 
     def needed(self, batch: int, height: int, width: int, patch_size: int | None = None) -> int:
         """Main memory in bytes of a forward pass on images [B,3,H,W], in patches of a size; by default the smallest."""
