@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ucdir.errors import ExtraError
 
-Extra = Literal["metrics", "train", "diffusers", "onnx", "raw", "serve"]
+Extra = Literal["metrics", "train", "diffusers", "onnx", "raw", "serve", "heic"]
 
 
 def optional_module(name: str, extra: Extra, needed_by: str) -> Any:

@@ -71,6 +71,58 @@ def test_colours_come_out_right(tmp_path, pattern, colour):
     assert photo.exposure.seconds == pytest.approx(0.04)
 
 
+def write_linear_dng(path, light, black=BLACK):
+    """A DNG that was demosaiced already, as phones write it: light [h,w,3] of the camera's colours in [0,1]."""
+    tags = [
+        (50706, "B", 4, bytes((1, 4, 0, 0)), True),
+        (50708, "s", 0, "Test phone", True),
+        (50714, "H", 3, (black,) * 3, True),
+        (50717, "I", 3, (WHITE,) * 3, True),
+        (50721, "2i", 9, fraction(np.ravel(XYZ_TO_CAMERA)), True),
+        (50728, "2I", 3, fraction(NEUTRAL), True),
+        (50778, "H", 1, 21, True),
+    ]
+    samples = np.rint(black + np.clip(light, 0, 1) * (WHITE - black)).astype(np.uint16)
+    tifffile.imwrite(path, samples, photometric=34892, extratags=tags, metadata=None)
+    return path
+
+
+@pytest.mark.parametrize("black", [0, BLACK])
+@pytest.mark.parametrize("ratio", [1.0, 8.0])
+def test_a_linear_dng_is_developed_at_full_size_and_said(tmp_path, black, ratio):
+    srgb = np.random.default_rng(0).uniform(0.2, 0.7, (4, 6, 3)).repeat(8, axis=0).repeat(8, axis=1)
+    camera = srgb_to_linear(srgb) @ np.linalg.inv(camera_to_srgb(XYZ_TO_CAMERA)).T
+    sensor = np.clip(camera, 0, 1) * NEUTRAL / max(NEUTRAL) / ratio
+    path = write_linear_dng(tmp_path / "a.dng", sensor, black)
+    photo = read(path, exposure_ratio=ratio)
+    assert photo.pixels.shape == (32, 48, 3)
+    assert photo.pixels.dtype == np.uint16
+    in_gamut = ((camera >= 0) & (camera <= 1)).all(axis=2)
+    assert in_gamut.mean() > 0.5
+    assert np.abs(photo.pixels / 65535 - srgb)[in_gamut].max() < 0.02
+    assert photo.exposure.ratio == ratio
+    assert photo.warnings == (
+        f"{path}: is a linear DNG, demosaiced by the camera or a program; it is restored at full size.",
+    )
+
+
+def test_a_linear_dng_cut_off_is_refused(tmp_path):
+    whole = write_linear_dng(tmp_path / "a.dng", np.full((48, 64, 3), 0.3)).read_bytes()
+    (tmp_path / "b.dng").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ImageError, match="b.dng is a"):
+        read(tmp_path / "b.dng")
+
+
+def test_linear_dngs_of_a_phone_and_a_camera(shared):
+    for path, size in (
+        ("cases/files/dng_linear_like_proraw.dng", (192, 256, 3)),
+        ("data/eval/raw/photoprism_canon_eos_6d.dng", (816, 1224, 3)),
+    ):
+        photo = read(shared(path))
+        assert photo.pixels.shape == size
+        assert photo.pixels.std() > 1000
+
+
 def test_exif_is_kept_without_what_tells_of_the_mosaic(tmp_path):
     file = write_dng(tmp_path / "a.dng", mosaic_of((0.5, 0.5, 0.5)), orientation=6, maker="Test maker")
     photo = read(file)

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageOps
+from tiny_tiff import shorts, tiny_tiff
 
 from ucdir.errors import ImageError
-from ucdir.images import Photo, read
+from ucdir.images import Metadata, Photo, icc, read, write
+from ucdir.images.colour import colour_of_cicp
+from ucdir.images.srgb import from_srgb_signal, to_srgb_signal
 
 SIZES = [(1, 1), (1, 7), (7, 1), (33, 31), (3, 4000), (4000, 3)]
 
@@ -203,6 +206,28 @@ def test_jpeg_cmyk_becomes_srgb_the_right_way_round(tmp_path):
     assert any("sRGB" in warning for warning in photo.warnings)
 
 
+def cmyk_profile():
+    """A profile of CMYK in which every ink is the grey of L* = 50."""
+    identity = bytes(range(256))
+    head = struct.pack(">4s4xBBBx9i", b"mft1", 4, 3, 2, *(65536 * (i % 4 == 0) for i in range(9)))
+    table = head + identity * 4 + bytes((128, 128, 128)) * 16 + identity * 3
+    made = bytearray(icc._profile("inks", b"CMYK", {b"A2B0": table}))
+    made[12:16], made[20:24] = b"prtr", b"Lab "
+    return bytes(made)
+
+
+def test_cmyk_is_converted_by_its_own_profile_and_said():
+    image = Image.fromarray(noise(16, 16, 4), "CMYK")
+    for format in ("TIFF", "JPEG"):
+        by_default = read(pillow_bytes(image, format))
+        assert by_default.warnings[-1].endswith("converted to sRGB by a usual profile, as it has none.")
+        by_own = read(pillow_bytes(image, format, icc_profile=cmyk_profile()))
+        assert by_own.warnings[-1].endswith("its CMYK colours were converted to sRGB by its own profile.")
+        assert by_own.metadata.icc is None
+        assert np.abs(by_own.pixels.astype(int) - 119).max() <= 2  # L* = 50 in sRGB
+        assert np.ptp(by_default.pixels) > 100, "control"
+
+
 def test_tiff_cmyk_equals_the_same_inks_in_jpeg(tmp_path):
     inks = np.zeros((16, 16, 4), np.uint8)
     inks[..., 1] = 200
@@ -338,3 +363,50 @@ def test_a_file_that_changed_is_read_anew(tmp_path):
 def test_a_photo_of_arrays_that_do_not_fit_is_refused(pixels, alpha):
     with pytest.raises(ImageError):
         Photo(pixels, alpha)
+
+
+def with_segment(data, marker, body):
+    return data[:2] + bytes((0xFF, marker)) + (len(body) + 2).to_bytes(2, "big") + body + data[2:]
+
+
+@pytest.mark.parametrize("odd", ["JFIF 2.1", "Adobe transform 9"])
+def test_a_harmless_warning_of_the_decoder_is_no_damage(tmp_path, odd):
+    data = pillow_bytes(Image.fromarray(smooth(40, 40, 3)), "JPEG")
+    at = data.index(b"JFIF\0") + 5
+    strange = data[:at] + b"\2\1" + data[at + 2 :]
+    if odd.startswith("Adobe"):
+        strange = with_segment(data[:2] + data[20:], 0xEE, b"Adobe\0\x64\0\0\0\0\x09")  # in place of JFIF's
+    np.testing.assert_array_equal(read_bytes(tmp_path, strange).pixels, read_bytes(tmp_path, data).pixels)
+    scan = strange.index(b"\xff\xda")
+    broken = bytearray(strange)
+    broken[scan + 60 : scan + 70] = b"\xff\0" * 5
+    for damaged in (bytes(broken), strange[:-60]):  # control: it hides no damage
+        with pytest.raises(ImageError, match="damaged"):
+            read_bytes(tmp_path, damaged)
+
+
+def test_a_compression_that_is_not_there_is_no_damage(tmp_path):
+    pixels = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
+    block = len(pixels.tobytes()) << 3 | 1
+    frame = b"\x28\xb5\x2f\xfd\x20" + bytes((27,)) + block.to_bytes(3, "little") + pixels.tobytes()
+    data = tiny_tiff(3, 3, 2, (8, 8, 8), frame, {259: shorts(50000)})
+    try:
+        outcome = read(data).pixels.tolist()
+    except ImageError as error:
+        outcome = str(error)
+    lacks = "which this build of libtiff does not read; save it with LZW or Deflate first."
+    assert outcome in (
+        f"the image is compressed as ZSTD, {lacks}",
+        pixels.tolist(),
+    )  # some builds have Zstandard
+
+
+@pytest.mark.parametrize("format", ["png", "tif"])
+@pytest.mark.parametrize("profile", [None, colour_of_cicp(12, 13).profile(3)])
+def test_16_bits_never_pass_through_8(tmp_path, format, profile):
+    """Every level of a ramp comes back, though the networks' float32 lies between."""
+    levels = np.arange(65_536, dtype=np.uint16).reshape(256, 256, 1).repeat(3, axis=2)
+    write(Photo(levels, metadata=Metadata(icc=profile)), tmp_path / f"in.{format}")
+    photo = read(tmp_path / f"in.{format}")
+    np.testing.assert_array_equal(photo.pixels, levels)
+    np.testing.assert_array_equal(from_srgb_signal(to_srgb_signal(photo), photo), levels)

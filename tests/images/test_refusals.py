@@ -57,7 +57,7 @@ def refusal_of(folder: Path, data: bytes, name: str = "photo") -> str:
         (b"\xef\xbb\xbf<?xml version='1.0'?><svg/>", "an SVG drawing"),
         (b"<!DOCTYPE html><title>404</title>", "a web page"),
         (b"8BPS\0\1", "a Photoshop document"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC image"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "damaged or incomplete HEIC file"),
         (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "a video"),
         (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "RAW file that cannot be decoded"),
         (b"FUJIFILMCCD-RAW 0201", "RAW file that cannot be decoded"),

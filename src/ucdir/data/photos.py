@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ucdir.errors import ConfigError, DataError, ImageError, OutputError
 from ucdir.images import READABLE_SUFFIXES, find_images, read
 from ucdir.images.pixels import to_rgb8
+from ucdir.images.srgb import as_srgb
 
 logger = logging.getLogger(__name__)
 
@@ -243,9 +244,10 @@ def _problem(group: Sequence[Path], images: Sequence[NDArray[np.uint8]], smalles
 
 
 def rgb8(file: Path, exposure_ratio: float | None = None) -> NDArray[np.uint8]:
-    """A photograph as uint8 [H,W,3]; a RAW file is amplified, with None to normal brightness.
+    """A photograph as uint8 [H,W,3] in sRGB; a RAW file is amplified, with None to normal brightness.
 
     Raises:
         ImageError: it cannot be read.
     """
-    return to_rgb8(read(file, exposure_ratio="auto" if exposure_ratio is None else exposure_ratio).pixels)
+    photo = read(file, exposure_ratio="auto" if exposure_ratio is None else exposure_ratio)
+    return to_rgb8(as_srgb(photo).pixels)

@@ -60,6 +60,11 @@ def develop(packed: Floats, white_balance: Floats, camera_to_srgb: Floats) -> Fl
         sRGB, [h,w,3] float32 in [0,1].
     """
     rgb = np.stack([packed[..., 0], (packed[..., 1] + packed[..., 2]) / 2, packed[..., 3]], axis=-1)
+    return develop_rgb(rgb, white_balance, camera_to_srgb)
+
+
+def develop_rgb(rgb: Floats, white_balance: Floats, camera_to_srgb: Floats) -> Floats:
+    """The same for light that has all three colours at every pixel, [h,w,3]."""
     balanced = np.clip(rgb * white_balance, 0, 1).astype(np.float32)
     return linear_to_srgb(balanced @ np.asarray(camera_to_srgb, dtype=np.float32).T)
 

@@ -22,6 +22,7 @@ _LOADERS: Final[Mapping[str, tuple[str, str]]] = {
     "TIFF": ("tiffload_buffer", "error"),
     "AVIF": ("heifload_buffer", "warning"),
     "GIF": ("gifload_buffer", "warning"),
+    "JPEG XL": ("jxlload_buffer", "warning"),
 }
 
 _FETCH_BYTES: Final = 1 << 20
@@ -58,6 +59,14 @@ def vips() -> ModuleType:
     logging.getLogger("pyvips").propagate = False
     module: ModuleType = pyvips
     return module
+
+
+def has_jpeg_xl() -> bool:
+    """Whether libvips was built with JPEG XL, whose loader it does not trust by itself."""
+    found = bool(vips().type_find("VipsOperation", "jxlload_buffer"))
+    if found:
+        vips().operation_block_set("VipsForeignLoadJxlBuffer", False)
+    return found
 
 
 def open_with_vips(kind: str, data: bytes) -> Any:

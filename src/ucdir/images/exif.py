@@ -16,6 +16,7 @@ MAX_IFDS: Final = 1000
 ORIENTATION, EXIF_IFD, GPS_IFD = 0x0112, 0x8769, 0x8825
 _X_RESOLUTION, _Y_RESOLUTION = 0x011A, 0x011B
 _WIDTHS, _HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)
+_INTEROPERABILITY_IFD: Final = 0xA005
 _THUMBNAIL_START, _THUMBNAIL_BYTES = 0x0201, 0x0202
 
 DESCRIPTIVE: Final = frozenset(
@@ -278,6 +279,19 @@ def orientation_of(block: bytes) -> int | None:
         return None
     found = 0 if main is None else structure.number(main, ORIENTATION, 0)
     return found if 1 <= found <= 8 else None
+
+
+def says_adobe_rgb(block: bytes) -> bool:
+    """Whether an EXIF block or TIFF file says that colours are Adobe RGB's, as cameras do (DCF 2.0): "R03"."""
+    try:
+        structure = TiffStructure(block.removeprefix(b"Exif\0\0"))
+        inner = structure.ifd(structure.first)
+        for tag in (EXIF_IFD, _INTEROPERABILITY_IFD):
+            inner = inner and structure.ifd(structure.number(inner, tag, 0))
+    except ValueError:
+        return False
+    index = inner and inner.entries.get(1)
+    return bool(index and structure.data[index.start : index.start + 3] == b"R03")
 
 
 # -------------------------------------------------------------------------------------------- colour profiles

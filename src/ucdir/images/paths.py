@@ -16,7 +16,28 @@ from typing import Any, Final
 
 from ucdir.errors import DataError, OutputError
 
-READABLE_SUFFIXES: Final = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+READABLE_SUFFIXES: Final = tuple(
+    f".{name}"
+    for name in (
+        *(
+            "avif",
+            "bmp",
+            "gif",
+            "heic",
+            "heif",
+            "hif",
+            "jfif",
+            "jpe",
+            "jpeg",
+            "jpg",
+            "jxl",
+            "png",
+            "tif",
+            "tiff",
+        ),
+        "webp",
+    )
+)
 """Suffixes that make a file in a folder worth trying; `read` itself goes by content, whatever the name."""
 
 RAW_SUFFIXES: Final = frozenset(
@@ -31,7 +52,7 @@ RAW_SUFFIXES: Final = frozenset(
 _OTHER_SUFFIXES: Final = frozenset(
     f".{name}"
     for name in (
-        *("dds", "exr", "hdr", "heic", "heif", "hif", "ico", "j2k", "jfif", "jp2", "jpe", "jxl", "jxr"),
+        *("dds", "exr", "hdr", "ico", "j2k", "jp2", "jxr"),
         *("pbm", "pgm", "pnm", "ppm", "psd", "tga", "xcf"),
     )
 )

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ucdir.errors import ImageError, reason
-from ucdir.images.camera import develop, pack_bayer
+from ucdir.images.camera import develop, develop_rgb, pack_bayer
 from ucdir.images.decode import upright
 from ucdir.images.exif import EXIF_IFD, GPS_IFD, TiffStructure, Values, byte_order, exif_of_ifds
 from ucdir.images.jpeg import jpeg_header
@@ -32,6 +32,9 @@ LONG_EXPOSURE: Final = 10.0
 MOST_EMPTY_ROWS: Final = 0.02
 """Share of rows that are all zero, which no sensor gives, from which on a file is taken to be cut off."""
 
+LINEAR: Final = "is a linear DNG, demosaiced by the camera or a program; it is restored at full size."
+"""Its noise is not that of a sensor any more."""
+
 _ORIENTATIONS: Final = {1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 """LibRaw's flip (1: columns, 2: rows, 4: rows for columns) -> EXIF orientation."""
 
@@ -40,7 +43,8 @@ def read_raw(data: bytes, exposure_ratio: float | Literal["auto", "file"]) -> Ph
     """Develop a RAW file with a Bayer sensor: ARW, NEF, CR2, CR3, DNG, RAF and what else LibRaw knows.
 
     Black level off, divided by the white level, packed to half size, amplified, white balance as the camera noted it,
-    colours to sRGB. Nothing is sharpened, denoised or stretched.
+    colours to sRGB. Nothing is sharpened, denoised or stretched. A linear DNG, which phones write, has all three
+    colours at every pixel and keeps its size.
 
     Args:
         data: the file's content.
@@ -117,6 +121,26 @@ def _developed(raw: Any, exposure_ratio: float | Literal["auto", "file"]) -> Pho
     import rawpy
 
     raw.unpack()
+    linear = raw.raw_type == rawpy.RawType.Stack  # all colours at each pixel: demosaiced before
+    light = _linear_light(raw) if linear else _bayer_light(raw)
+    ratio = _ratio(raw, light, exposure_ratio)
+    light *= np.float32(ratio)
+    srgb = (develop_rgb if linear else develop)(light, _white_balance(raw), _matrix(raw))
+    pixels = np.rint(srgb * 65535).astype(np.uint16)
+    turned = np.ascontiguousarray(upright(pixels, _ORIENTATIONS.get(int(raw.sizes.flip), 1)))
+    iso, seconds = float(raw.other.iso_speed), float(raw.other.shutter_speed)
+    return Photo(
+        turned,
+        format="RAW",
+        exposure=Exposure(ratio, seconds=seconds if seconds > 0 else None, iso=iso if iso > 0 else None),
+        warnings=(LINEAR,) if linear else (),
+    )
+
+
+def _bayer_light(raw: Any) -> npt.NDArray[np.float32]:
+    """Packed light of a Bayer sensor, [h,w,4] at half size; black is 0 and white is 1."""
+    import rawpy
+
     pattern = raw.raw_pattern
     if raw.raw_type != rawpy.RawType.Flat or pattern is None or pattern.shape != (2, 2):
         what = "X-Trans" if pattern is not None and pattern.shape == (6, 6) else "no Bayer"
@@ -125,34 +149,45 @@ def _developed(raw: Any, exposure_ratio: float | Literal["auto", "file"]) -> Pho
             "16-bit TIFF with the camera's software first."
         )
     mosaic = raw.raw_image_visible
-    empty = float((~mosaic.any(axis=1)).mean())
-    if empty > MOST_EMPTY_ROWS:  # LibRaw fills what is missing with zeros and raises nothing
-        raise ImageError(
-            f"is a damaged or incomplete RAW file ({empty:.0%} of its rows hold nothing); get a complete "
-            "copy of it."
-        )
+    _check_rows(mosaic)
     colours = raw.raw_colors_visible[:2, :2]
     letters = "".join(raw.color_desc.decode("ascii")[number] for number in colours.flat)
     if sorted(letters) != ["B", "G", "G", "R"]:
         raise ImageError(f"comes from a sensor of the colours {letters}; ucdir knows red, green, blue.")
     black = np.array(raw.black_level_per_channel, dtype=np.float32)[colours]
+    light = pack_bayer(mosaic, letters).astype(np.float32)
+    light -= pack_bayer(black, letters)[0, 0]
+    light /= _white_above(raw, black)
+    return light
+
+
+def _linear_light(raw: Any) -> npt.NDArray[np.float32]:
+    """Light of a linear DNG, [h,w,3] at full size; black is 0 and white is 1."""
+    image = raw.raw_image_visible
+    if raw.num_colors != 3 or not raw.color_desc.startswith(b"RGB") or image.shape[2] < 3:
+        raise ImageError(f"holds {raw.num_colors} colours {raw.color_desc!r}; ucdir knows red, green, blue.")
+    _check_rows(image[..., :3])
+    black = np.array(raw.black_level_per_channel[:3], dtype=np.float32)
+    light: npt.NDArray[np.float32] = image[..., :3].astype(np.float32)
+    light -= black
+    light /= _white_above(raw, black)
+    return light
+
+
+def _check_rows(samples: npt.NDArray[Any]) -> None:
+    empty = float((~samples.reshape(len(samples), -1).any(axis=1)).mean())
+    if empty > MOST_EMPTY_ROWS:  # LibRaw fills what is missing with zeros and raises nothing
+        raise ImageError(
+            f"is a damaged or incomplete RAW file ({empty:.0%} of its rows hold nothing); get a complete "
+            "copy of it."
+        )
+
+
+def _white_above(raw: Any, black: npt.NDArray[np.float32]) -> np.float32:
     white = float(raw.white_level)
     if not white > black.max():
         raise ImageError(f"is damaged: its white level {white:g} is not above black; copy it again.")
-    light = pack_bayer(mosaic, letters).astype(np.float32)
-    light -= pack_bayer(black, letters)[0, 0]
-    light /= white - black.max()
-
-    ratio = _ratio(raw, light, exposure_ratio)
-    srgb = develop(light * np.float32(ratio), _white_balance(raw), _matrix(raw))
-    pixels = np.rint(srgb * 65535).astype(np.uint16)
-    turned = np.ascontiguousarray(upright(pixels, _ORIENTATIONS.get(int(raw.sizes.flip), 1)))
-    iso, seconds = float(raw.other.iso_speed), float(raw.other.shutter_speed)
-    return Photo(
-        turned,
-        format="RAW",
-        exposure=Exposure(ratio, seconds=seconds if seconds > 0 else None, iso=iso if iso > 0 else None),
-    )
+    return np.float32(white - black.max())
 
 
 def _ratio(raw: Any, light: npt.NDArray[np.float32], wanted: float | Literal["auto", "file"]) -> float:

@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 
 from ucdir.errors import ImageError, listed, reason
+from ucdir.images.colour import ADOBE_RGB, UNKNOWN, refuse_hdr_profile
 from ucdir.images.decode import DecodeError, check_memory, upright
 from ucdir.images.density import Density
-from ucdir.images.exif import clean_exif, icc_channels, orientation_of
+from ucdir.images.exif import clean_exif, icc_channels, orientation_of, says_adobe_rgb
 from ucdir.images.jpeg import estimate_quality, jpeg_header
 from ucdir.images.jpeg_coefficients import jpeg_coefficients
 from ucdir.images.paths import shown
@@ -57,7 +58,8 @@ def read(
             photo = read_raw(data, exposure_ratio)
             height, width = photo.pixels.shape[:2]
             metadata, _, warnings = _kept(name, photo.metadata, (), width, height)
-            return replace(photo, metadata=metadata, warnings=(*photo.warnings, *warnings))
+            said = [f"{name}: {text}" for text in photo.warnings]
+            return replace(photo, metadata=metadata, warnings=(*said, *warnings))
         orientation = _orientation(contents)
         photo = _assemble(name, kind, contents, orientation)
         if coefficients and kind == "JPEG":
@@ -120,11 +122,20 @@ def _assemble(name: str, kind: str, contents: Contents, orientation: int) -> Pho
         part = {"TIFF": "page", "JPEG": "picture"}.get(kind, "frame")
         warnings.append(f"{name}: has {frames} {part}s; only the first is restored.")
     if contents.converted:
+        by = "by a usual profile, as it has none" if metadata.icc is None else "by its own profile"
         metadata = replace(metadata, icc=None)
-        warnings.append(f"{name}: its CMYK colours were converted to sRGB.")
+        warnings.append(f"{name}: its CMYK colours were converted to sRGB {by}.")
     elif metadata.icc is not None and icc_channels(metadata.icc) != colours:
         metadata = replace(metadata, icc=None)
         warnings.append(f"{name}: its colour profile does not fit its pixels and is left out.")
+    elif not contents.metadata.icc:
+        exif, colour = contents.metadata.exif, contents.colour
+        if colour is None and exif and says_adobe_rgb(exif):
+            colour = ADOBE_RGB
+        if colour is UNKNOWN:
+            warnings.append(f"{name}: its colour space is of a kind that is not known; it is taken as sRGB.")
+        metadata = replace(metadata, icc=None if colour is None else colour.profile(colours))
+    refuse_hdr_profile(metadata.icc)
     return Photo(
         pixels=np.ascontiguousarray(samples[:, :, :colours]),
         alpha=None if colours == channels else np.ascontiguousarray(samples[:, :, colours]),

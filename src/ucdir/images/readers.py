@@ -12,17 +12,22 @@ from typing import Any, Final
 
 import numpy as np
 
-from ucdir.errors import ImageError
+from ucdir.errors import ExtraError, ImageError
+from ucdir.extras import optional_module
+from ucdir.images.colour import ADOBE_RGB, Colour, colour_of_cicp, colour_of_png
 from ucdir.images.decode import (
+    PILLOW_ERRORS,
     DecodeError,
     check_memory,
     decode_with_pillow,
     decode_with_vips,
+    has_jpeg_xl,
     open_with_pillow,
     open_with_vips,
 )
 from ucdir.images.density import Density
-from ucdir.images.exif import TiffStructure, orientation_of
+from ucdir.images.exif import TiffStructure, orientation_of, says_adobe_rgb
+from ucdir.images.heif import code_points
 from ucdir.images.iptc import iptc_of_jpeg, iptc_of_photoshop
 from ucdir.images.jpeg import decodable, estimate_quality, jpeg_header
 from ucdir.images.photo import Metadata
@@ -58,6 +63,7 @@ class Contents:
         converted: whether CMYK was converted to sRGB.
         jpeg_quality: 1..100, or None.
         left_out: what else the file holds and is not read.
+        colour: what the file says of its colours without a profile.
     """
 
     samples: Pixels
@@ -67,6 +73,7 @@ class Contents:
     converted: bool = False
     jpeg_quality: int | None = None
     left_out: tuple[str, ...] = ()
+    colour: Colour | None = None
 
 
 def read_jpeg(data: bytes) -> Contents:
@@ -124,6 +131,12 @@ def read_png(data: bytes) -> Contents:
     if (at := data.find(b"acTL", 0, data.find(b"IDAT"))) >= 0:
         contents.frames = int.from_bytes(data[at + 4 : at + 8], "big")
     contents.metadata = _with_png_texts(contents.metadata, data)
+    chunks: dict[bytes, bytes] = {}
+    for name, body in png_chunks(data):
+        chunks.setdefault(name, body)
+    contents.colour = colour_of_png(chunks)
+    if b"cICP" in chunks:  # overrules iCCP
+        contents.metadata = replace(contents.metadata, icc=None)
     return contents
 
 
@@ -146,7 +159,18 @@ def read_tiff(data: bytes) -> Contents:
     """The first page of TIFF or BigTIFF of 1 to 16 bits a sample; libvips divides premultiplied alpha out."""
     header = tiff_header(data)
     check_size(header.width, header.height, len(data))
-    contents = _contents(_open("TIFF", header.data))
+    try:
+        contents = _contents(_open("TIFF", header.data))
+    except DecodeError as error:
+        if "compression support is not configured" not in str(error):
+            raise
+        name = str(error).partition(" compression support")[0].split()[-1]
+        raise ImageError(
+            f"is compressed as {name}, which this build of libtiff does not read; save it with LZW or Deflate first."
+        ) from error
+    if not header.alpha and contents.samples.shape[2] in (2, 4):  # libvips adds one to some kinds
+        contents.samples = contents.samples[:, :, :-1]
+    contents.colour = ADOBE_RGB if says_adobe_rgb(data) else None
     contents.metadata = replace(tiff_metadata(data), icc=contents.metadata.icc)
     contents.orientation = orientation_of(data)
     contents.frames = header.pages
@@ -183,6 +207,7 @@ def read_avif(data: bytes) -> Contents:
     """AVIF of 8 to 12 bits a sample; its rotation is part of its coding, whatever its EXIF says."""
     contents = _contents(_open("AVIF", data))
     contents.orientation = 1
+    contents.colour = _colour_of_heif(data)
     if b"tmap" in data[8 : min(int.from_bytes(data[:4], "big"), 256)]:
         contents.left_out += ("gain map",)
     if data[8:12] == b"avis" and (at := data.find(b"stsz")) >= 0:  # a sequence, with its table of sizes
@@ -190,6 +215,57 @@ def read_avif(data: bytes) -> Contents:
     channels = contents.samples.shape[2]
     if channels > 2 and _is_monochrome_avif(data):
         contents.samples = contents.samples[:, :, [0, 3] if channels == 4 else [0]]
+    return contents
+
+
+def _colour_of_heif(data: bytes) -> Colour | None:
+    coded = code_points(data)
+    return None if coded is None else colour_of_cicp(*coded)
+
+
+def read_heic(data: bytes) -> Contents:
+    """HEIC of 8 to 12 bits a sample, by libheif; its rotation is part of its coding, whatever its EXIF says."""
+    try:
+        heif = optional_module("pillow_heif", "heic", "reading it")
+    except ExtraError as error:
+        raise ImageError(f"is a HEIC image; {error}") from error
+    try:
+        file = heif.open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+        width, height = file.size
+        check_size(width, height, len(data))
+        info, bits = file.info, int(file.info["bit_depth"])
+        samples: Pixels = np.array(file)
+        premultiplied = bool(file.premultiplied_alpha)
+    except (*PILLOW_ERRORS, RuntimeError) as error:
+        raise DecodeError(str(error)) from error
+    samples = samples.reshape(height, width, -1)
+    white = (1 << bits) - 1
+    if premultiplied:
+        opacity = np.maximum(samples[..., -1:], 1) / white
+        samples[..., :-1] = np.rint(np.minimum(samples[..., :-1] / opacity, white))
+    if bits > 8:
+        samples = np.rint(samples * np.float32(65_535 / white)).astype(np.uint16)
+    if samples.shape[2] == 4 and "chroma" not in info:  # grey, which libheif makes RGB if there is alpha
+        samples = samples[..., [0, 3]]
+    parts = {"depth map": info.get("depth_images"), "gain map or other auxiliary image": info.get("aux")}
+    return Contents(
+        samples,
+        Metadata(info.get("exif"), info.get("icc_profile"), info.get("xmp")),
+        orientation=1,
+        frames=len(file),
+        left_out=tuple(name for name, there in parts.items() if there),
+        colour=_colour_of_heif(data),
+    )
+
+
+def read_jxl(data: bytes) -> Contents:
+    """JPEG XL, where libvips was built with it; its rotation is part of its coding."""
+    if not has_jpeg_xl():
+        raise ImageError(
+            "is a JPEG XL image, which this build of libvips does not read; convert it to a 16-bit PNG first."
+        )
+    contents = _contents(_open("JPEG XL", data))
+    contents.orientation = 1
     return contents
 
 
@@ -208,10 +284,19 @@ def _is_monochrome_avif(data: bytes) -> bool:
 
 def read_gif(data: bytes) -> Contents:
     """The first frame of GIF, transparent where it does not cover the screen."""
-    (width, height, left, top, frame_width, frame_height), texts = _gif_header(data)
+    (width, height, left, top, frame_width, frame_height), texts, start = _gif_header(data)
     check_size(width, height, len(data))
     check_size(frame_width, frame_height, len(data))
-    contents = _contents(_open("GIF", data))
+    try:
+        contents = _contents(_open("GIF", data))
+    except DecodeError:
+        first = _first_frame(data, start)
+        if first == data:
+            raise
+        contents = _contents(_open("GIF", first))
+        contents.left_out += ("damaged part behind the first frame",)
+    if contents.samples.shape[2] in (2, 4) and (contents.samples[..., -1] == 255).all():
+        contents.samples = contents.samples[..., :-1]  # a transparent colour that no pixel has
     contents.metadata = replace(contents.metadata, xmp=_gif_xmp(data), texts=texts)
     covered = left == top == 0 and frame_width >= width and frame_height >= height
     if covered or contents.samples.shape[2] in (2, 4):
@@ -229,8 +314,18 @@ def _gif_xmp(data: bytes) -> bytes | None:
     return data[start:end] if start >= 14 and end > start else None
 
 
-def _gif_header(data: bytes) -> tuple[tuple[int, ...], Texts]:
-    """Width and height of the screen, and the first frame's left, top, width and height on it; and comments before it.
+def _first_frame(data: bytes, start: int) -> bytes:
+    """The file up to the end of its first frame, which starts there; all of it if that has no end."""
+    flags = data[start + 9]
+    at = start + 11 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    while at < len(data) and data[at]:
+        at += 1 + data[at]
+    return data if at >= len(data) else data[: at + 1] + b";"
+
+
+def _gif_header(data: bytes) -> tuple[tuple[int, ...], Texts, int]:
+    """Width and height of the screen, and the first frame's left, top, width and height on it; comments before that
+    frame, and where it starts.
 
     Raises:
         ValueError: there is no frame.
@@ -250,7 +345,7 @@ def _gif_header(data: bytes) -> tuple[tuple[int, ...], Texts]:
                 at += 2
             elif data[at] == 0x2C:
                 sizes = (width, height, *struct.unpack_from("<HHHH", data, at + 1))
-                return sizes, (("Comment", text.decode("latin-1")),) if text else ()
+                return sizes, (("Comment", text.decode("latin-1")),) if text else (), at
             else:
                 break
     except (struct.error, IndexError):
@@ -271,6 +366,8 @@ READERS: Final[Mapping[str, Callable[[bytes], Contents]]] = {
     "TIFF": read_tiff,
     "WebP": read_webp,
     "AVIF": read_avif,
+    "HEIC": read_heic,
+    "JPEG XL": read_jxl,
     "GIF": read_gif,
     "BMP": read_bmp,
 }

@@ -19,6 +19,7 @@ _SUPPORTED: Final[Mapping[str, tuple[bytes, ...]]] = {
     "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
     "GIF": (b"GIF87a", b"GIF89a"),
     "BMP": (b"BM",),
+    "JPEG XL": (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"),
 }
 _RAW: Final = (
     *(b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM"),
@@ -29,7 +30,6 @@ _OTHERS: Final[Mapping[str, tuple[bytes, ...]]] = {
     "a PostScript document": (b"%!PS", b"\xc5\xd0\xd3\xc6"),
     "a Photoshop document": (b"8BPS",),
     "a GIMP document": (b"gimp xcf",),
-    "a JPEG XL image": (b"\xff\x0a", b"\0\0\0\x0cJXL "),
     "a JPEG 2000 image": (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
     "an icon": (b"\0\0\x01\0",),
     "a ZIP archive or office document": (b"PK\x03\x04",),
@@ -47,7 +47,7 @@ _HEIC: Final = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 
 
 def kind_of(data: bytes, suffix: str) -> str:
-    """`JPEG`, `PNG`, `TIFF`, `WebP`, `AVIF`, `BMP` or `GIF`.
+    """`JPEG`, `PNG`, `TIFF`, `WebP`, `AVIF`, `HEIC`, `JPEG XL`, `BMP` or `GIF`.
 
     Args:
         data: the file's content.
@@ -69,7 +69,9 @@ def kind_of(data: bytes, suffix: str) -> str:
             return "AVIF"
         if b"crx " in brands:
             raise RawFile
-        what = "a HEIC image" if brands & _HEIC else "a video"
+        if brands & _HEIC:
+            return "HEIC"
+        what = "a video"
     else:
         found = [kind for kind, starts in _SUPPORTED.items() if head.startswith(starts)]
         if found == ["TIFF"] and suffix in RAW_SUFFIXES:  # many cameras' files begin as TIFF

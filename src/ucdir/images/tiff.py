@@ -34,7 +34,7 @@ _XMP, _IPTC, _PHOTOSHOP, _ICC = 700, 33723, 34377, 34675
 _FORMATS: Final = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 _DEPTHS: Final = (1, 2, 4, 8, 16)
 _COLOURS: Final = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}
-_WITH_ALPHA, _PALETTE = (1, 2, 5), 3
+_WITH_ALPHA, _PALETTE = (1, 2, 3, 5), 3
 _ODD_COLOURS: Final = {4: "a mask", 8: "CIE Lab", 9: "ICC Lab", 10: "ITU Lab", 32844: "LogL", 32845: "LogLuv"}
 _RAW_COLOURS: Final = (32803, 34892)
 _RAW_COMPRESSIONS: Final = (32767, 34713, 65000, 65535)
@@ -46,10 +46,12 @@ _BYTE, _SHORT, _LONG, _UNDEFINED = 1, 3, 4, 7
 
 
 class TiffHeader(NamedTuple):
-    """Width and height of the first page in pixels, how many full-size pages there are, and the bytes to decode."""
+    """Width and height of the first page in pixels, whether it has alpha, how many full-size pages there are, and the
+    bytes to decode."""
 
     width: int
     height: int
+    alpha: bool
     pages: int
     data: bytes
 
@@ -78,7 +80,11 @@ def tiff_header(data: bytes) -> TiffHeader:
         one = (1).to_bytes(turned.size, "little" if structure.order == "<" else "big")
         data = data[: turned.start] + one + data[turned.start + turned.size :]
     full_size = sum(not structure.number(page, _SUBFILE, 0) & 5 for page in pages)
-    return TiffHeader(structure.number(main, _WIDTH, 0), structure.number(main, _HEIGHT, 0), full_size, data)
+    width, height, samples = (
+        structure.number(main, tag, default) for tag, default in ((_WIDTH, 0), (_HEIGHT, 0), (_SAMPLES, 1))
+    )
+    alpha = samples > _COLOURS[structure.number(main, _PHOTOMETRIC, 1)]
+    return TiffHeader(width, height, alpha, full_size, data)
 
 
 def tiff_metadata(data: bytes) -> Metadata:

@@ -245,13 +245,13 @@ def encode_photo(photo: Photo, format: str) -> tuple[Pieces, tuple[str, ...]]:
 
     Args:
         photo: the photograph.
-        format: by name or suffix, such as "png"; GIF, RAW and "", which cannot be written, become PNG.
+        format: by name or suffix, such as "png"; GIF, RAW, HEIC, JPEG XL and "", which cannot be written, become PNG.
 
     Raises:
         OutputError: as `write`.
     """
     suffix = f".{format.lower().removeprefix('.')}"
-    path = Path("the image" + (".png" if suffix in (".gif", ".raw", ".") else suffix))
+    path = Path("the image" + (".png" if suffix in (".gif", ".raw", ".heic", ".jpeg xl", ".") else suffix))
     return _encoded(photo, _format(path, photo), path)
 
 

@@ -29,9 +29,9 @@ from ucdir.images import (
     read,
     write,
 )
-from ucdir.images.camera import linear_to_srgb, srgb_to_linear
 from ucdir.images.paths import shown
 from ucdir.images.pixels import Pixels, Signal, from_signal, to_signal
+from ucdir.images.srgb import amplified, from_srgb_signal, to_srgb_signal
 from ucdir.pipeline import OnStep, RestorationPipeline, load
 from ucdir.tasks import TASKS
 from ucdir.tasks.scalars import SCALARS
@@ -214,7 +214,7 @@ def _restore_file(
         check_writable(uncertainty, force=force)
     photo = _read(source, exposure_ratio, sampling)
     check_writable(target, force=force, photo=photo)
-    result = sampling(to_signal(photo.pixels), photo, shown(source))
+    result = sampling(to_srgb_signal(photo), photo, shown(source))
     pixels, notes = _pixels(result, photo, sampling, shown(source))
     notes += write(replace(photo, pixels=pixels), target, force=force, times_of=times_of)
     if sampling.consistent and not is_lossless(target.suffix):
@@ -239,7 +239,7 @@ def _restore_bytes(
         raise ConfigError(
             f"format {format or photo.format}: a lossy format would not stay consistent; choose 'png' or 'tiff'."
         )
-    result = sampling(to_signal(photo.pixels), photo)
+    result = sampling(to_srgb_signal(photo), photo)
     pixels, notes = _pixels(result, photo, sampling, "the image")
     pieces, dropped = encode_photo(replace(photo, pixels=pixels), format or photo.format)
     height, width = photo.pixels.shape[:2]
@@ -258,7 +258,7 @@ def _read(
 
 def _pixels(result: _Result, photo: Photo, sampling: _Sampling, name: str) -> tuple[Pixels, tuple[str, ...]]:
     """The restored photo's pixels, and what is to be said about them."""
-    pixels = from_signal(result.mean, photo.pixels)
+    pixels = from_srgb_signal(result.mean, photo)
     return made_consistent(pixels, photo, name) if sampling.consistent else (pixels, ())
 
 
@@ -266,10 +266,9 @@ def brightened(photo: Photo, exposure_ratio: float | Literal["auto", "file"]) ->
     """A photo that is not RAW with its light amplified `exposure_ratio` times, if that is a number."""
     if photo.exposure is not None or isinstance(exposure_ratio, str):
         return photo
-    peak = np.iinfo(photo.pixels.dtype).max
-    light = srgb_to_linear(np.arange(peak + 1, dtype=np.float32) / peak) * exposure_ratio
-    table = np.rint(linear_to_srgb(light) * peak).astype(photo.pixels.dtype)
-    return replace(photo, pixels=table[photo.pixels], exposure=Exposure(ratio=float(exposure_ratio)))
+    return replace(
+        photo, pixels=amplified(photo, exposure_ratio), exposure=Exposure(ratio=float(exposure_ratio))
+    )
 
 
 def _grey(std: NDArray[np.float32]) -> NDArray[np.uint8]:
