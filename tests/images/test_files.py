@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
@@ -244,6 +245,11 @@ def saved(format: str, **settings: object) -> bytes:
     """A file of 10 x 6 pixels by Pillow, white above and black below."""
     image, file = Image.new("RGB", (10, 6)), io.BytesIO()
     image.paste((255, 255, 255), (0, 0, 10, 3))
+    if format == "HEIC":
+        if isinstance(block := settings.get("exif"), Image.Exif):
+            settings["exif"] = block.tobytes()
+        pillow_heif.encode("RGB", image.size, image.tobytes(), file, quality=-1, **settings)
+        return file.getvalue()
     image.save(file, "WEBP" if format == "WebP" else format, **settings)
     return file.getvalue()
 
@@ -324,6 +330,9 @@ def with_xmp(format: str, xmp: bytes) -> bytes:
         magic = b"\1" + bytes(range(255, -1, -1)) + b"\0"
         at = 13 + (3 << (data[10] & 7) + 1)
         return data[:at] + b"\x21\xff\x0bXMP DataXMP" + xmp + magic + data[at:]
+    if format == "HEIC":  # its writer would turn the image itself
+        plain = re.sub(rb'Orientation="."', b'Orientation="1"', xmp)
+        return saved(format, xmp=plain).replace(plain, xmp)
     return saved(format, xmp=xmp)
 
 
@@ -409,7 +418,7 @@ def read_density(format):
         return "–"
     if format == "DNG":
         data = dng(resolution=(300, 400), resolutionunit="inch")
-    elif format in ("WebP", "AVIF"):
+    elif format in ("WebP", "AVIF", "HEIC"):
         block = Image.Exif()
         block.update({282: 300.0, 283: 400.0, 296: 2})
         data = saved(format, exif=block)
@@ -433,7 +442,8 @@ def read_texts(format):
 def read_frames(format):
     if format == "DNG":
         return "–"
-    kind = {"JPEG": "MPO", "WebP": "WEBP"}.get(format, format)
+    kind = {"JPEG": "MPO", "WebP": "WEBP", "HEIC": "HEIF"}.get(format, format)
+    pillow_heif.register_heif_opener()
     frames = [Image.new("RGB", (10, 6), (n, 0, 0)) for n in (0, 99)]
     file = io.BytesIO()
     if format == "BMP":
@@ -469,5 +479,7 @@ def test_every_row_is_tried_and_every_format_is_in_the_tables():
     read_cells, written_cells = [*table("What is read")], [*table("What is written")]
     assert {row for row, _, _ in read_cells} == READ.keys()
     assert {row for row, _, _ in written_cells} == WRITTEN.keys()
-    assert {column for _, column, _ in read_cells} == {*READERS, "DNG"}
+    assert {column for _, column, _ in read_cells} == {*READERS, "DNG"} - {
+        "JPEG XL"
+    }  # which few builds of libvips read
     assert {column for _, column, _ in written_cells} == {format.name for format in FORMATS.values()}

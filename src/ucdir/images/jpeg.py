@@ -104,7 +104,7 @@ def jpeg_header(data: bytes) -> JpegHeader:
     junk: list[tuple[int, int]] = []
     segments: list[tuple[int, bytes]] = []
     corrections: list[tuple[int, bytes]] = []
-    sequential = False
+    sequential, adobe = False, 0
     at = 2
     while at + 4 <= len(data):
         marker = data[at + 1]
@@ -129,7 +129,11 @@ def jpeg_header(data: bytes) -> JpegHeader:
             segments.append((marker, body))
             if body.startswith(b"JFIF\0") and body[5:6] != b"\1":  # of a version to come
                 corrections.append((at + 9, b"\1"))
+            elif body.startswith(b"Adobe") and body[11:12] > b"\2":
+                adobe = at + 15
         at += 4 + len(body)
+    if adobe:  # a transform of colours to come; YCCK's is 2
+        corrections.append((adobe, b"\2" if len(components) == 4 else b"\1"))
     return JpegHeader(
         precision, width, height, components, tables, tuple(junk), tuple(segments), tuple(corrections)
     )
