@@ -124,7 +124,7 @@ def test_numbers_that_are_not_finite_are_never_written(ucdir, photo, monkeypatch
     assert [p.name for p in photo.parent.iterdir() if p.name.startswith(".")] == []
 
 
-@pytest.mark.parametrize("stage", ["read", "to_signal", "from_signal", "write"])
+@pytest.mark.parametrize("stage", ["read", "to_srgb_signal", "from_srgb_signal", "write"])
 def test_short_of_memory_the_batch_goes_on(ucdir, photo, tmp_path, pixels, monkeypatch, stage):
     write(Photo(pixels[:8, :9]), tmp_path / "small.png")
     original, calls = getattr(workflow, stage), []
