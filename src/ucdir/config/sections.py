@@ -240,14 +240,16 @@ class TrainingConfig(Section):
     """Optimizer steps in all."""
     batch_size: Positive = 16
     """Crops a step, over all processes together."""
+    optimizer: str = "adamw"
+    """A name in `training.optimizers.OPTIMIZERS`; `muon` needs far fewer steps, at a learning rate of about 1e-3."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
-    """AdamW's learning rate after the warm-up."""
+    """Learning rate after the warm-up."""
     decay_steps: Annotated[int, Field(ge=0)] = 2350
     """Last steps, over which the learning rate falls linearly to zero; 0 is the paper."""
     warmup_steps: Annotated[int, Field(ge=0)] = 200
     """Steps of the linear warm-up of the learning rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    """AdamW's weight decay."""
+    """Weight decay, times the learning rate."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998

@@ -17,6 +17,7 @@ from ucdir.metrics.lpips import MIN_SIDE
 from ucdir.model.framework import model_problems
 from ucdir.tasks import TASKS
 from ucdir.training.objectives import OBJECTIVES
+from ucdir.training.optimizers import OPTIMIZERS
 from ucdir.training.sampler_aware import MAX_SHIFT
 
 COMPILERS = ("g++", "clang++", "c++", "cl", "gcc")
@@ -36,6 +37,7 @@ def check_settings(config: Config, processes: int) -> None:
         ("diffusion.predictor_training", config.diffusion.predictor_training, PREDICTOR_TRAINING),
         ("sampling.sampler", config.sampling.sampler, SAMPLERS),
         ("training.objective", config.training.objective, OBJECTIVES),
+        ("training.optimizer", config.training.optimizer, OPTIMIZERS),
     ]
     problems = model_problems(config.model) + [
         f"{key} {name!r} is unknown; choose one of {', '.join(known)}"

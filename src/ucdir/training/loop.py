@@ -23,6 +23,7 @@ from ucdir.training.averaging import WeightAverage
 from ucdir.training.checks import check_settings
 from ucdir.training.initial import start_from
 from ucdir.training.model import TrainingModel, new_model
+from ucdir.training.optimizers import OPTIMIZERS
 from ucdir.training.progress import Progress
 from ucdir.training.samples import held_out_samples, save_samples
 from ucdir.training.source import open_source
@@ -70,8 +71,8 @@ def train(config: Config, output: Path) -> Path:
     torch.manual_seed(config.seed)
     bare = new_model(config, accelerator.device)
     average = WeightAverage(bare, settings.ema_decay)
-    optimizer = torch.optim.AdamW(
-        bare.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    optimizer = OPTIMIZERS[settings.optimizer](
+        bare.named_parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     first_step = _resume(config, output / FILE_NAME, bare, average, optimizer)
     if settings.compile:

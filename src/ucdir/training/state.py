@@ -65,7 +65,7 @@ def save_state(
         tensors[f"weights.{name}"] = parameter.detach()
         tensors[f"average.{name}"] = average.weights[name]
         for moment in MOMENTS:
-            tensors[f"{moment}.{name}"] = state[moment] if state else torch.zeros_like(parameter)
+            tensors[f"{moment}.{name}"] = state.get(moment, torch.zeros_like(parameter))
         own_step = int(state["step"]) if state else 0
         if own_step != step:
             late[name] = own_step
