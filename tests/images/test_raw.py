@@ -183,23 +183,24 @@ def test_black_is_black_and_burnt_is_white(tmp_path):
     assert middle(read(burnt, exposure_ratio=1.0)) == pytest.approx([1, 1, 1], abs=0.002)
 
 
-def test_upright(tmp_path):
+def test_all_eight_orientations(tmp_path):
     mosaic = mosaic_of((0.2, 0.2, 0.2))
     mosaic[:8, :8] = WHITE  # a white square in the upper left corner
     corners = {}
-    for orientation in (1, 3, 6, 8):
-        photo = read(
-            write_dng(tmp_path / f"{orientation}.dng", mosaic, orientation=orientation), exposure_ratio=1.0
-        )
-        grey = photo.pixels.mean(axis=2)
-        corners[orientation] = (
-            grey.shape,
-            np.argwhere(grey > 60000).mean(axis=0).round().astype(int).tolist(),
-        )
-    assert corners[1] == ((24, 32), [2, 2])
-    assert corners[3] == ((24, 32), [22, 30])
-    assert corners[6] == ((32, 24), [2, 22])
-    assert corners[8] == ((32, 24), [30, 2])
+    for orientation in range(1, 9):
+        file = write_dng(tmp_path / f"{orientation}.dng", mosaic, orientation=orientation)
+        grey = read(file, exposure_ratio=1.0).pixels.mean(axis=2)
+        corners[orientation] = grey.shape, np.argwhere(grey > 60000).mean(axis=0).round().astype(int).tolist()
+    assert corners == {
+        1: ((24, 32), [2, 2]),
+        2: ((24, 32), [2, 30]),
+        3: ((24, 32), [22, 30]),
+        4: ((24, 32), [22, 2]),
+        5: ((32, 24), [2, 2]),
+        6: ((32, 24), [2, 22]),
+        7: ((32, 24), [30, 22]),
+        8: ((32, 24), [30, 2]),
+    }
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.7, 0.95])
