@@ -74,6 +74,14 @@ def test_samples(ucdir, photo, tmp_path):
     assert (tmp_path / "map.png").exists()
 
 
+def test_times_are_kept_if_wanted(ucdir, photo, tmp_path):
+    os.utime(photo, ns=(10**18, 10**18 + 1000))
+    for output, options in ((tmp_path / "new.png", ()), (tmp_path / "kept.png", ("--keep-times",))):
+        ucdir("restore", photo, "-o", output, *options)
+    assert (tmp_path / "kept.png").stat().st_mtime_ns == 10**18 + 1000
+    assert (tmp_path / "new.png").stat().st_mtime_ns > 10**18 + 1000
+
+
 def test_several_into_a_folder(ucdir, photo, tmp_path, pixels, refused):
     write(Photo(pixels), tmp_path / "other.png")
     (tmp_path / "results").mkdir()

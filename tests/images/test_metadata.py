@@ -157,6 +157,8 @@ def test_what_says_nothing_about_density_is_none():
     assert density(resolution(1, 1, unit=1)) is None
     assert density(resolution(0, 0)) is None
     assert density(resolution(100_000, 100_000)) is None
+    assert density(resolution(100, 1, unit=1)) is None
+    assert density(resolution(2, 1, unit=1)) == (2, 1, False)
 
 
 def test_density_is_turned_with_the_image():

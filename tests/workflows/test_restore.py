@@ -337,7 +337,8 @@ def test_an_image_in_memory_needs_a_task_unless_the_scalars_tell_it(pipeline):
 
 
 @pytest.mark.parametrize(
-    "options", [{"output": "a.png"}, {"uncertainty": "a.png", "samples": 2}, {"force": True}]
+    "options",
+    [{"output": "a.png"}, {"uncertainty": "a.png", "samples": 2}, {"force": True}, {"keep_times": True}],
 )
 def test_what_is_for_files_is_refused_with_images_in_memory(pipeline, options):
     with pytest.raises(ConfigError, match="are for files; an image in memory is returned"):

@@ -32,7 +32,7 @@ class Density(NamedTuple):
             None for what says nothing: square pixels without a unit, and nonsense.
         """
         if per_inch is None:
-            return cls(x, y, False) if 0 < x < 1 << 32 and 0 < y < 1 << 32 and x != y else None
+            return cls(x, y, False) if x != y and min(x, y) > 0 and max(x, y) <= 50 * min(x, y) else None
         x, y = (_whole(value * per_inch) if per_inch == _METRE else value * per_inch for value in (x, y))
         return cls(x, y) if 1 <= x <= 65_535 and 1 <= y <= 65_535 else None
 

@@ -3,6 +3,7 @@
 import functools
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -78,7 +79,8 @@ def encode_with_pillow(photo: Photo, *, format: str, **settings: Any) -> Pieces:
         image = Image.fromarray(to_uint8(photo.pixels[:, :, 0] if photo.is_grey else photo.pixels))
         if photo.alpha is not None:
             image.putalpha(Image.fromarray(to_uint8(photo.alpha)))
-        image.save(file, format, **settings, **{name: block for name, block in blocks.items() if block})
+        with warnings.catch_warnings(action="ignore"):  # of what cameras write into EXIF
+            image.save(file, format, **settings, **{name: block for name, block in blocks.items() if block})
     except PILLOW_ERRORS as error:
         raise EncodeError(str(error)) from error
     data = file.getbuffer()
