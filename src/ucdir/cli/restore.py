@@ -262,7 +262,7 @@ class Printer:
         Raises:
             typer.Exit: with 1 if some failed or a line could not be printed, 2 if nothing was done.
         """
-        if self.failures and self.several:
+        if self.several and self.failures[0 if self.some_done else 1 :]:
             count = len(self.failures)
             self._say(
                 f"ucdir: {count} failed{'' if self.some_done else ', and nothing could be done'}:", err=True

@@ -87,7 +87,7 @@ def find_images(
         raise DataError(f"{shown(folder)}: there is no such folder; name one that holds photographs.")
     images = {*READABLE_SUFFIXES, *RAW_SUFFIXES, *_OTHER_SUFFIXES}
     files = sorted(
-        file for file in _files_below(folder, on_error or _warn_of_folder) if file.suffix.lower() in images
+        file for file in files_below(folder, on_error or _warn_of_folder) if file.suffix.lower() in images
     )
     read = {*READABLE_SUFFIXES, *(RAW_SUFFIXES if raw else ())}
     if left_out := [shown(file.relative_to(folder)) for file in files if file.suffix.lower() not in read]:
@@ -96,7 +96,8 @@ def find_images(
     return [file for file in files if file.suffix.lower() in read and (results or not is_result(file))]
 
 
-def _files_below(folder: Path, on_error: Callable[[Path, OSError], None]) -> Iterator[Path]:
+def files_below(folder: Path, on_error: Callable[[Path, OSError], None]) -> Iterator[Path]:
+    """All files below a folder that are not hidden, in no order; `on_error` is called with what cannot be listed."""
     left = [folder]
     while left:
         current = left.pop()

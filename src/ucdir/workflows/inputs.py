@@ -6,13 +6,14 @@ import glob
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from ucdir.errors import ImageError, UcdirError
 from ucdir.images import find_images
-from ucdir.images.paths import RAW_SUFFIXES, READABLE_SUFFIXES, is_result, shown
+from ucdir.images.paths import RAW_SUFFIXES, READABLE_SUFFIXES, files_below, is_result, shown
 from ucdir.workflows.records import Records
 
 _WILD: Final = frozenset("*?[")
@@ -81,6 +82,15 @@ def _in_own_folder(one: Input) -> Input:
     return replace(one, below=root / one.below)
 
 
+def _fits(names: tuple[str, ...], parts: tuple[str, ...]) -> bool:
+    """Whether a path's names fit the parts of a pattern, where `**` is any number of folders."""
+    if not names or not parts:
+        return not names and not parts
+    if parts[0] == "**":
+        return _fits(names, parts[1:] or ("*",)) or _fits(names[1:], parts)
+    return fnmatchcase(names[0], parts[0]) and _fits(names[1:], parts[1:])
+
+
 @dataclass
 class _Search:
     found: Inputs = field(default_factory=Inputs)
@@ -108,7 +118,7 @@ class _Search:
         self.found.several = True
         parts = Path(pattern).parts
         root = Path(*parts[: next(i for i, part in enumerate(parts) if _WILD & set(part))])
-        files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True)) if os.path.isfile(name)]  # noqa: PTH113, PTH207
+        files = sorted(self._files_of(root, parts[len(root.parts) :], pattern))
         if pattern.endswith("*"):
             files = [file for file in files if file.suffix.lower() in {*READABLE_SUFFIXES, *RAW_SUFFIXES}]
         photos = [file for file in files if not self._is_result(file)]
@@ -116,6 +126,14 @@ class _Search:
             self._add(ImageError(f"{shown(Path(pattern))}: no photo has such a name; check the pattern."))
         for file in photos:
             yield Input(file, file.relative_to(root))
+
+    def _files_of(self, root: Path, parts: tuple[str, ...], pattern: str) -> Iterator[Path]:
+        if "**" not in parts:
+            yield from (Path(name) for name in glob.glob(pattern) if os.path.isfile(name))  # noqa: PTH113, PTH207
+            return
+        for file in files_below(root, self._refuse):  # not `glob`, which would follow links in circles
+            if _fits(file.relative_to(root).parts, parts):
+                yield file
 
     def _is_result(self, file: Path) -> bool:
         found = is_result(file) or file.name in self._records(file.parent)
