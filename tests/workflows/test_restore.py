@@ -1,6 +1,7 @@
 """One photo: what its file says is used and kept; an image in memory comes back as the kind it was."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from ucdir.images import Exposure, Metadata, Photo, read, write
 from ucdir.images.pixels import to_signal
 from ucdir.model import pretrained
 from ucdir.pipeline import RestorationPipeline, load
+from ucdir.workflows.degrade import degrade
 from ucdir.workflows.restore import UNCERTAIN, brightened, choose_task, restore
 
 RNG = np.random.default_rng(0)
@@ -371,3 +373,21 @@ def test_an_exposure_ratio_out_of_range_is_refused(pipeline, tmp_path, ratio):
 def test_an_exposure_ratio_is_not_silently_left_out(pipeline):
     with pytest.raises(ConfigError, match="exposure_ratio is for files"):
         restore(np.zeros((8, 8, 3), np.uint8), pipeline=pipeline, exposure_ratio=10.0)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_what_degrade_has_amplified_is_not_brightened_again(pipeline, tmp_path, suffix):
+    write(Photo(np.full((24, 24, 3), 120, np.uint8)), tmp_path / "clean.png")
+    dark = tmp_path / f"dark{suffix}"
+    degrade(tmp_path / "clean.png", dark, task="low_light", strength=100)
+    plain = tmp_path / f"plain{suffix}"
+    write(replace(read(dark), metadata=Metadata()), plain)
+    level = read(dark).pixels.mean()
+    assert 60 < level < 180, "it is as bright as it should be"
+    kept = brightened(read(dark), 100.0, "dark")
+    assert np.array_equal(kept.pixels, read(dark).pixels)
+    assert kept.exposure == Exposure(100.0)
+    assert kept.warnings == (
+        "dark: ucdir degrade has amplified its light 100 times already, so it is not brightened again.",
+    )
+    assert brightened(read(plain), 100.0).pixels.mean() > 230, "control: without the comment it is"

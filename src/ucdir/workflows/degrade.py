@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from ucdir.data.photos import rgb8
-from ucdir.images import Photo, check_writable, write
+from ucdir.images import Metadata, Photo, check_writable, write
 from ucdir.images.paths import atomic_write
 from ucdir.tasks import JpegRestoration, task_of_strength
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
+_MARK: Final = "degraded by ucdir: "
 
 
 def degrade(
@@ -27,7 +31,8 @@ def degrade(
 
     Args:
         photo: a file that `images.read` reads; 16 bits become 8, transparency and metadata are left out.
-        output: the file to write. For JPEG restoration a JPEG file is the degradation itself, not compressed twice.
+        output: the file to write, with a comment that says what was done, if its format holds one. For JPEG restoration
+            a JPEG file is the degradation itself, not compressed twice.
         task: a name in `tasks.TASKS`.
         strength: in the unit of the task's `strength`; sampled like everything else by default.
         seed: the same seed gives the same degradation.
@@ -51,5 +56,21 @@ def degrade(
         atomic_write([compression.encode(pixels)], target, force=force)
         return {"jpeg_quality": float(compression.quality)}
     example = kind.degrade(pixels, rng)
-    write(Photo(example.degraded), target, force=force)
+    said = Metadata(texts=(_record(task, example.scalars),))
+    write(Photo(example.degraded, metadata=said), target, force=force)
     return dict(example.scalars)
+
+
+def _record(task: str, scalars: Mapping[str, float]) -> tuple[str, str]:
+    """The comment that says what was done."""
+    values = "".join(f", {name} {value:g}" for name, value in scalars.items())
+    return "Comment", f"{_MARK}{task}{values}"
+
+
+def degraded_ratio(photo: Photo) -> str | None:
+    """How many times `degrade` has amplified a photo's light, if its comment says so."""
+    for _, text in photo.metadata.texts:
+        if text.startswith(f"{_MARK}low_light"):
+            found = re.search(r"exposure_ratio ([\d.]{1,10})", text)
+            return None if found is None else found[1]
+    return None

@@ -36,6 +36,7 @@ from ucdir.pipeline import OnStep, RestorationPipeline, load
 from ucdir.tasks import TASKS
 from ucdir.tasks.scalars import SCALARS
 from ucdir.workflows.consistent import check_consistent, made_consistent
+from ucdir.workflows.degrade import degraded_ratio
 
 STRONG_JPEG = 60
 """JPEG files below this quality are taken to need JPEG restoration."""
@@ -253,7 +254,7 @@ def _read(
     source: Path | bytes, exposure_ratio: float | Literal["auto", "file"], sampling: _Sampling
 ) -> Photo:
     photo = read(source, exposure_ratio=exposure_ratio, coefficients=sampling.consistent)
-    return brightened(photo, exposure_ratio)
+    return brightened(photo, exposure_ratio, "the image" if isinstance(source, bytes) else shown(source))
 
 
 def _pixels(result: _Result, photo: Photo, sampling: _Sampling, name: str) -> tuple[Pixels, tuple[str, ...]]:
@@ -262,13 +263,20 @@ def _pixels(result: _Result, photo: Photo, sampling: _Sampling, name: str) -> tu
     return made_consistent(pixels, photo, name) if sampling.consistent else (pixels, ())
 
 
-def brightened(photo: Photo, exposure_ratio: float | Literal["auto", "file"]) -> Photo:
-    """A photo that is not RAW with its light amplified `exposure_ratio` times, if that is a number."""
+def brightened(
+    photo: Photo, exposure_ratio: float | Literal["auto", "file"], name: str = "the image"
+) -> Photo:
+    """A photo that is not RAW with its light amplified `exposure_ratio` times, if that is a number.
+
+    One that says that `ucdir degrade` has amplified it is as bright as it should be, and stays so.
+    """
     if photo.exposure is not None or isinstance(exposure_ratio, str):
         return photo
-    return replace(
-        photo, pixels=amplified(photo, exposure_ratio), exposure=Exposure(ratio=float(exposure_ratio))
-    )
+    exposure = Exposure(ratio=float(exposure_ratio))
+    if (ratio := degraded_ratio(photo)) is not None:
+        note = f"{name}: ucdir degrade has amplified its light {ratio} times already, so it is not brightened again."
+        return replace(photo, exposure=exposure, warnings=(*photo.warnings, note))
+    return replace(photo, pixels=amplified(photo, exposure_ratio), exposure=exposure)
 
 
 def _grey(std: NDArray[np.float32]) -> NDArray[np.uint8]:
