@@ -3,151 +3,37 @@
 import io
 import struct
 import zlib
-from functools import partial
 
 import numpy as np
-import pillow_heif
 import pytest
+from colour_files import (
+    P3_POINTS,
+    SCENE,
+    avif,
+    chrm,
+    exif_of_adobe_rgb,
+    gama,
+    hdr_profile,
+    heic,
+    middles,
+    nclx,
+    png,
+    scene_in,
+    seen,
+    tiff_with_adobe_rgb,
+    with_exif,
+)  # fmt: skip
 from PIL import Image, ImageCms
-from tiny_tiff import long, tiny_tiff
 
 from ucdir.errors import ImageError
 from ucdir.images import Metadata, Photo, encode_photo, read, write
 from ucdir.images import icc as icc_module
-from ucdir.images.camera import SRGB_TO_XYZ, linear_to_srgb, srgb_to_linear
+from ucdir.images.camera import linear_to_srgb
 from ucdir.images.colour import ADOBE_RGB, SRGB, Colour, colour_of_cicp
 from ucdir.images.icc import SRGB_CURVE, colour_space, grey_profile, rgb_profile
 from ucdir.images.pixels import to_signal
 from ucdir.images.srgb import as_srgb, from_srgb_signal, own_space, to_srgb_signal
 from ucdir.workflows.restore import brightened, restore
-
-# Published matrices (B. Lindbloom; ITU-R BT.2020; SMPTE EG 432-1), not computed by this package.
-TO_XYZ = {
-    "P3": [[0.4865709, 0.2656677, 0.1982173], [0.2289746, 0.6917385, 0.0792869], [0, 0.0451134, 1.0439444]],
-    "Adobe": [
-        [0.5767309, 0.185554, 0.1881852],
-        [0.2973769, 0.6273491, 0.0752741],
-        [0.0270343, 0.0706872, 0.9911085],
-    ],
-    "BT.2020": [
-        [0.636958, 0.1446169, 0.168881],
-        [0.2627002, 0.6779981, 0.0593017],
-        [0, 0.0280727, 1.0609851],
-    ],
-    "sRGB": SRGB_TO_XYZ,
-}
-SCENE = np.array(
-    [[0.2, 0.5, 0.7], [0.7, 0.3, 0.2], [0.4, 0.6, 0.3], [0.5, 0.5, 0.5], [0.9, 0.9, 0.85], [0.1, 0.12, 0.1]]
-)
-"""Six colours, in sRGB."""
-
-
-def bt709(light):
-    return np.where(light < 0.018, 4.5 * light, 1.099 * np.maximum(light, 0.018) ** 0.45 - 0.099)
-
-
-CURVES = {
-    "sRGB": linear_to_srgb,
-    "2.2": lambda light: light ** (1 / 2.2),
-    "Adobe": lambda light: light ** (256 / 563),
-    "1.8": lambda light: light ** (1 / 1.8),
-    "linear": lambda light: light,
-    "BT.709": bt709,
-}
-
-
-def scene_in(space, curve, dtype=np.uint8):
-    """The six colours in a space, [48,96,3]: two rows of three squares."""
-    light = srgb_to_linear(SCENE) @ (np.linalg.inv(TO_XYZ[space]) @ SRGB_TO_XYZ).T
-    samples = np.rint(CURVES[curve](np.clip(light, 0, 1)) * np.iinfo(dtype).max).astype(dtype)
-    return samples.reshape(2, 3, 3).repeat(24, axis=0).repeat(32, axis=1)
-
-
-def middles(pixels):
-    return pixels.reshape(2, 24, 3, 32, -1)[:, 12, :, 16].reshape(6, -1)
-
-
-def png(pixels, chunks):
-    """A PNG of 8 or 16 bits with further chunks before its pixels."""
-    height, width, channels = pixels.shape
-    bits = 8 * pixels.dtype.itemsize
-    rows = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">")).reshape(height, -1).view(np.uint8)
-    parts = {
-        b"IHDR": struct.pack(">IIBBBBB", width, height, bits, {1: 0, 3: 2}[channels], 0, 0, 0),
-        **chunks,
-        b"IDAT": zlib.compress(np.insert(rows, 0, 0, axis=1).tobytes()),
-        b"IEND": b"",
-    }
-    made = (
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-        for name, body in parts.items()
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(made)
-
-
-def gama(value):
-    return {b"gAMA": struct.pack(">I", round(value * 100_000))}
-
-
-def chrm(points):
-    *primaries, white = points
-    return {
-        b"cHRM": struct.pack(">8I", *(round(n * 100_000) for point in (white, *primaries) for n in point))
-    }
-
-
-P3_POINTS = ((0.68, 0.32), (0.265, 0.69), (0.15, 0.06), (0.3127, 0.329))
-
-
-def avif(pixels, primaries, transfer):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "AVIF", quality=100, subsampling="4:4:4")
-    data = bytearray(file.getvalue())
-    at = data.index(b"colrnclx") + 8
-    struct.pack_into(">HH", data, at, primaries, transfer)
-    return bytes(data)
-
-
-def heic(pixels, mode="RGB", **coded):
-    file = io.BytesIO()
-    size = (pixels.shape[1], pixels.shape[0])
-    pillow_heif.encode(
-        mode, size, np.ascontiguousarray(pixels).tobytes(), file, quality=-1, chroma=444, **coded
-    )
-    return file.getvalue()
-
-
-def nclx(primaries, transfer):
-    return {
-        "color_primaries": primaries,
-        "transfer_characteristics": transfer,
-        "matrix_coefficients": 6,
-        "full_range_flag": 1,
-    }
-
-
-def exif_of_adobe_rgb(index=b"R03\0"):
-    """EXIF as cameras write it: ColorSpace "uncalibrated" and an interoperability IFD."""
-    exif = struct.pack("<2sHIHHHIII", b"II", 42, 8, 1, 0x8769, 4, 1, 26, 0)
-    exif += struct.pack("<HHHIHHHHIII", 2, 0xA001, 3, 1, 65535, 0, 0xA005, 4, 1, 56, 0)
-    return exif + struct.pack("<HHHI4sI", 1, 1, 2, 4, index, 0)
-
-
-def with_exif(pixels, format, exif, **settings):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format, exif=exif, **settings)
-    return file.getvalue()
-
-
-def tiff_with_adobe_rgb():
-    """A TIFF file whose own IFDs say it."""
-    pixels = scene_in("Adobe", "Adobe")
-    make = partial(tiny_tiff, 96, 48, 2, (8, 8, 8), pixels.tobytes())
-    start = len(make(extra={0x8769: long(0)}))
-    inner = struct.pack("<HHHIHHHHIII", 2, 0xA001, 3, 1, 65535, 0, 0xA005, 4, 1, start + 30, 0)
-    interoperability = struct.pack("<HHHI4sI", 1, 1, 2, 4, b"R03\0", 0)
-    return make(extra={0x8769: long(start)}) + inner + interoperability
-
 
 NAMED = {
     "AVIF nclx": lambda: avif(scene_in("P3", "sRGB"), 12, 13),
@@ -171,19 +57,6 @@ NAMED = {
     "PNG EXIF": lambda: png(scene_in("Adobe", "Adobe"), {b"eXIf": exif_of_adobe_rgb()}),
     "TIFF EXIF": tiff_with_adobe_rgb,
 }
-
-
-def seen(image):
-    """What a program that knows colour spaces shows of an image of Pillow: sRGB, uint8, by its profile and lcms."""
-    profile = image.info.get("icc_profile")
-    if image.mode == "I;16":
-        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-    if profile is None:
-        return np.asarray(image.convert("RGB")).astype(int)
-    srgb = ImageCms.createProfile("sRGB")
-    return np.asarray(
-        ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(io.BytesIO(profile)), srgb, 1, "RGB")
-    ).astype(int)
 
 
 @pytest.mark.parametrize("kind", NAMED)
@@ -265,11 +138,6 @@ def test_unknown_code_points_are_said():
     assert photo.warnings == (
         "the image: its colour space is of a kind that is not known; it is taken as sRGB.",
     )
-
-
-def hdr_profile(transfer):
-    tag = {b"cicp": b"cicp\0\0\0\0" + bytes((9, transfer, 0, 1))}
-    return icc_module._profile("HDR", b"RGB ", tag)
 
 
 @pytest.mark.parametrize(
@@ -426,3 +294,15 @@ def test_a_profile_of_tables_is_kept_and_the_numbers_are_left():
 def test_colour_without_anything_said():
     assert Colour().profile(3) is None
     assert Colour(curve=(1.0,), name="x").profile(1)[16:20] == b"GRAY"
+
+
+@pytest.mark.parametrize(("format", "channels"), [("bmp", 3), ("bmp", 1), ("webp", 1)])
+def test_a_format_without_a_place_for_the_profile_gets_srgb(tmp_path, format, channels):
+    light = np.linspace(0.1, 0.9, 64).reshape(8, 8, 1).repeat(channels, axis=2)
+    colour = colour_of_cicp(1, 8)
+    photo = Photo(np.rint(light * 65535).astype(np.uint16), metadata=Metadata(icc=colour.profile(channels)))
+    (said,) = write(photo, tmp_path / f"a.{format}")
+    assert said.endswith("cannot hold the photograph's colour profile (its colours become sRGB's).")
+    with Image.open(tmp_path / f"a.{format}") as image:
+        found = np.asarray(image.convert("L" if channels == 1 else "RGB")).reshape(8, 8, channels)
+    assert np.abs(found / 255 - linear_to_srgb(light)).max() < (0.02 if format == "webp" else 0.003)

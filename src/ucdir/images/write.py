@@ -21,6 +21,7 @@ from ucdir.images.paths import atomic_write, check_path, shown
 from ucdir.images.photo import Metadata, Photo
 from ucdir.images.pixels import to_uint8
 from ucdir.images.png import png_chunk, text_chunk
+from ucdir.images.srgb import as_srgb, own_space
 from ucdir.images.tiff import encode_tiff
 
 Pieces = Sequence[bytes | memoryview]
@@ -156,6 +157,9 @@ class Format:
             "iptc": (len(kept.iptc or b"") <= self.iptc, "IPTC"),
             "icc": (kept.icc is None or photo.pixels.shape[2] in self.icc, "colour profile"),
         }
+        if not fits["icc"][0] and own_space(photo) is not None:
+            photo = as_srgb(photo)
+            fits["icc"] = False, "colour profile (its colours become sRGB's)"
         nothing: dict[str, Any] = dict.fromkeys(name for name, (fit, _) in fits.items() if not fit)
         kept = replace(kept, **nothing)
         dropped += [shown for fit, shown in fits.values() if not fit]
