@@ -37,7 +37,7 @@ def mark_border(clean, rng):
 
 def photos(*sizes, margin=2, flip=False, chosen=None):
     store = Store(*sizes)
-    return DegradedPhotos(store, chosen or range(len(sizes)), mark_border, margin, flip)
+    return DegradedPhotos(store, chosen or range(len(sizes)), mark_border, lambda side: margin, flip)
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -104,3 +104,13 @@ def test_a_source_is_a_function_of_the_generator():
     first, again = (source.crop(np.random.default_rng(5), 12) for _ in range(2))
     assert np.array_equal(first.degraded, again.degraded)
     assert first.scalars == again.scalars
+
+
+def test_share_of_drawn_pages():
+    store = Store((64, 64))
+    for share in (0.0, 0.3, 1.0):
+        source = DegradedPhotos(store, [0], mark_border, lambda side: 2, flip=False, documents_share=share)
+        crops = [source.crop(np.random.default_rng(n), 16) for n in range(150)]
+        assert all(example.clean.shape == (16, 16, 3) for example in crops)
+        drawn = [not (np.diff(example.clean[..., 1].astype(int), axis=0) == 1).all() for example in crops]
+        assert np.mean(drawn) == pytest.approx(share, abs=0.1)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ucdir.degradations import JpegCompression, JpegCompressionGenerator
+from ucdir.degradations import JpegCompression, JpegCompressionGenerator, JpegHistory
 from ucdir.images import Photo
 from ucdir.tasks import JpegRestoration
 
@@ -51,7 +51,7 @@ def test_a_function_of_the_generator():
     first = [made.degrade(clean, np.random.default_rng(n)) for n in range(20)]
     again = [made.degrade(clean, np.random.default_rng(n)) for n in range(20)]
     for a, b in zip(first, again, strict=True):
-        assert a.clean is clean
+        np.testing.assert_array_equal(a.clean, clean)
         np.testing.assert_array_equal(a.degraded, b.degraded)
         np.testing.assert_equal(dict(a.scalars), dict(b.scalars))
     np.testing.assert_array_equal(clean, before)
@@ -100,3 +100,57 @@ def test_what_a_photograph_tells():
     pixels = np.zeros((8, 8, 3), np.uint8)
     assert JpegRestoration.known_scalars(Photo(pixels, jpeg_quality=10)) == {"jpeg_quality": 10.0}
     assert JpegRestoration.known_scalars(Photo(pixels)) == {}
+
+
+REAL = {"unknown_probability": 0.0, "shift_probability": 0.0}
+
+
+def test_compressed_twice():
+    made = task(**REAL, twice_probability=1.0)
+    for n in range(30):
+        clean, degraded, scalars = made.degrade(picture(n), np.random.default_rng(n))
+        np.testing.assert_array_equal(clean, picture(n))
+        quality = int(scalars["jpeg_quality"])
+        once = [JpegCompression(quality, s)(picture(n)) for s in ("4:2:0", "4:4:4")]
+        assert not any(np.array_equal(degraded, image) for image in once)
+        error = np.square(degraded.astype(float) - clean).mean()
+        assert error > 0.8 * min(np.square(image.astype(float) - clean).mean() for image in once)
+
+
+def test_resized_crops_are_of_one_size_and_match_their_clean_image():
+    made = task(**REAL, resize_probability=1.0, focus=(40, 60), focus_probability=1.0)
+    side = 48
+    wide = made.smallest_photo(side)
+    assert wide == side + 2 * made.margin(side)
+    sizes = set()
+    for n in range(40):
+        clean, degraded, scalars = made.degrade(picture(n, wide), np.random.default_rng(n))
+        assert clean.shape == degraded.shape
+        assert min(clean.shape[:2]) >= side, "a crop is left"
+        sizes.add(clean.shape)
+        assert 40 <= scalars["jpeg_quality"] <= 60
+        blurred = np.abs(degraded.astype(float) - clean).mean()
+        moved = np.abs(degraded.astype(float) - np.roll(clean, 4, axis=1)).mean()
+        assert blurred < moved, "both show the same place"
+    assert len(sizes) > 10
+    assert (wide, wide, 3) in sizes, "what is enlarged keeps its size"
+
+
+def test_what_is_enlarged_is_not_expected_to_be_sharp():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    clean, _ = JpegHistory((JpegCompression(95), JpegCompression(95)), scale=1.5)(noise)
+    assert clean.shape == noise.shape
+    assert clean.std() < 0.7 * noise.std()
+
+
+def test_a_greyscale_file_has_a_grey_truth():
+    made = task(**REAL, subsamplings=("4:0:0",))
+    clean, degraded, _ = made.degrade(picture(), np.random.default_rng(0))
+    for image in (clean, degraded):
+        assert (image == image[..., :1]).all()
+    assert np.abs(clean.astype(float).mean() - picture().mean()) < 10
+
+
+def test_only_resizing_needs_a_margin():
+    assert task(twice_probability=0.5).margin(128) == 0
+    assert task(resize_probability=0.1).margin(128) == 64

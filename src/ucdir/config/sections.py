@@ -186,6 +186,8 @@ class DataConfig(Section):
     """A name in `data.pairs.LAYOUTS`: how `pairs` is laid out."""
     pairs_share: Probability = 0.5
     """Share of the crops cut from pairs, where there are photographs too."""
+    documents_share: Probability = 0.0
+    """Share of the crops of photographs that are drawn text, boxes and lines instead, so that flat areas stay flat."""
     cache: Path | None = None
     """Folder that decoded images are kept in; by default beside the checkpoint. Trainings on the same images
     with crops of the same size may share one, one after the other."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ucdir.data.documents import document
 from ucdir.data.pairs import PairStore
 from ucdir.data.photos import PhotoStore
 from ucdir.tasks import Example
@@ -35,25 +36,32 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class DegradedPhotos:
-    """Clean photos that are degraded for each crop, with `margin` pixels around it that are then cut off."""
+    """Clean photos that are degraded for each crop, with a margin around it that is then cut off."""
 
     photos: PhotoStore
     chosen: Sequence[int]
     degrade: Degrade
-    margin: int
+    margin: Callable[[int], int]
+    """Of a crop's side, in pixels."""
     flip: bool
+    documents_share: float = 0.0
+    """Share of the crops that are drawn instead: see `data.documents`."""
 
     def crop(self, rng: np.random.Generator, side: int) -> Example:
         """A random crop of a random photo, degraded."""
-        photo = self.photos[self.chosen[int(rng.integers(len(self.chosen)))]]
-        (crop,) = _crops((photo,), rng, side + 2 * self.margin, flip=self.flip)
-        return _without_margin(self.degrade(crop, rng), self.margin, side)
+        wide = side + 2 * self.margin(side)
+        if self.documents_share and rng.random() < self.documents_share:
+            photo = document(rng, wide)
+        else:
+            photo = self.photos[self.chosen[int(rng.integers(len(self.chosen)))]]
+        (crop,) = _crops((photo,), rng, wide, flip=self.flip)
+        return _without_margin(self.degrade(crop, rng), side)
 
     def middle(self, index: int, rng: np.random.Generator, side: int) -> Example:
         """The middle of a photo, degraded."""
         photo = self.photos[index]
-        wide = middle(photo, side + 2 * self.margin)
-        return _without_margin(self.degrade(wide, rng), self.margin, side)
+        wide = middle(photo, side + 2 * self.margin(side))
+        return _without_margin(self.degrade(wide, rng), side)
 
 
 @dataclass(frozen=True)
@@ -113,8 +121,6 @@ def middle(image: Pixels, side: int) -> Pixels:
     return np.ascontiguousarray(image[top : top + height, left : left + width])
 
 
-def _without_margin(example: Example, margin: int, side: int) -> Example:
-    """The example without its margin, which is narrower at the border of a photo."""
-    if not margin:
-        return example
+def _without_margin(example: Example, side: int) -> Example:
+    """The middle of the example; at the border of a photo the margin is narrower."""
     return Example(middle(example.clean, side), middle(example.degraded, side), example.scalars)

@@ -1,7 +1,12 @@
 """Degradations of a photo: an object with its formula, and a generator that samples one."""
 
 from ucdir.degradations.camera_effects import CameraEffects
-from ucdir.degradations.jpeg_compression import JpegCompression, JpegCompressionGenerator, Subsampling
+from ucdir.degradations.jpeg_compression import (
+    JpegCompression,
+    JpegCompressionGenerator,
+    JpegHistory,
+    Subsampling,
+)
 from ucdir.degradations.low_light_noise import LowLightGenerator, LowLightNoise
 from ucdir.degradations.motion_blur import BlurGenerator, DefocusBlur, MotionBlur
 
@@ -11,6 +16,7 @@ __all__ = [
     "DefocusBlur",
     "JpegCompression",
     "JpegCompressionGenerator",
+    "JpegHistory",
     "LowLightGenerator",
     "LowLightNoise",
     "MotionBlur",

@@ -21,7 +21,6 @@ class Deblurring(Task[BlurGenerator]):
     section = "blur"
     scalars = ("blur_type", "blur_length")
     strength = "length of the blur in pixels, 0 to 48"
-    margin = 24
 
     @classmethod
     def of_strength(cls, strength: float | None) -> Self:
@@ -30,6 +29,10 @@ class Deblurring(Task[BlurGenerator]):
         if strength is not None:
             fixed = {"lengths": (strength, strength), "defocus_probability": 0}
         return cls(BlurGenerator(unknown_probability=0, **fixed))
+
+    def margin(self, side: int) -> int:
+        """Half of the longest blur."""
+        return 24
 
     def degrade(self, clean: NDArray[np.uint8], rng: np.random.Generator) -> Example:
         """Clean uint8 [H,W,3] -> the same blurred, and kind and length of the blur."""

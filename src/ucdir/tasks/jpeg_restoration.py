@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -34,16 +35,25 @@ class JpegRestoration(Task[JpegCompressionGenerator]):
             }
         return cls(JpegCompressionGenerator(unknown_probability=0, shift_probability=0, **fixed))
 
+    def margin(self, side: int) -> int:
+        """So much that a crop of `side` pixels is left of what is resized, in whole 8x8 blocks."""
+        if not self.generator.resize_probability:
+            return 0
+        return 8 * math.ceil(side * max(0, 1 / self.generator.resize[0] - 1) / 16)
+
+    def smallest_photo(self, side: int) -> int:
+        """With the margin, as a crop may shrink to its part without."""
+        return side + 2 * self.margin(side)
+
     def degrade(self, clean: NDArray[np.uint8], rng: np.random.Generator) -> Example:
         """Clean uint8 [H,W,3] -> the same through a JPEG file, and its quality."""
-        compression = self.generator.draw(rng)
-        scalars = hide_some(
-            {"jpeg_quality": float(compression.quality)}, self.generator.unknown_probability, rng
-        )
+        history = self.generator.draw_history(rng)
+        scalars = hide_some({"jpeg_quality": float(history.quality)}, self.generator.unknown_probability, rng)
         shifted = rng.random() < self.generator.shift_probability
         top, left = (int(n) for n in rng.integers(1, 8, size=2)) if shifted else (0, 0)
         framed = np.pad(clean, ((top, 0), (left, 0), (0, 0)), mode="symmetric")
-        return Example(clean, compression(framed)[top:, left:], scalars)
+        clean, degraded = (image[top:, left:] for image in history(framed))
+        return Example(clean, degraded, scalars)
 
     @staticmethod
     def known_scalars(photo: Photo) -> Mapping[str, float]:

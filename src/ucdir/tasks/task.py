@@ -36,8 +36,6 @@ class Task(ABC, Generic[Generator]):
     """Auxiliary scalars: names in `tasks.scalars.SCALARS`."""
     strength: ClassVar[str]
     """What the strength of a degradation is, in words, with its range."""
-    margin: ClassVar[int] = 0
-    """Pixels around a crop that its degradation reads, and that are cut off afterwards."""
 
     def __init__(self, generator: Generator) -> None:
         self.generator = generator
@@ -51,9 +49,17 @@ class Task(ABC, Generic[Generator]):
             pydantic.ValidationError: the strength is out of range.
         """
 
+    def margin(self, side: int) -> int:
+        """Pixels around a crop of `side` pixels that its degradation reads, and that are cut off afterwards."""
+        return 0
+
+    def smallest_photo(self, side: int) -> int:
+        """Shortest side of the photos that crops of `side` pixels are cut from."""
+        return side
+
     @abstractmethod
     def degrade(self, clean: NDArray[np.uint8], rng: np.random.Generator) -> Example:
-        """Clean uint8 [H,W,3] -> the example made of it, both images of that size."""
+        """Clean uint8 [H,W,3] -> the example made of it, both images of one size, that of `clean` or a similar one."""
 
     @staticmethod
     @abstractmethod

@@ -37,7 +37,7 @@ def open_source(config: Config, task: Task[Any], output: Path) -> tuple[Source, 
         return pairs
     photos = _photos(config, output)
     chosen, held_out = photos.held_out_split(0 if pairs else data.hold_out)
-    degraded = DegradedPhotos(photos, chosen, task.degrade, task.margin, data.flip)
+    degraded = DegradedPhotos(photos, chosen, task.degrade, task.margin, data.flip, data.documents_share)
     if pairs is None:
         return degraded, f"{len(chosen)} photos", held_out
     source, words, held_out = pairs
@@ -53,7 +53,9 @@ def held_out_photos(config: Config, output: Path) -> list[str]:
 def _photos(config: Config, output: Path) -> PhotoStore:
     assert config.data.photos is not None  # noqa: S101 (for the type checker)
     return open_photos(
-        config.data.photos, (config.data.cache or output) / "photos", smallest_side=config.data.crop
+        config.data.photos,
+        (config.data.cache or output) / "photos",
+        smallest_side=config.make_task().smallest_photo(config.data.crop),
     )
 
 
