@@ -13,6 +13,8 @@ from ucdir.images import read, write
 from ucdir.images.decode import DecodeError, decode_with_vips, open_with_vips
 from ucdir.images.density import Density
 from ucdir.images.exif import clean_exif, icc_channels, orientation_of
+from ucdir.images.jpeg import jpeg_header
+from ucdir.images.png import png_chunk
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
@@ -242,6 +244,17 @@ def iso_gain_map() -> bytes:
     return struct.pack(">BBH", 0xFF, 0xE2, len(body) + 2) + body
 
 
+def c2pa() -> bytes:
+    body = b"JP\0\1\0\0\0\1\0\0\0\x40jumb\0\0\0\x1ejumdc2pa"
+    return struct.pack(">BBH", 0xFF, 0xEB, len(body) + 2) + body
+
+
+def png(chunk: bytes) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(RGB).save(file, "PNG")
+    return file.getvalue()[:33] + chunk + file.getvalue()[33:]
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -250,6 +263,8 @@ def iso_gain_map() -> bytes:
         (two_pictures(xmp=GAIN_MAP), ("its gain map is left out.",)),
         (jpeg(extra=iso_gain_map()), ("its gain map is left out.",)),
         (jpeg(xmp=GAIN_MAP) + b"MotionPhoto_Data", ("its motion video and gain map are left out.",)),
+        (jpeg(extra=c2pa()), ("its content credentials are left out.",)),
+        (png(png_chunk(b"caBX", b"manifest")), ("its content credentials are left out.",)),
         (jpeg(xmp=b"<a"), ("its XMP data are damaged and are left out.",)),
     ],
 )
@@ -286,6 +301,25 @@ def test_what_a_decoder_warns_of_though_no_pixel_is_lost_is_no_damage(at, byte):
     with pytest.raises(DecodeError, match=r"JFIF|SOS"):
         decode_with_vips(open_with_vips("JPEG", data))  # control
     np.testing.assert_array_equal(read(data).pixels, read(jpeg()).pixels)
+
+
+def test_what_follows_the_image_is_not_taken_for_scans():
+    video = b"\xff\xda\0\x08" * (limits.MAX_JPEG_SCANS + 5)
+    np.testing.assert_array_equal(read(jpeg() + video).pixels, read(jpeg()).pixels)
+    progressive = jpeg(progressive=True)
+    header = jpeg_header(progressive)
+    assert 1 < header.scans == progressive.count(b"\xff\xda")
+
+
+def test_exif_goes_on_in_a_second_segment():
+    block = Image.Exif()
+    block[0x010E] = "description " * 10
+    whole = block.tobytes()
+    parts = [whole[:60], b"Exif\0\0" + whole[60:]]
+    extra = b"".join(struct.pack(">BBH", 0xFF, 0xE1, len(part) + 2) + part for part in parts)
+    found = Image.Exif()
+    found.load(read(jpeg(extra=extra)).metadata.exif)
+    assert found[0x010E] == "description " * 10
 
 
 def test_lost_pixels_are_still_damage():

@@ -98,6 +98,19 @@ def test_other_parts_that_are_not_in_the_file_are_no_longer_claimed():
     assert not [word for word in ("GDepth", "ABC", "Thumbnails") if word in text]
 
 
+@pytest.mark.parametrize(
+    ("semantic", "gone"),
+    [
+        ("", ("further parts",)),
+        ('hdrgm:Version="1"', ("gain map",)),
+        ('GCamera:MotionPhoto="1"', ("motion video",)),
+    ],
+)
+def test_further_parts_are_said_where_nothing_says_what_they_are(semantic, gone):
+    parts = "<Container:Directory><rdf:Seq/></Container:Directory>"
+    assert cleaned(semantic, parts)[1].gone == gone
+
+
 def test_marked_regions_are_kept_until_the_image_is_turned():
     regions = ("", "<mwg-rs:Regions><rdf:Bag/></mwg-rs:Regions>")
     assert "Regions" in cleaned(*regions)[0]

@@ -8,6 +8,9 @@ from xml.sax.saxutils import escape
 
 from ucdir.images.xmp import scan_xmp
 
+MAX_FIELDS: Final = 10_000
+"""Most fields that are read; keywords are many, but not so many."""
+
 _PHOTOSHOP: Final = b"Photoshop 3.0\0"
 _IPTC: Final = 0x0404
 _UTF8: Final = b"\x1b%G"
@@ -108,7 +111,9 @@ def _fields(iptc: bytes) -> tuple[dict[int, list[str]], bool]:
     """Texts by dataset of record 2, and whether that is all that the records tell of the photograph."""
     datasets: dict[tuple[int, int], list[bytes]] = {}
     at = 0
-    while iptc[at : at + 1] == b"\x1c" and at + 5 <= len(iptc):
+    for _ in range(MAX_FIELDS):
+        if iptc[at : at + 1] != b"\x1c" or at + 5 > len(iptc):
+            break
         record, number, size = struct.unpack_from(">BBH", iptc, at + 1)
         datasets.setdefault((record, number), []).append(iptc[at + 5 : at + 5 + size])
         at += 5 + size

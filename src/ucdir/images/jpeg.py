@@ -1,14 +1,13 @@
 """JPEG headers: the segments before the first scan, and the quality that their quantisation tables amount to."""
 
 import functools
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-
-from ucdir.limits import MAX_JPEG_SCANS
 
 Tables = npt.NDArray[np.int64]
 """[n,64], each table in rows of vertical frequency."""
@@ -47,6 +46,9 @@ APP: Final = 0xE0
 """The marker APP0; those of APP1 to APP15 follow it."""
 _SEQUENTIAL: Final = (0xC0, 0xC1)
 _FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+MAX_SEGMENTS: Final = 10_000
+"""Most segments that are looked at; encoders write up to some hundreds, of profiles and XMP."""
+_NEXT_MARKER: Final = re.compile(rb"\xff+[^\x00\x01\xff\xd0-\xd8]", re.DOTALL)
 _NO_SEGMENTS: Final = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
 """Second bytes after 0xFF that do not begin a segment: a stuffed 0xFF, TEM, restarts and the start of the image."""
 
@@ -64,6 +66,7 @@ class JpegHeader:
         junk: spans (start, end) of bytes that belong to no segment; decoders skip them.
         segments: markers and bodies of the segments APP0 to APP15 and COM.
         corrections: offsets of fields that decoders warn of and ignore, and what stands there in other files.
+        scans: how many there are.
     """
 
     precision: int = 0
@@ -74,6 +77,7 @@ class JpegHeader:
     junk: tuple[tuple[int, int], ...] = ()
     segments: tuple[tuple[int, bytes], ...] = ()
     corrections: tuple[tuple[int, bytes], ...] = ()
+    scans: int = 0
 
     def app(self, number: int) -> Iterator[bytes]:
         """The bodies of the segments APPn."""
@@ -104,6 +108,7 @@ def jpeg_header(data: bytes) -> JpegHeader:
     junk: list[tuple[int, int]] = []
     segments: list[tuple[int, bytes]] = []
     corrections: list[tuple[int, bytes]] = []
+    scans: list[int] = []
     sequential, adobe = False, 0
     at = 2
     while at + 4 <= len(data):
@@ -114,8 +119,10 @@ def jpeg_header(data: bytes) -> JpegHeader:
         if marker == 0xFF:
             at += 1
             continue
-        if marker in (_SOS, _EOI):
-            corrections += _scan_corrections(data, at) if sequential else ()
+        if marker == _SOS:
+            scans = [*_scans(data, at)]
+            corrections += _scan_corrections(data, scans) if sequential else ()
+        if marker in (_SOS, _EOI) or len(segments) > MAX_SEGMENTS:
             break
         body = data[at + 4 : at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")]
         if marker == _DQT:
@@ -135,18 +142,36 @@ def jpeg_header(data: bytes) -> JpegHeader:
     if adobe:  # a transform of colours to come; YCCK's is 2
         corrections.append((adobe, b"\2" if len(components) == 4 else b"\1"))
     return JpegHeader(
-        precision, width, height, components, tables, tuple(junk), tuple(segments), tuple(corrections)
+        precision,
+        width,
+        height,
+        components,
+        tables,
+        tuple(junk),
+        tuple(segments),
+        tuple(corrections),
+        len(scans),
     )
 
 
-def _scan_corrections(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+def _scans(data: bytes, at: int) -> Iterator[int]:
+    """Where the scans begin, of which one is at `at`, up to the end of the image; whose data end with a marker."""
+    marker = _SOS
+    for _ in range(MAX_SEGMENTS):
+        if marker == _SOS:
+            yield at
+        found = _NEXT_MARKER.search(data, at + 2 + int.from_bytes(data[at + 2 : at + 4], "big"))
+        if found is None or (marker := data[found.end() - 1]) == _EOI:
+            return
+        at = found.end() - 2
+
+
+def _scan_corrections(data: bytes, scans: Sequence[int]) -> Iterator[tuple[int, bytes]]:
     """Scans of all coefficients that say they are of some; only a progressive file has such."""
-    for _ in range(MAX_JPEG_SCANS):
+    for at in scans:
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if data[end - 3 : end] != b"\0\x3f\0" and end - at >= 8:
             yield end - 3, b"\0\x3f\0"
-        if (at := data.find(b"\xff\xda", end)) < 0:
-            return
 
 
 def _next_segment(data: bytes, at: int) -> int:

@@ -24,7 +24,7 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def png_texts(data: bytes, most: int) -> Iterator[tuple[str, str]]:
-    """Keywords and texts of the chunks tEXt, zTXt and iTXt, of at most so many bytes in all."""
+    """Keywords and texts of the chunks tEXt, zTXt and iTXt, of at most `most` bytes in all."""
     for name, body in png_chunks(data):
         if name not in (b"tEXt", b"zTXt", b"iTXt"):
             continue
@@ -40,7 +40,7 @@ def png_texts(data: bytes, most: int) -> Iterator[tuple[str, str]]:
                 text = zlib.decompressobj().decompress(text, most)
             except zlib.error:
                 continue
-        most -= len(text)
+        most -= len(body) + len(text) + 100  # of memory for each
         if most <= 0:
             return
         coding = "utf-8" if name == b"iTXt" else "latin-1"

@@ -153,7 +153,8 @@ def _kept(
     warnings = []
     blocks = {key: block for key in ("exif", "icc", "xmp", "iptc") if (block := getattr(found, key))}
     kept = {key: block for key, block in blocks.items() if len(block) <= MAX_METADATA_BYTES}
-    if len(kept) < len(blocks):
+    texts = found.texts if sum(len(text) for _, text in found.texts) <= MAX_METADATA_BYTES else ()
+    if len(kept) < len(blocks) or texts != found.texts:
         warnings.append(f"{name}: metadata of more than {MAX_METADATA_BYTES >> 20} MiB are left out.")
     exif, xmp, density, quarter = kept.get("exif"), kept.get("xmp"), found.density, orientation >= 5
     if density is not None and quarter:
@@ -167,8 +168,9 @@ def _kept(
         warnings.append(f"{name}: its XMP data are damaged and are left out.")
     gone = [*dict.fromkeys((*left_out, *(() if scan is None else scan.gone)))]
     if gone:
-        warnings.append(f"{name}: its {listed(gone)} {'is' if len(gone) == 1 else 'are'} left out.")
-    metadata = Metadata(exif, kept.get("icc"), scan and scan.cleaned, kept.get("iptc"), density, found.texts)
+        one = len(gone) == 1 and not gone[0].endswith("s")
+        warnings.append(f"{name}: its {listed(gone)} {'is' if one else 'are'} left out.")
+    metadata = Metadata(exif, kept.get("icc"), scan and scan.cleaned, kept.get("iptc"), density, texts)
     return metadata, gone, warnings
 
 

@@ -29,11 +29,12 @@ from ucdir.images.density import Density
 from ucdir.images.exif import TiffStructure, orientation_of, says_adobe_rgb
 from ucdir.images.heif import code_points
 from ucdir.images.iptc import iptc_of_jpeg, iptc_of_photoshop
-from ucdir.images.jpeg import decodable, estimate_quality, jpeg_header
+from ucdir.images.jpeg import JpegHeader, decodable, estimate_quality, jpeg_header
 from ucdir.images.photo import Metadata
 from ucdir.images.pixels import Pixels
 from ucdir.images.png import RAW_PROFILE, Texts, png_chunks, png_texts, raw_profile
 from ucdir.images.tiff import tiff_header, tiff_metadata
+from ucdir.images.xmp import CREDENTIALS
 from ucdir.limits import (
     MAX_IMAGE_PIXELS,
     MAX_IMAGE_SIDE,
@@ -86,14 +87,15 @@ def read_jpeg(data: bytes) -> Contents:
                 f"is a JPEG file of {header.precision} bits a sample, which ucdir does not read; convert it to a "
                 "16-bit PNG or TIFF first."
             )
-    if (scans := data.count(b"\xff\xda")) > MAX_JPEG_SCANS:
+    if header.scans > MAX_JPEG_SCANS:
         raise ImageError(
-            f"is a JPEG file of {scans} scans, more than the {MAX_JPEG_SCANS} that ucdir decodes; save it again."
+            f"is a JPEG file of {header.scans} scans, more than the {MAX_JPEG_SCANS} that ucdir decodes; save it again."
         )
     contents = _contents(_open("JPEG", decodable(data, header)))
     contents.jpeg_quality = estimate_quality(header)
     contents.metadata = replace(
         contents.metadata,
+        exif=_exif(header) or contents.metadata.exif,
         iptc=iptc_of_jpeg(header.app(13)),
         density=next((found for body in header.app(0) if (found := Density.of_jfif(body))), None),
         texts=tuple(("Comment", comment) for comment in header.comments),
@@ -103,7 +105,19 @@ def read_jpeg(data: bytes) -> Contents:
         contents.left_out += ("gain map",)
     if b"MotionPhoto_Data" in data:  # as Samsung's files end
         contents.left_out += ("motion video",)
+    if any(b"c2pa" in body[:64] for body in header.app(11)):
+        contents.left_out += (CREDENTIALS,)
     return contents
+
+
+def _exif(header: JpegHeader) -> bytes:
+    """EXIF of one segment, or of several that go on where the one before ended."""
+    bodies = [body for body in header.app(1) if body.startswith(b"Exif\0\0")]
+    return b"".join(
+        body[6 * (number > 0) :]
+        for number, body in enumerate(bodies)
+        if number == 0 or body[6:8] not in (b"II", b"MM")
+    )
 
 
 def _pictures(segment: bytes) -> int:
@@ -135,6 +149,8 @@ def read_png(data: bytes) -> Contents:
     for name, body in png_chunks(data):
         chunks.setdefault(name, body)
     contents.colour = colour_of_png(chunks)
+    if b"caBX" in chunks:
+        contents.left_out += (CREDENTIALS,)
     if b"cICP" in chunks:  # overrules iCCP
         contents.metadata = replace(contents.metadata, icc=None)
     return contents

@@ -24,12 +24,15 @@ _SIZES: Final = {
     for name in names
 }
 
+CREDENTIALS: Final = "content credentials"
+_PARTS: Final = "further parts"
+
 # Namespaces of what is not in a restored file -> what that is.
 _GONE: Final = {
     f"{_ADOBE}hdr-gain-map/1.0/": "gain map",
     "http://ns.apple.com/HDRGainMap/1.0/": "gain map",
-    f"{_GOOGLE}container/": "",
-    f"{_GOOGLE}container/item/": "",
+    f"{_GOOGLE}container/": _PARTS,
+    f"{_GOOGLE}container/item/": _PARTS,
     f"{_GOOGLE}depthmap/": "depth map",
     f"{_GOOGLE}image/": "embedded image",
     f"{_GOOGLE}audio/": "sound",
@@ -39,6 +42,7 @@ _VIDEO: Final = re.compile(rf"{re.escape(_GOOGLE)}camera/ (MotionPhoto|MicroVide
 _GONE_PROPERTIES: Final = {
     f"{_ADOBE}xap/1.0/ Thumbnails": "",
     f"{_ADOBE}xmp/note/ HasExtendedXMP": "second part of the XMP",
+    "http://purl.org/dc/terms/ provenance": CREDENTIALS,
 }
 _NAME: Final = rb"""[^\s"'<>/=]+"""
 _TAG: Final = re.compile(b"<" + _NAME)
@@ -113,7 +117,7 @@ class _Scan:
         return XmpScan(
             self._orientation,
             b"".join([*pieces, self._block[at:]]),
-            tuple(name for name in self._gone if name),
+            tuple(name for name in self._gone if name and (name != _PARTS or len(self._gone) == 1)),
             self._properties,
             end,
         )
