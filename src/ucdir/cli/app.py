@@ -87,12 +87,16 @@ def say(text: str, *, err: bool = False) -> bool:
     try:
         typer.echo("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text), err=err)
     except OSError:
-        # what is left in the stream's buffer must go somewhere, or Python fails on it when it exits
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2 if err else 1)
-        os.close(nowhere)
+        discard(2 if err else 1)
         return False
     return True
+
+
+def discard(descriptor: int) -> None:
+    """Let what is left in the buffer of a standard stream go nowhere, or Python fails on it when it exits."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def named(scalars: dict[str, float]) -> str:

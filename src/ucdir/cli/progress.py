@@ -36,7 +36,7 @@ class Progress:
             text = TextColumn("{task.description}", markup=False)
             self.bar = Bar(
                 text, BarColumn(), TextColumn("{task.fields[left]}"), console=Console(stderr=True), transient=True,
-                redirect_stdout=False, redirect_stderr=False,
+                redirect_stdout=False, redirect_stderr=False, auto_refresh=False,
             )  # fmt: skip
             self.task = self.bar.add_task("", total=self.photos, left="")
             self.bar.start()
@@ -50,14 +50,14 @@ class Progress:
         """As `workflows.batch.Watch`."""
         self.part = (passes + patches / of_patches) / of
         step = f"step {passes} of {of - 1}" if passes else "prediction"
-        self._show(f"{job.photo.name}: {step}, patch {patches} of {of_patches}")
+        self._show(self.seen + 1, f"{job.photo.name}: {step}, patch {patches} of {of_patches}")
 
     def add(self, outcome: Outcome) -> None:
         """Count a photo."""
         self.seen += 1
         self.worked += outcome.status != "finished"
         self.part = 0.0
-        self._show(outcome.job.photo.name)
+        self._show(self.seen, outcome.job.photo.name)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -77,11 +77,17 @@ class Progress:
         seconds = round((self.clock() - self.began) / done * (self.photos - self.seen - self.part))
         return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"
 
-    def _show(self, text: str) -> None:
-        text = f"{min(self.seen + 1, self.photos)}/{self.photos} {text}"
+    def _show(self, number: int, text: str) -> None:
+        text = f"{number}/{self.photos} {text}"
         if self.bar is not None:
             printable = "".join(c if c.isprintable() else "?" for c in text)
-            self.bar.update(self.task, description=printable, completed=self.seen + self.part, left=self.left)
+            self.bar.update(
+                self.task,
+                description=printable,
+                completed=self.seen + self.part,
+                left=self.left,
+                refresh=True,
+            )
         elif self.clock() - self.said >= SECONDS_BETWEEN_LINES and self.seen < self.photos:
             self.said = self.clock()
             say(f"{text}, {self.left}", err=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ucdir.cli.app import named, say
+from ucdir.cli.app import discard, named, say
 from ucdir.errors import ConfigError, ImageError, OutputError
 from ucdir.limits import MAX_FILE_BYTES
 
@@ -90,9 +89,7 @@ def _to_stdout(data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     except OSError as error:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)  # or Python fails on the rest when it exits
-        os.close(nowhere)
+        discard(1)
         raise OutputError(
             f"standard output does not take the result ({error.strerror}); name a file with -o."
         ) from error
