@@ -22,6 +22,7 @@ ADDRESS_SPACE_BYTES = 6 << 30
 """Most that a worker may have: more is not waited for, but fails."""
 PATIENCE_SECONDS = 60.0
 """A job that takes longer is killed."""
+READY = "ready\n"
 KINDS = ("done", "refused", "traceback", "crash", "timeout")
 """What can become of a job: its result, an error of `ucdir.errors`, any other exception, a dead or a killed process."""
 
@@ -35,6 +36,7 @@ class Outcome:
     text: str
     """The job's result as JSON, the error's message, the traceback, or how the process ended."""
     seconds: float = 0.0
+    """Of a processor, so that other programs do not count; or on the clock, if that was shorter."""
     megabytes: float = 0.0
     """Highest resident memory while it ran, above what the process held before; 0 where Linux does not tell."""
 
@@ -67,11 +69,15 @@ def outcomes(jobs: Iterable[str]) -> Iterator[Outcome]:
 
 
 def _worker() -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    """A worker that has loaded its libraries."""
+    worker = subprocess.Popen(
         [sys.executable, sys.argv[0], "--worker"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
+    if worker.stdout.readline() != READY:
+        raise SystemExit("the worker does not start")
+    return worker
 
 
 def serve(function: Callable[[str], object], warm_up: Iterable[str] = ()) -> int:
@@ -83,6 +89,8 @@ def serve(function: Callable[[str], object], warm_up: Iterable[str] = ()) -> int
     for job in warm_up:
         with contextlib.suppress(UcdirError):
             function(job)
+    answers.write(READY)
+    answers.flush()
     if sys.platform == "linux":
         import resource
 
@@ -90,14 +98,14 @@ def serve(function: Callable[[str], object], warm_up: Iterable[str] = ()) -> int
     for line in sys.stdin:
         job = json.loads(line)
         before = _reset_peak()
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         try:
             kind, text = "done", json.dumps(function(job))
         except UcdirError as error:
             kind, text = "refused", str(error)
         except Exception:  # noqa: BLE001 (this is what is looked for)
             kind, text = "traceback", traceback.format_exc()
-        seconds = time.perf_counter() - start
+        seconds = min(time.perf_counter() - start, time.process_time() - start_cpu)
         answers.write(json.dumps([kind, text, seconds, _resident("VmHWM") - before]) + "\n")
         answers.flush()
     return 0

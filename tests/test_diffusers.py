@@ -434,6 +434,22 @@ def test_what_is_no_model_is_refused(adapter, tmp_path):
     scheduler.write_text(good.replace('"linear"', '"none such"'))
     with pytest.raises(WeightsError, match=r"scheduler_config\.json: DDIMScheduler cannot be made of it"):
         RestorationPipeline.from_pretrained(tmp_path / "model")
+    for changed, message in (
+        ('"timestep_spacing": [1]', r"DDIMScheduler cannot be made of it \(\[1\] is not supported"),
+        ('"timestep_spacing": 7', r"DDIMScheduler cannot be made of it \(7 is not supported"),
+        ('"timestep_spacing": "trailing", "num_train_timesteps": 1000000000000', "'num_train_timesteps'"),
+        ('"timestep_spacing": "trailing", "beta_start": NaN', "'beta_start'"),
+        (
+            '"timestep_spacing": "trailing", "thresholding": true, "sample_max_value": "x"',
+            "cannot be made of it",
+        ),
+    ):
+        scheduler.write_text(good.replace('"timestep_spacing": "trailing"', changed))
+        assert changed in scheduler.read_text()
+        with pytest.raises(WeightsError, match=rf"scheduler_config\.json: .*{message}"):
+            RestorationPipeline.from_pretrained(tmp_path / "model")
+    scheduler.write_text(good)
+    RestorationPipeline.from_pretrained(tmp_path / "model")
     for name in ("NoSuchScheduler", "UNet2DModel", "__name__"):
         index.write_text(index.read_text().replace("DDIMScheduler", name))
         with pytest.raises(WeightsError, match=f"'{name}' is not a scheduler of the installed diffusers"):

@@ -304,11 +304,25 @@ def _load_scheduler(kind: str, file: Path) -> Scheduler:
     if schedule:  # sizes are checked before memory is taken
         files.validated(files.SchedulerConfig, {**_DIFFUSERS_SCHEDULE, **schedule}, file)
     try:
-        return class_.from_config(settings)
-    except (ValueError, TypeError, RuntimeError, LookupError, NotImplementedError) as error:
+        scheduler = class_.from_config(settings)
+        _try_out(scheduler)
+    except (ValueError, TypeError, RuntimeError, LookupError, AttributeError, ArithmeticError) as error:
         raise WeightsError(
             f"{file}: {kind} cannot be made of it ({reason(error)}); {files.COPY_AGAIN}"
         ) from error
+    return scheduler
+
+
+def _try_out(scheduler: Scheduler) -> None:
+    """Sample with a scheduler: many settings that it does not check when it is made end in an error then."""
+    try:
+        schedule = schedule_of(scheduler)
+    except ConfigError:
+        return  # of another kind, which is said when it is used
+    copy, sample = late_start(scheduler, 1.0, min(2, schedule.timesteps)), torch.zeros(1, 3, 2, 2)
+    for timestep in copy.timesteps:
+        noisy = copy.scale_model_input(sample, timestep)
+        sample = copy.step(torch.zeros_like(noisy), timestep, sample, return_dict=False)[0]
 
 
 # -------------------------------------------------------------------------------------------------- arguments

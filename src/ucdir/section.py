@@ -22,7 +22,7 @@ def problems(error: ValidationError, renamed: Mapping[str, str] | None = None) -
 
 
 def _problem(error: Any, renamed: Mapping[str, str]) -> str:
-    key = ".".join(str(part) for part in error["loc"])
+    key = ".".join(str(part) for part in error["loc"])[:200]
     if key in renamed:
         return f"{key!r} is now {renamed[key]!r}"
     if error["type"] == "extra_forbidden":

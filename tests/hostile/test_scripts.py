@@ -16,7 +16,7 @@ def do_one(job):
         case "crash":
             os.abort()
         case "hang":
-            time.sleep(60)
+            time.sleep(600)
         case "bug":
             return 1 / 0
         case "refuse":
@@ -27,7 +27,7 @@ def do_one(job):
 
 if sys.argv[1:] == ["--worker"]:
     sys.exit(supervised.serve(do_one))
-supervised.PATIENCE_SECONDS = 2
+supervised.PATIENCE_SECONDS = 5
 tally = supervised.Tally("jobs")
 for outcome in supervised.outcomes(["fine", "crash", "hang", "bug", "refuse", "memory", "fine"]):
     tally.add(outcome, wrong=False, slow_seconds=1)
@@ -64,3 +64,13 @@ def test_the_corpus_is_held_against_its_manifest(root, test_data, tmp_path, expe
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stderr
     assert "| images read | 1 | 0 | 0 | 0 |" in done.stdout
+
+
+def test_mutated_models_give_no_traceback(root):
+    command = [sys.executable, root / "scripts" / "fuzz_models.py", "--count", "40"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == 6, done.stderr
+    assert all(int(jobs) > 0 for _, jobs, *_ in rows)
+    assert all((crashes, tracebacks) == ("0", "0") for _, _, crashes, tracebacks, *_ in rows), done.stderr
+    assert all(row[-1] == "0 |" for row in rows), done.stderr

@@ -344,6 +344,8 @@ def test_json_that_is_none(folder, content, message, file):
         ("activation", "swosh", "activation 'swosh' is unknown"),
         ("channels", "4", "'channels'"),
         ("chanels", 4, "unknown key 'chanels'"),
+        ("activation", "x" * 5000, "activation 'xx"),
+        ("x" * 5000, 4, "unknown key 'xx"),
     ],
 )
 def test_settings_that_are_none_of_the_network(folder, key, value, message):

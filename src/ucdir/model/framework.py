@@ -42,7 +42,7 @@ def model_problems(config: ModelConfig) -> list[str]:
         *(("model.diffusion_model.scalars", name, SCALARS) for name in model.scalars),
     ]
     problems = [
-        f"{key} {name!r} is unknown; choose one of {', '.join(known)}"
+        f"{key} {name!r:.80} is unknown; choose one of {', '.join(known)}"
         for key, name, known in names
         if name not in known
     ]
