@@ -391,3 +391,23 @@ def test_what_degrade_has_amplified_is_not_brightened_again(pipeline, tmp_path, 
         "dark: ucdir degrade has amplified its light 100 times already, so it is not brightened again.",
     )
     assert brightened(read(plain), 100.0).pixels.mean() > 230, "control: without the comment it is"
+
+
+@pytest.mark.parametrize("level", [0, 255])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_pure_black_and_white_get_no_grain(pipeline, tmp_path, level, dtype):
+    """Of a page with a noisy line of text."""
+    peak = np.iinfo(dtype).max
+    pixels = np.full((40, 48, 3), level * (peak // 255), dtype)
+    pixels[18:22, 10:40] = RNG.integers(0, peak, (4, 30, 3))
+    other = pixels // 2 + peak // 4  # control: the same page in greys
+    results = []
+    for name, page in (("pure.png", pixels), ("grey.png", other)):
+        write(Photo(page), tmp_path / name)
+        restore(tmp_path / name, tmp_path / f"out-{name}", pipeline=pipeline)
+        results.append(read(tmp_path / f"out-{name}").pixels)
+    far = np.ones((40, 48), bool)
+    far[14:26, 6:44] = False
+    assert (results[0][far] == pixels[far]).all()
+    assert (results[0][~far] != pixels[~far]).any()
+    assert (results[1][far] != other[far]).any()

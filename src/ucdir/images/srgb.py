@@ -15,6 +15,9 @@ from ucdir.images.icc import ColourSpace, colour_space
 from ucdir.images.photo import Photo
 from ucdir.images.pixels import Pixels, Signal, from_signal, to_signal
 
+PURE_RADIUS = 4
+"""How many pixels away from everything else black or white is kept pure."""
+
 _ROWS = 128
 """Rows that are converted at once, so that intermediate results stay small."""
 
@@ -50,7 +53,8 @@ def from_srgb_signal(signal: Signal, photo: Photo) -> Pixels:
     """The restored photograph in its own space, of the shape and type of `photo.pixels`.
 
     What the networks changed is added in that space, so a colour outside of sRGB stays what it is where they changed
-    nothing. Fully transparent pixels stay as they are.
+    nothing. Fully transparent pixels stay as they are, and so does black or white with nothing else near, as around
+    text: what was sampled there is grain.
 
     Args:
         signal: [1,3,H,W] in [-1,1]; it is left as it is.
@@ -70,7 +74,25 @@ def from_srgb_signal(signal: Signal, photo: Photo) -> Pixels:
             pixels[rows] = np.rint(np.clip(own[rows] + change * peak, 0, peak))
     if photo.alpha is not None and not photo.alpha.all():
         np.copyto(pixels, own, where=(photo.alpha == 0)[..., None])
+    for level in (0, np.iinfo(own.dtype).max):
+        if (pure := _alone(own, level)) is not None:
+            np.copyto(pixels, own, where=pure[..., None])
     return pixels
+
+
+def _alone(pixels: Pixels, level: int) -> NDArray[np.bool_] | None:
+    """Where all channels of a pixel, and of all within `PURE_RADIUS` of it, have this level, [H,W]; None if nowhere."""
+    found: NDArray[np.bool_] = pixels[..., 0] == level
+    for channel in range(1, pixels.shape[2]):
+        found &= pixels[..., channel] == level
+    for lines in (found, found.T):
+        if not found.any():
+            return None
+        before = lines.copy()
+        for step in range(1, PURE_RADIUS + 1):
+            lines[step:] &= before[:-step]
+            lines[:-step] &= before[step:]
+    return found
 
 
 def as_srgb(photo: Photo) -> Photo:
