@@ -77,6 +77,17 @@ def test_the_first_step_moves_every_weight_by_the_learning_rate_in_the_root_mean
         assert 0.6e-2 < change < 1.3e-2, name
 
 
+def test_bases_with_one_gradient_move_their_sum_by_the_learning_rate():
+    count, width = 4, 8
+    bases = nn.Parameter(torch.zeros(count * count * width, width, 3, 3))
+    each = torch.randn(count * width, width, 3, 3, generator=torch.Generator().manual_seed(0))
+    bases.grad = each.repeat_interleave(count, 0)
+    Muon([("conv2.bases", bases)], lr=1e-2, weight_decay=0.0).step()
+    kernel = full_bases(bases.detach(), count).sum(dim=0)
+    inside = torch.block_diag(*[torch.ones(width, width)] * count).bool()
+    assert 0.6e-2 < kernel[inside].square().mean().sqrt() < 1.3e-2
+
+
 def test_what_is_no_matrix_moves_as_with_adamw():
     muon, adamw = Small(), Small()
     muon.learn(OPTIMIZERS["muon"](muon.named_parameters(), lr=1e-2, weight_decay=0.1))

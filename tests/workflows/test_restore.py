@@ -411,3 +411,29 @@ def test_pure_black_and_white_get_no_grain(pipeline, tmp_path, level, dtype):
     assert (results[0][far] == pixels[far]).all()
     assert (results[0][~far] != pixels[~far]).any()
     assert (results[1][far] != other[far]).any()
+
+
+@pytest.fixture
+def jpeg_file(test_data):
+    return test_data / "golden" / "jpeg_restoration_large.jpg"
+
+
+def test_a_png_made_of_a_jpeg_is_restored_as_the_jpeg(pipeline, jpeg_file, tmp_path):
+    png = tmp_path / "saved again.png"
+    Image.open(jpeg_file).save(png)
+    first = restore(jpeg_file, tmp_path / "a.png", pipeline=lambda task: pipeline)
+    second = restore(png, tmp_path / "b.png", pipeline=lambda task: pipeline)
+    assert second.task == "jpeg_restoration", "its pixels show the task"
+    assert second.scalars == first.scalars
+    assert np.array_equal(np.asarray(Image.open(first.output)), np.asarray(Image.open(second.output)))
+    assert any("once compressed as JPEG of a quality of about" in note for note in second.notes)
+    assert not any("once compressed" in note for note in first.notes), "its file says so"
+
+
+def test_a_jpeg_saved_again_at_high_quality_counts_as_the_first(pipeline, jpeg_file, tmp_path):
+    again = tmp_path / "again.jpg"
+    Image.open(jpeg_file).save(again, quality=95)
+    done = restore(again, tmp_path / "a.png", pipeline=lambda task: pipeline)
+    first = restore(jpeg_file, tmp_path / "b.png", pipeline=lambda task: pipeline)
+    assert done.scalars["jpeg_quality"] == pytest.approx(first.scalars["jpeg_quality"], abs=1)
+    assert any("the file itself is of quality 95" in note for note in done.notes)

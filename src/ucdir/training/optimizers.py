@@ -24,7 +24,8 @@ class Muon(torch.optim.AdamW):
 
     where UΣVᵀ = u: every direction of the weight moves equally far, also those with small gradients. The factor makes
     the root mean square of the change `lr`, about that of AdamW, so one learning rate suits both (Liu et al. 2025).
-    Kernel bases (Eq. 2) are as many matrices as there are pairs of group and basis.
+    Kernel bases (Eq. 2) are as many matrices as there are pairs of group and basis. N of them add up to a kernel, with
+    about the same gradient at first, so each moves 1/N as far.
 
     Args:
         named_parameters: of a model.
@@ -58,8 +59,9 @@ class Muon(torch.optim.AdamW):
         for size, same in updates.items():  # matrices of one size at once
             changes = orthogonalised(torch.cat([u for _, u in same])) * max(size) ** 0.5
             for (p, _), change in zip(same, changes.split([len(u) for _, u in same]), strict=True):
+                name = self.matrices[p]
                 p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.sub_(as_weight(self.matrices[p], change, p), alpha=group["lr"])
+                p.sub_(as_weight(name, change, p), alpha=group["lr"] / added_up(name, p))
         super().step(closure)
         return None
 
@@ -85,6 +87,11 @@ def as_weight(name: str, matrices: Tensor, like: Tensor) -> Tensor:
         count = _bases(like)
         matrices = matrices.view(count, count, *matrices.shape[1:]).transpose(1, 2)
     return matrices.reshape(like.shape)
+
+
+def added_up(name: str, weight: Tensor) -> int:
+    """How many parts of a weight add up to one kernel: N of kernel bases, else 1."""
+    return _bases(weight) if name.endswith("bases") else 1
 
 
 def _bases(weight: Tensor) -> int:

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from ucdir.degradations.jpeg_traces import find_jpeg_traces
 from ucdir.errors import ConfigError, DeviceError
 from ucdir.images import (
     Exposure,
@@ -33,13 +34,16 @@ from ucdir.images.paths import shown
 from ucdir.images.pixels import Pixels, Signal, from_signal, to_signal
 from ucdir.images.srgb import amplified, from_srgb_signal, to_srgb_signal
 from ucdir.pipeline import OnStep, RestorationPipeline, load
-from ucdir.tasks import TASKS
+from ucdir.tasks import TASKS, JpegRestoration
 from ucdir.tasks.scalars import SCALARS
 from ucdir.workflows.consistent import check_consistent, made_consistent
 from ucdir.workflows.degrade import degraded_ratio
 
 STRONG_JPEG = 60
 """JPEG files below this quality are taken to need JPEG restoration."""
+
+CLEARLY_LOWER = 10
+"""By how much an earlier quality is lower than the file's own where it counts instead."""
 
 UNCERTAIN = 8
 """Standard deviation of the samples, in 8-bit levels, that is white in the uncertainty map."""
@@ -254,7 +258,25 @@ def _read(
     source: Path | bytes, exposure_ratio: float | Literal["auto", "file"], sampling: _Sampling
 ) -> Photo:
     photo = read(source, exposure_ratio=exposure_ratio, coefficients=sampling.consistent)
-    return brightened(photo, exposure_ratio, "the image" if isinstance(source, bytes) else shown(source))
+    name = "the image" if isinstance(source, bytes) else shown(source)
+    if sampling.task in ("auto", JpegRestoration.name):
+        photo = with_jpeg_quality(photo, name)
+    return brightened(photo, exposure_ratio, name)
+
+
+def with_jpeg_quality(photo: Photo, name: str) -> Photo:
+    """A photo with the quality that its pixels show, where its file shows none or a clearly higher one.
+
+    Such is a PNG made of a JPEG, or a JPEG saved again. Told as a warning.
+    """
+    if photo.pixels.dtype != np.uint8 or photo.exposure is not None:
+        return photo
+    traces, own = find_jpeg_traces(photo.pixels), photo.jpeg_quality
+    if traces is None or (own is not None and traces.quality > own - CLEARLY_LOWER):
+        return photo
+    file = "" if own is None else f"; the file itself is of quality {own}"
+    note = f"{name}: its pixels were once compressed as JPEG of a quality of about {traces.quality}{file}."
+    return replace(photo, jpeg_quality=traces.quality, warnings=(*photo.warnings, note))
 
 
 def _pixels(result: _Result, photo: Photo, sampling: _Sampling, name: str) -> tuple[Pixels, tuple[str, ...]]:
@@ -370,8 +392,8 @@ def choose_task(photo: Photo | None, scalars: Mapping[str, float], name: str) ->
 def explain_task(photo: Photo | None, scalars: Mapping[str, float], name: str) -> tuple[str, str]:
     """The task that a photo's file, or what is known of its degradation, asks for, and what shows it.
 
-    A RAW file is of low light; a JPEG file of a quality below `STRONG_JPEG` needs JPEG restoration. The names of the
-    scalars come first: only one task has a jpeg_quality.
+    A RAW file is of low light; a photo that was a JPEG of a quality below `STRONG_JPEG` needs JPEG restoration. The
+    names of the scalars come first: only one task has a jpeg_quality.
 
     Args:
         photo: as read, or None for an image in memory.
