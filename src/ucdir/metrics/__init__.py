@@ -32,6 +32,12 @@ def _ssim() -> PerImage:
     return ssim
 
 
+def _grain() -> PerImage:
+    from ucdir.metrics.grain import grain
+
+    return grain
+
+
 @cache
 def _lpips() -> PerImage:
     from ucdir.metrics.lpips import Lpips
@@ -82,6 +88,7 @@ METRICS: Final[Mapping[str, Metric | DistributionMetric]] = {
         Metric("ssim", "higher", 4, _ssim),
         Metric("lpips", "lower", 4, _lpips),
         Metric("niqe", "lower", 2, _niqe),
+        Metric("grain", "lower", 2, _grain, by_default=False),
         # BasicSR until 1.3.4: half the size without antialiasing
         Metric("niqe_2021", "lower", 2, lambda: _niqe(antialiased=False), by_default=False),
         DistributionMetric("fid", "lower", 2, _inception, _frechet, fallback="frechet_alexnet"),
