@@ -103,6 +103,23 @@ def test_srgb_by_any_name_needs_no_profile(chunks):
     assert read(png(scene_in("sRGB", "sRGB"), chunks)).metadata.icc is None
 
 
+@pytest.mark.parametrize(
+    "points",
+    [
+        ((0.64, 0.33), (0.30, 0.60), (0.15, 1e-5), (0.3127, 1e-5)),
+        ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), (0.9, 0.9)),
+        ((0.64, 0.33), (0.64, 0.33), (0.15, 0.06), (0.3127, 0.329)),
+        ((0.64, 0.33), (0.30, 0.60), (0.31, 0.61), (0.3127, 0.329)),
+        ((40_000.0, 0.33), (0.30, 0.60), (0.15, 0.06), (0.3127, 0.329)),
+    ],
+)
+def test_chromaticities_of_no_colours_are_said_and_left(points):
+    photo = read(png(scene_in("sRGB", "sRGB"), chrm(points)))
+    assert photo.metadata.icc is None
+    (warning,) = photo.warnings
+    assert "its colour space is of a kind that is not known" in warning
+
+
 def test_exif_that_says_srgb_or_nothing_is_srgb():
     for exif in (exif_of_adobe_rgb(b"R98\0"), exif_of_adobe_rgb()[:26], b"MM\0*\0\0\0\x08"):
         assert read(png(scene_in("sRGB", "sRGB"), {b"eXIf": exif})).metadata.icc is None

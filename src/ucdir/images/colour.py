@@ -9,7 +9,7 @@ EXIF        ─ Adobe RGB ─┘
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from ucdir.errors import ImageError
@@ -129,6 +129,8 @@ def colour_of_png(chunks: Mapping[bytes, bytes]) -> Colour | None:
     (gamma,) = _fractions(chunks, b"gAMA", 1)
     x, y = (_fractions(chunks, b"cHRM", 8)[i::2] for i in (0, 1))
     white, *points = zip(x, y, strict=True)
+    if b"cHRM" in chunks and not _are_colours(points, white):
+        return UNKNOWN
     primaries = None if min(y) <= 0 or _is_srgb((*points, white)) else (*points, white)
     is_srgb = primaries is None and abs(gamma - 1 / 2.2) < 0.005  # what the standard has written beside sRGB
     return Colour(
@@ -142,6 +144,23 @@ def _fractions(chunks: Mapping[bytes, bytes], name: bytes, count: int) -> tuple[
     return tuple(
         n / 100_000 for n in struct.unpack(f">{count}I", body if len(body) == 4 * count else bytes(4 * count))
     )
+
+
+def _are_colours(points: Sequence[Point], white: Point) -> bool:
+    """Whether primaries are chromaticities that mix to a white that could be one."""
+    if not all(y > 0 and x + y <= 1.001 for x, y in (*points, white)) or not all(
+        0.2 < v < 0.5 for v in white
+    ):
+        return False
+    (rx, ry), (gx, gy), (bx, by) = points
+    doubled = (gx - rx) * (by - ry) - (bx - rx) * (gy - ry)  # area of the triangle, signed
+    (wx, wy) = white
+    inside = (
+        (rx - wx) * (gy - wy) - (gx - wx) * (ry - wy),
+        (gx - wx) * (by - wy) - (bx - wx) * (gy - wy),
+        (bx - wx) * (ry - wy) - (rx - wx) * (by - wy),
+    )
+    return abs(doubled) > 0.01 and all(part / doubled > 0.01 for part in inside)
 
 
 def _is_srgb(primaries: tuple[Point, ...]) -> bool:

@@ -11,7 +11,9 @@ from typing import Final, NamedTuple
 MAX_ENTRIES: Final = 1024
 """Most entries of an IFD that are read; cameras write about 30."""
 MAX_IFDS: Final = 1000
-"""Most IFDs of a chain that are followed."""
+"""Most IFDs of a chain that are followed, and"""
+MAX_CHAIN_ENTRIES: Final = 50_000
+"""most entries of them together; they may overlap, so that a small file holds many."""
 
 ORIENTATION, EXIF_IFD, GPS_IFD = 0x0112, 0x8769, 0x8825
 _X_RESOLUTION, _Y_RESOLUTION = 0x011A, 0x011B
@@ -112,9 +114,12 @@ class TiffStructure:
     def ifds(self) -> list[Ifd]:
         """The chain of IFDs, up to a loop, a broken link or `MAX_IFDS`."""
         found: dict[int, Ifd] = {}
-        offset = self.first
-        while offset not in found and len(found) < MAX_IFDS and (ifd := self.ifd(offset)) is not None:
+        offset, entries = self.first, 0
+        while offset not in found and len(found) < MAX_IFDS and entries < MAX_CHAIN_ENTRIES:
+            if (ifd := self.ifd(offset)) is None:
+                break
             found[offset] = ifd
+            entries += (ifd.link - offset) // 12
             offset = ifd.following
         return [*found.values()]
 
