@@ -71,7 +71,7 @@ sampling: {start_fraction: 1.5}
         ("sampling: {steps: 2001}", "less than or equal to 2000"),
         ("sampling: {sampler: ddpm, eta: 0}", "DDPM without its noise .eta 0. is DDIM: choose sampler ddim"),
         ("task: magic", "'task': there is no such task; choose one of jpeg_restoration, "),
-        ("preset: huge", r"my.yaml: preset 'huge' is unknown; choose one of default, paper\.$"),
+        ("preset: huge", r"my.yaml: preset 'huge' is unknown; choose one of small, default, paper\.$"),
         ("preset: [paper]", "preset .* is unknown"),
         ("model: [1]", "'model'"),
         ("seed: 99999999999999999999", "'seed'"),
@@ -89,7 +89,7 @@ def test_out_of_range(load, section, problem):
         ("sampling: {start: 0.3}", "'sampling.start' is now 'sampling.start_fraction'"),
         ("sampling: {noise: 0}", "'sampling.noise' is now 'sampling.noise_scale'"),
         ("sampling: {sampler: unipc}", "'sampling.sampler': UniPC was removed; choose dpm_solver"),
-        ("model: paper", "'model': a preset is now named by a key of its own: preset: default"),
+        ("model: paper", "'model': a preset is now named by a key of its own: preset: small"),
         ("training: {objective: few_steps}", "'few_steps' is now 'sampler_aware'"),
         (
             "model: {diffusion_model: {residual_deviation: 0.3}}",

@@ -26,8 +26,15 @@ class Preset(Section):
 
 
 PRESETS: dict[str, Preset] = {
-    # what the weights of the package began with: small enough to train on a CPU; the defaults of the sections
-    "default": Preset(),
+    # the defaults of the sections: 4.7 GMACs for 256x256 pixels, 1.8 million parameters
+    "small": Preset(),
+    # four times the arithmetic in twice the time, as wide convolutions suit processors better: 18.2 GMACs, 6.6 million
+    "default": Preset(
+        model=ModelConfig(
+            predictor=PredictorConfig(channels=48), diffusion_model=DiffusionModelConfig(channels=64)
+        ),
+        training=TrainingConfig(optimizer="muon"),
+    ),
     # the paper's text: 500,000 steps took it three days on 8 A100 GPUs (Sec. 4.2)
     "paper": Preset(
         model=ModelConfig(

@@ -1,4 +1,4 @@
-"""The sections of a configuration, each key with its default (that of the preset `default`), range and meaning."""
+"""The sections of a configuration, each key with its default (that of the preset `small`), range and meaning."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class ModelConfig(Section):
     @classmethod
     def _no_preset(cls, values: Any) -> Any:
         if isinstance(values, str):
-            raise ValueError("a preset is now named by a key of its own: preset: default, or preset: paper")
+            raise ValueError("a preset is now named by a key of its own: preset: small, default or paper")
         return values
 
 
