@@ -163,6 +163,16 @@ def test_what_says_nothing_about_density_is_none():
     assert density(resolution(2, 1, unit=1)) == (2, 1, False)
 
 
+def test_a_unit_that_is_none_is_neither_damage_nor_kept(tmp_path):
+    file = io.BytesIO()
+    Image.fromarray(RGB).save(file, "TIFF", tiffinfo={282: 3.0, 283: 3.0, 296: 80, 271: "Maker"})
+    photo = read(file.getvalue())
+    assert photo.metadata.density is None
+    write(photo, tmp_path / "photo.tif")
+    with Image.open(tmp_path / "photo.tif") as image:
+        assert (image.tag_v2[271], 296 in image.tag_v2) == ("Maker", False)
+
+
 def test_density_is_turned_with_the_image():
     assert density(resolution(200, 100, orientation=6)) == (100, 200, True)
     metadata = read(jpeg(exif=resolution(200, 100, orientation=6), dpi=(40, 30))).metadata

@@ -29,6 +29,7 @@ _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 25
 _SAMPLES, _PLANES, _TILE_WIDTH, _SUBIFDS, _FORMAT, _DNG_VERSION = 277, 284, 322, 330, 339, 50706
 
 _STRIP_STARTS, _STRIP_ROWS, _STRIP_SIZES, _PREDICTOR, _EXTRA_SAMPLES = 273, 278, 279, 317, 338
+_X, _Y, _RESOLUTION_UNIT = 282, 283, 296
 _XMP, _IPTC, _PHOTOSHOP, _ICC = 700, 33723, 34377, 34675
 
 _FORMATS: Final = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
@@ -75,10 +76,11 @@ def tiff_header(data: bytes) -> TiffHeader:
         raise RawFile
     if problem := _problem(structure, main):
         raise ImageError(f"{problem}, which ucdir does not read; convert it to a TIFF of 8 or 16 bits first.")
-    turned = main.entries.get(ORIENTATION)
-    if turned is not None and not 1 <= structure.number(main, ORIENTATION, 1) <= 8:  # libtiff would give up
-        one = (1).to_bytes(turned.size, "little" if structure.order == "<" else "big")
-        data = data[: turned.start] + one + data[turned.start + turned.size :]
+    for tag, highest in ((ORIENTATION, 8), (_RESOLUTION_UNIT, 3)):
+        entry = main.entries.get(tag)
+        if entry is not None and not 1 <= structure.number(main, tag, 1) <= highest:  # libtiff would give up
+            one = (1).to_bytes(entry.size, "little" if structure.order == "<" else "big")
+            data = data[: entry.start] + one + data[entry.start + entry.size :]
     full_size = sum(not structure.number(page, _SUBFILE, 0) & 5 for page in pages)
     width, height, samples = (
         structure.number(main, tag, default) for tag, default in ((_WIDTH, 0), (_HEIGHT, 0), (_SAMPLES, 1))
@@ -171,6 +173,8 @@ def encode_tiff(photo: Photo) -> list[bytes]:
     }
     if kept.density is not None:
         tags |= kept.density.tags(order)
+    elif described is None or Density.of_ifd(structure, described) is None:
+        tags = {tag: values for tag, values in tags.items() if tag not in (_X, _Y, _RESOLUTION_UNIT)}
     tags |= {
         _WIDTH: numbers(_LONG, width),
         _HEIGHT: numbers(_LONG, height),
