@@ -73,7 +73,7 @@ def test_no_bytes_break_the_cleaning():
         broken = bytearray(data[: rng.integers(4, len(data) + 1)])
         for place in rng.integers(0, len(broken), 6):
             broken[place] = rng.integers(0, 256)
-        cleaned = clean_exif(bytes(broken), 6, 4, turned=True)
+        cleaned = clean_exif(bytes(broken), 6, 4, 6)
         assert cleaned is None or len(cleaned) <= len(broken)
 
 
@@ -224,6 +224,39 @@ def test_exif_and_xmp_tell_the_size_of_the_upright_image(orientation):
     assert (found.get_ifd(0x8769)[0xA002], found.get_ifd(0x8769)[0xA003]) == (width, height)
     sizes = f"exif:PixelXDimension='{width}' tiff:ImageLength='{height}' tiff:Orientation='1'"
     assert sizes.encode() in photo.metadata.xmp
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "left_out"),
+    [
+        (1, (6, 4), set()),
+        (3, (6, 4), {0x9214}),
+        (6, (6, 4), {0x9214}),
+        (1, (12, 8), {0x9214, 0xA20E, 0xA20F, 0xA210}),
+    ],
+)
+def test_places_in_the_image_and_on_the_sensor_are_left_out_where_they_no_longer_hold(
+    orientation, size, left_out
+):
+    block = Image.Exif()
+    block[0x0112] = orientation
+    sub = {
+        0x829A: 0.5,
+        0x9214: (1, 2),
+        0xA20E: 100.0,
+        0xA20F: 50.0,
+        0xA210: 3,
+        0xA002: size[0],
+        0xA003: size[1],
+    }
+    block.get_ifd(0x8769).update(sub)
+    found = Image.Exif()
+    found.load(read(jpeg(exif=block)).metadata.exif)
+    kept = found.get_ifd(0x8769)
+    assert sub.keys() - kept.keys() == left_out
+    assert kept[0x829A] == 0.5
+    if 0xA20E in kept:
+        assert (kept[0xA20E], kept[0xA20F]) == ((50, 100) if orientation == 6 else (100, 50))
 
 
 def test_a_thumbnail_before_other_data_is_blanked():

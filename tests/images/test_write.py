@@ -165,6 +165,16 @@ def test_exif_that_an_encoder_stumbles_over_does_not_cost_the_photograph(tmp_pat
     assert read(tmp_path / "photo.avif").pixels.shape == smooth(3).shape
 
 
+def test_types_that_only_bigtiff_has_are_not_copied_into_a_tiff(tmp_path):
+    block = bytearray(exif())
+    at = block.index(struct.pack("<HHI", 0x8769, 4, 1))
+    block[at + 2] = 18
+    write(Photo(smooth(3), metadata=Metadata(exif=bytes(block))), tmp_path / "photo.tif")
+    assert read(tmp_path / "photo.tif").pixels.shape == smooth(3).shape
+    with Image.open(tmp_path / "photo.tif") as image:
+        assert image.tag_v2[0x010F] == "Maker"
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".bmp"])
 def test_transparency_is_not_lost_unasked(tmp_path, suffix):
     photo = Photo(noise(3), noise(1)[:, :, 0])

@@ -5,7 +5,7 @@ for what no longer holds.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Final, NamedTuple
 
 MAX_ENTRIES: Final = 1024
@@ -16,7 +16,9 @@ MAX_CHAIN_ENTRIES: Final = 50_000
 """most entries of them together; they may overlap, so that a small file holds many."""
 
 ORIENTATION, EXIF_IFD, GPS_IFD = 0x0112, 0x8769, 0x8825
-_X_RESOLUTION, _Y_RESOLUTION = 0x011A, 0x011B
+_DENSITIES: Final = (0x011A, 0xA20E), (0x011B, 0xA20F)
+_SUBJECT: Final = frozenset({0x9214, 0xA214})
+_FOCAL_PLANE: Final = frozenset({0xA20E, 0xA20F, 0xA210})
 _WIDTHS, _HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)
 _INTEROPERABILITY_IFD: Final = 0xA005
 _THUMBNAIL_START, _THUMBNAIL_BYTES = 0x0201, 0x0202
@@ -62,8 +64,9 @@ class Entry(NamedTuple):
 
 
 class Ifd(NamedTuple):
-    """Entries by tag, where the offset of the next IFD is stored, and that offset (0 after the last)."""
+    """Its offset, entries by tag, where the offset of the next IFD is stored, and that offset (0 after the last)."""
 
+    start: int
     entries: dict[int, Entry]
     link: int
     following: int
@@ -109,7 +112,9 @@ class TiffStructure:
                 entry = entry._replace(start=self._number(self._offset, entry.start))
             if entry.start + entry.size <= len(self.data):
                 entries[tag] = entry
-        return Ifd(entries, end, self._number(self._offset, end) if end + link <= len(self.data) else 0)
+        return Ifd(
+            offset, entries, end, self._number(self._offset, end) if end + link <= len(self.data) else 0
+        )
 
     def ifds(self) -> list[Ifd]:
         """The chain of IFDs, up to a loop, a broken link or `MAX_IFDS`."""
@@ -174,16 +179,17 @@ def ifd_bytes(order: str, at: int, tags: Mapping[int, Values]) -> bytes:
 # ------------------------------------------------------------------------------------------------ EXIF blocks
 
 
-def clean_exif(block: bytes, width: int, height: int, *, turned: bool = False) -> bytes | None:
+def clean_exif(block: bytes, width: int, height: int, orientation: int = 1) -> bytes | None:
     """An EXIF block for the upright image: orientation 1, its size, the thumbnail unlinked and cut off or blanked.
 
-    Everything else keeps its offset, so maker notes stay readable.
+    Where the subject is in the image is left out if that was turned or made smaller, and the density on the sensor if it
+    was made smaller. Everything else keeps its offset, so maker notes stay readable.
 
     Args:
         block: with or without the six bytes that JPEG puts before it.
         width: of the upright image, in pixels.
         height: of the upright image, in pixels.
-        turned: whether it was turned by a quarter, so that densities across and down change places.
+        orientation: 1..8, how the image was turned; from 5 on, densities across and down change places.
 
     Returns:
         None for what is no EXIF.
@@ -198,15 +204,21 @@ def clean_exif(block: bytes, width: int, height: int, *, turned: bool = False) -
         thumbnail = structure.ifd(main.following) if main.following else None
     except ValueError:
         return None
-    for ifd in (main, sub or main):
+    stored = structure.number(sub or main, _WIDTHS[1], 0), structure.number(sub or main, _HEIGHTS[1], 0)
+    smaller = all(stored) and stored != ((width, height) if orientation < 5 else (height, width))
+    for ifd in (main, *([] if sub is None else [sub])):
         for tags, value in (((ORIENTATION,), 1), (_WIDTHS, width), (_HEIGHTS, height)):
             for entry in (ifd.entries[tag] for tag in tags if tag in ifd.entries):
                 if entry.number >= 1 and entry.kind in (3, 4):
                     struct.pack_into(structure.order + _CODES[entry.kind], data, entry.start, value)
-    across, down = main.entries.get(_X_RESOLUTION), main.entries.get(_Y_RESOLUTION)
-    if turned and across and down and (across.kind, across.number) == (down.kind, down.number):
-        a, b = (slice(entry.field + 8, entry.field + 12) for entry in (across, down))
-        data[a], data[b] = data[b], data[a]
+        across, down = (
+            next((ifd.entries[tag] for tag in tags if tag in ifd.entries), None) for tags in _DENSITIES
+        )
+        if orientation >= 5 and across and down and across[:2] == down[:2]:
+            a, b = (slice(entry.field + 8, entry.field + 12) for entry in (across, down))
+            data[a], data[b] = data[b], data[a]
+    if sub is not None and (smaller or orientation != 1):
+        _remove(data, structure.order, sub, _SUBJECT | (_FOCAL_PLANE if smaller else set()))
     if main.following:
         data[main.link : main.link + 4] = bytes(4)
     if thumbnail is not None:
@@ -218,6 +230,15 @@ def clean_exif(block: bytes, width: int, height: int, *, turned: bool = False) -
             data[start:end] = bytes(end - start)
     # Entries of a broken block may have pointed anywhere, even to its header.
     return bytes(data) if data[:8] == block.removeprefix(b"Exif\0\0")[:8] else None
+
+
+def _remove(data: bytearray, order: str, ifd: Ifd, tags: Container[int]) -> None:
+    """Take entries out of an IFD, where it stands; what they point to stays."""
+    start, size = ifd.start, ifd.link + 4 - ifd.start
+    fields = [data[at : at + 12] for at in range(start + 2, ifd.link, 12)]
+    kept = [field for field in fields if struct.unpack_from(order + "H", field)[0] not in tags]
+    entries = struct.pack(order + "H", len(kept)) + b"".join(kept) + data[ifd.link : ifd.link + 4]
+    data[start : start + size] = entries.ljust(size, b"\0")
 
 
 def exif_with(block: bytes | None, tags: Mapping[int, Values]) -> bytes:
@@ -234,6 +255,7 @@ def stored_values(structure: TiffStructure, ifd: Ifd | None) -> dict[int, Values
     return {
         tag: (entry.kind, entry.number, bytes(structure.data[entry.field + 8 : entry.field + 12]))
         for tag, entry in ({} if ifd is None else ifd.entries).items()
+        if entry.kind <= 13  # others are BigTIFF's
     }
 
 

@@ -159,7 +159,7 @@ def _kept(
     exif, xmp, density, quarter = kept.get("exif"), kept.get("xmp"), found.density, orientation >= 5
     if density is not None and quarter:
         density = density.turned
-    if exif is not None and (exif := clean_exif(exif, width, height, turned=quarter)) is None:
+    if exif is not None and (exif := clean_exif(exif, width, height, orientation)) is None:
         warnings.append(f"{name}: its EXIF data are damaged and are left out.")
     if density is None and exif is not None:
         density = Density.of_exif(exif)
