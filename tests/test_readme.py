@@ -109,12 +109,9 @@ def test_the_first_command_restores_an_example(root, place):
     assert (after.pixels != before.pixels).any()
 
 
-def in_this_process(line, place):
+def in_this_process(line):
     """Run a line of shell without a shell; every start of the program costs seconds."""
     words = shlex.split(line, comments=True)
-    if words[0] == "mkdir":
-        (place / words[1]).mkdir()
-        return
     assert words[0] == "ucdir"
     arguments = [path for w in words[1:] for path in (sorted(map(str, Path().glob(w))) if "*" in w else [w])]
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
@@ -127,7 +124,7 @@ def test_the_commands_of_use(root, place, monkeypatch):
     assert activate == ". .venv/bin/activate"  # this environment may be none that has such a file
     monkeypatch.chdir(place)
     for line in commands:
-        in_this_process(line, place)
+        in_this_process(line)
     assert read(place / "examples" / "coffee.restored.png").format == "PNG"
     assert read(place / "coffee.webp").format == "WebP"
     assert sorted(p.name for p in (place / "restored").iterdir()) == [
