@@ -153,7 +153,7 @@ def run(kills: int, seed: int, workers: int, folder: Path) -> None:
         resume_until_done(config, output, rng, killed, duration)
         if contents(output / state.FILE_NAME) != expected:
             raise SystemExit(f"{output}: ended with other weights than the unbroken training")
-        left = sorted(str(p.relative_to(output)) for p in output.rglob("*.part"))
+        left = sorted(str(p.relative_to(output)) for p in output.rglob("*") if p.suffix in (".part", ".tmp"))
         if left:
             raise SystemExit(f"{output}: unfinished files were left: {', '.join(left)}")
         trainings += 1

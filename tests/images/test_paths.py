@@ -14,7 +14,7 @@ import pytest
 from ucdir.errors import DataError, OutputError
 from ucdir.images import Photo, check_writable, default_output, find_images, read, write
 from ucdir.images import paths as paths_module
-from ucdir.images.paths import remove_stale
+from ucdir.images.paths import remove_stale, temporary_folder
 
 PHOTO = Photo(np.arange(60, dtype=np.uint8).reshape(4, 5, 3))
 OTHER = b"someone else's file"
@@ -344,6 +344,23 @@ def test_temporary_files_of_a_killed_process_are_removed_and_those_of_others_sta
     assert names(tmp_path) == [temporary]
     write(PHOTO, tmp_path / "b.png")
     assert names(tmp_path) == ["b.png"], "the next that writes into the folder removes it"
+
+
+def test_a_temporary_folder_is_removed_unless_it_is_renamed_and_by_the_next_if_it_was_killed(tmp_path):
+    with temporary_folder(tmp_path) as folder:
+        (folder / "file").write_bytes(OTHER)
+        remove_stale(tmp_path)
+        assert (folder / "file").exists(), "it is locked"
+        folder.rename(tmp_path / "kept")
+    with temporary_folder(tmp_path) as folder:
+        (folder / "file").write_bytes(OTHER)
+    assert names(tmp_path) == ["kept"]
+    folder.mkdir()
+    (folder / "file").write_bytes(OTHER)
+    remove_stale(tmp_path)
+    assert names(tmp_path) == ["kept"]
+    with pytest.raises(FileNotFoundError), temporary_folder(tmp_path / "none"):
+        pass
 
 
 def test_only_temporary_files_are_removed(tmp_path):

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -220,14 +221,7 @@ def _temporary_file(folder: Path) -> Iterator[tuple[int, Path]]:
     It is locked for as long as it is open. The kernel lets go of the lock when the process ends, however it ends, so
     `remove_stale` can tell a file that is being written from one that was left behind, in other containers, too.
     """
-    while True:
-        path = _temporary(folder)
-        descriptor = os.open(path, _NEW_FILE, 0o666)
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if path.exists():  # else another process's `remove_stale` came before the lock
-            break
-        os.close(descriptor)
+    descriptor, path = _locked(folder, lambda path: os.open(path, _NEW_FILE, 0o666))
     try:
         yield descriptor, path
     finally:
@@ -238,8 +232,42 @@ def _temporary_file(folder: Path) -> Iterator[tuple[int, Path]]:
             os.close(descriptor)
 
 
+@contextlib.contextmanager
+def temporary_folder(folder: Path) -> Iterator[Path]:
+    """The same, but a folder: what is moved out of it, or it as a whole if it is renamed, stays."""
+    descriptor, path = _locked(folder, _new_folder)
+    try:
+        yield path
+    finally:
+        try:
+            shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(descriptor)
+
+
+def _new_folder(path: Path) -> int:
+    path.mkdir()
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _locked(folder: Path, make: Callable[[Path], int]) -> tuple[int, Path]:
+    while True:
+        path = _temporary(folder)
+        try:
+            descriptor = make(path)
+        except FileNotFoundError:
+            if not folder.exists():
+                raise
+            continue
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if path.exists():  # else another process's `remove_stale` came before the lock
+            return descriptor, path
+        os.close(descriptor)
+
+
 def remove_stale(folder: Path) -> None:
-    """Remove the temporary files of processes that were killed, but none that a process is still writing."""
+    """Remove the temporary files and folders of killed processes, but none that a process is still writing."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         found = [
             entry.path
@@ -252,11 +280,13 @@ def remove_stale(folder: Path) -> None:
 
 
 def _remove_unless_locked(path: str) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        kind = os.fstat(descriptor).st_mode
+        ours = stat.S_ISDIR(kind) and re.search(r"\.ucdir-[0-9a-f]{16}\.tmp$", path)
+        if stat.S_ISREG(kind) or ours:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(path)  # noqa: PTH108
+            (shutil.rmtree if ours else os.unlink)(path)
     finally:
         os.close(descriptor)
 
@@ -297,14 +327,23 @@ def _rename_unless_there(temporary: Path, path: Path) -> bool:
     return bool(done)
 
 
+def sync(path: Path) -> None:
+    """Wait until the disk has a file, or the names in a folder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _sync_folder(folder: Path) -> None:
     """Make the new name survive a power cut, where the file system can."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(folder)
 
 
 def _refusal(error: OSError | ValueError, path: Path) -> OutputError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from ucdir.config import DiffusionModelConfig, ModelConfig, PredictorConfig
 from ucdir.config.pipeline import PipelineConfig
 from ucdir.errors import OutputError, WeightsError, reason
+from ucdir.images.paths import remove_stale, sync, temporary_folder
 from ucdir.model import folder as files
 from ucdir.model.diffusion_model import DiffusionModel
 from ucdir.model.framework import build, model_problems
@@ -159,19 +159,22 @@ def save_model(
     Raises:
         OutputError: it cannot be written.
     """
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     networks = {"predictor": predictor, "diffusion_model": diffusion_model}
     classes = {name: [type(n).__module__, type(n).__name__] for name, n in networks.items()}
     try:
         check_free(folder)
-        files.write_index(unfinished, classes, config, scheduler)
-        for name, network in networks.items():
-            values = {"_class_name": type(network).__name__, **network.config.model_dump()}
-            files.write_json(unfinished / name / files.CONFIG_FILE, values)
-            state = {key: tensor.detach().contiguous() for key, tensor in network.state_dict().items()}
-            save_file(state, unfinished / name / files.WEIGHTS_FILE, metadata={"format": "pt"})
-        unfinished.replace(folder)
+        remove_stale(folder.parent)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(folder.parent) as unfinished:
+            files.write_index(unfinished, classes, config, scheduler)
+            for name, network in networks.items():
+                values = {"_class_name": type(network).__name__, **network.config.model_dump()}
+                files.write_json(unfinished / name / files.CONFIG_FILE, values)
+                state = {key: tensor.detach().contiguous() for key, tensor in network.state_dict().items()}
+                save_file(state, unfinished / name / files.WEIGHTS_FILE, metadata={"format": "pt"})
+            for place in (*unfinished.rglob("*"), unfinished):
+                sync(place)
+            unfinished.replace(folder)
+            sync(folder.parent)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{folder}: the model cannot be written ({reason(error)}).") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

@@ -10,7 +10,6 @@ whole state. The file is in the safetensors format: tensors and text, no code.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from ucdir.config import Config, parse_config
 from ucdir.config.experiment import RENAMED
 from ucdir.errors import ConfigError, OutputError, WeightsError, reason
+from ucdir.images.paths import remove_stale, sync, temporary_folder
 from ucdir.limits import MAX_CHECKPOINT_BYTES, MAX_SAFETENSORS_HEADER_BYTES
 from ucdir.training.averaging import WeightAverage
 
@@ -73,16 +73,17 @@ def save_state(
     if late:
         metadata["late"] = json.dumps(late)
     path = folder / FILE_NAME
-    unfinished = folder / f"{FILE_NAME}.{os.getpid()}.part"
     try:
-        for leftover in folder.glob(f"{FILE_NAME}.*.part"):
-            leftover.unlink()
-        save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, unfinished, metadata=metadata)
-        _to_disk(unfinished)
-        unfinished.replace(path)
-        _to_disk(folder)
+        _remove_left_behind(folder)
+        with temporary_folder(folder) as scratch:
+            unfinished = scratch / FILE_NAME
+            save_file(
+                {name: t.cpu().contiguous() for name, t in tensors.items()}, unfinished, metadata=metadata
+            )
+            sync(unfinished)
+            unfinished.replace(path)
+        sync(folder)
     except (OSError, SafetensorError) as error:
-        unfinished.unlink(missing_ok=True)
         raise OutputError(
             f"{path}: the checkpoint cannot be written ({error}); the one before it is kept. "
             "Make room, then run the same command to resume from it."
@@ -90,13 +91,11 @@ def save_state(
     return path
 
 
-def _to_disk(path: Path) -> None:
-    """Flush a file, or the entries of a folder, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _remove_left_behind(folder: Path) -> None:
+    """Remove what killed runs left, of earlier versions too."""
+    remove_stale(folder)
+    for leftover in folder.glob(f"{FILE_NAME}.*.part"):
+        leftover.unlink()
 
 
 # ------------------------------------------------------------------------------------------------------- read
