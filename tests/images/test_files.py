@@ -11,6 +11,7 @@ import numpy as np
 import pillow_heif
 import pytest
 import tifffile
+from colour_files import bmp_with_profile
 from PIL import Image, ImageCms, PngImagePlugin
 
 from ucdir.errors import OutputError
@@ -421,8 +422,10 @@ def read_iptc(format):
 
 
 def read_profile(format):
-    if format in ("GIF", "BMP", "DNG"):
+    if format in ("GIF", "DNG"):
         return "–"
+    if format == "BMP":
+        return word(read(bmp_with_profile(Image.new("RGB", (4, 4)), SRGB)).metadata.icc, SRGB)
     return word(read(saved(format, icc_profile=SRGB)).metadata.icc, SRGB)
 
 

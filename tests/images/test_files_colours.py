@@ -11,6 +11,7 @@ from colour_files import (
     P3_POINTS,
     SCENE,
     avif,
+    bmp_with_profile,
     chrm,
     exif_of_adobe_rgb,
     hdr_profile,
@@ -52,6 +53,8 @@ def saved(format, image, **settings):
         "WebP": {"lossless": True, "exact": True},
         "AVIF": {"quality": 100, "subsampling": "4:0:0" if image.mode == "L" else "4:4:4"},
     }.get(format, {})
+    if format == "BMP" and settings:
+        return bmp_with_profile(image, **settings)
     image.save(file, "WEBP" if format == "WebP" else format, **best, **settings)
     return file.getvalue()
 
@@ -69,7 +72,7 @@ def kept(data, folder):
 
 
 def by_profile(format, folder):
-    if format in ("GIF", "BMP"):
+    if format == "GIF":
         return "–"
     return kept(saved(format, Image.fromarray(scene_in("P3", "sRGB")), icc_profile=P3), folder)
 
@@ -102,7 +105,7 @@ def by_exif(format, folder):
 
 
 def hdr(format, folder):
-    if format in ("GIF", "BMP"):
+    if format == "GIF":
         return "–"
     image = Image.fromarray(scene_in("P3", "sRGB"))
     for transfer, name in ((16, "PQ"), (18, "HLG")):

@@ -72,6 +72,14 @@ def test_cut_off_files_are_refused(part):
         read(data[: int(len(data) * part)])
 
 
+def test_another_codec_is_named_and_no_damage():
+    data = heic("RGB", np.zeros((64, 64, 3), np.uint8)).replace(b"hvc1", b"vvc1")
+    with pytest.raises(
+        ImageError, match="the image is coded in a way that libheif does not read here; convert"
+    ):
+        read(data)
+
+
 def test_a_header_of_too_many_pixels_is_refused_before_decoding(monkeypatch):
     monkeypatch.setattr("ucdir.images.readers.MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(ImageError, match=r"is 64 x 64 pixels, more than ucdir opens"):

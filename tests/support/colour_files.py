@@ -109,6 +109,20 @@ def heic(pixels, mode="RGB", **coded):
     return file.getvalue()
 
 
+def bmp_with_profile(image, icc_profile):
+    """Of version 5, which Pillow does not write: a longer header, and the profile at the end."""
+    file = io.BytesIO()
+    image.save(file, "BMP")
+    data = file.getvalue()
+    pixels = data[54:]
+    header = bytearray(data[14:54].ljust(124, b"\0"))
+    struct.pack_into("<I", header, 0, 124)
+    header[56:60] = b"DEBM"
+    struct.pack_into("<II", header, 112, 124 + len(pixels), len(icc_profile))
+    size = 138 + len(pixels) + len(icc_profile)
+    return struct.pack("<2sIII", b"BM", size, 0, 138) + bytes(header) + pixels + icc_profile
+
+
 def nclx(primaries, transfer):
     return {
         "color_primaries": primaries,

@@ -44,6 +44,7 @@ from ucdir.limits import (
     MAX_PIXELS_PER_BYTE,
 )
 
+_OTHER_HEIF: Final = "is coded in a way that libheif does not read here; convert it to a 16-bit PNG first."
 _PNG_XMP: Final = "XML:com.adobe.xmp"
 
 MAX_GIF_BLOCKS: Final = 100_000
@@ -247,12 +248,16 @@ def read_heic(data: bytes) -> Contents:
         raise ImageError(f"is a HEIC image; {error}") from error
     try:
         file = heif.open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+        if not len(file):
+            raise ImageError(_OTHER_HEIF)
         width, height = file.size
         check_size(width, height, len(data))
         info, bits = file.info, int(file.info["bit_depth"])
         samples: Pixels = np.array(file)
         premultiplied = bool(file.premultiplied_alpha)
     except (*PILLOW_ERRORS, RuntimeError) as error:
+        if "Unsupported" in str(error):
+            raise ImageError(_OTHER_HEIF) from error
         raise DecodeError(str(error)) from error
     samples = samples.reshape(height, width, -1)
     white = (1 << bits) - 1
@@ -373,7 +378,15 @@ def read_bmp(data: bytes) -> Contents:
     """BMP of 1 to 32 bits a pixel."""
     image = open_with_pillow("BMP", data)
     check_size(image.width, image.height, len(data))
-    return Contents(decode_with_pillow(image), Metadata(density=Density.of_bmp(data)))
+    return Contents(decode_with_pillow(image), Metadata(icc=_bmp_profile(data), density=Density.of_bmp(data)))
+
+
+def _bmp_profile(data: bytes) -> bytes | None:
+    """The profile that a BMP file of version 5 holds, if it does."""
+    if len(data) < 138 or struct.unpack_from("<I", data, 14)[0] != 124 or data[70:74] != b"DEBM":
+        return None
+    start, size = struct.unpack_from("<II", data, 126)
+    return data[14 + start : 14 + start + size]
 
 
 READERS: Final[Mapping[str, Callable[[bytes], Contents]]] = {

@@ -102,7 +102,7 @@ def restore(
     Args:
         image: a path, or the bytes of a file: JPEG, PNG, WebP, TIFF, AVIF, BMP, GIF, or a camera's RAW file. Or an
             image in memory, as `RestorationPipeline` takes it: a PIL image, an array [H,W,3] of uint8 or in [0,1], a
-            tensor [3,H,W] in [0,1], or several in a batch or list.
+            tensor [3,H,W] in [0,1], or several in a batch or list; its numbers are taken as sRGB's.
         output: of a path, the file to write, its format by its suffix; `photo.restored.png` by default.
         task: a name in `tasks.TASKS`, or "auto": see `choose_task`.
         pipeline: from `load`, or a function that gives the pipeline of a task.
