@@ -306,6 +306,25 @@ def test_a_batch_that_was_killed_goes_on(ucdir, jpegs, tmp_path, model_folder):
         shutil.rmtree(tmp_path / "out")
 
 
+def test_two_processes_may_share_a_folder(ucdir, jpegs, tmp_path, model_folder, monkeypatch):
+    """Another process restores both photos while this one is at the first."""
+    jpegs("in/a.jpg", "in/b.jpg")
+    command = ["restore", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--model", str(model_folder)]
+    predict, done = TorchEngine.predict, []
+
+    def meanwhile(*arguments):
+        if not done:
+            done.append(subprocess.run([sys.executable, "-m", "ucdir.cli", *command], check=False).returncode)
+        return predict(*arguments)
+
+    monkeypatch.setattr(TorchEngine, "predict", meanwhile)
+    status, out, _ = ucdir(*command)
+    assert done == [0]
+    assert status == 0
+    assert out.count("finished already") == 2
+    assert tree(tmp_path / "out") == ["a.restored.png", "b.restored.png"]
+
+
 # ------------------------------------------------------------------------------------------------- how it is said
 
 

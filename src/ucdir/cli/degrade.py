@@ -1,20 +1,28 @@
-"""`ucdir degrade`: a degraded copy of a clean photo."""
+"""`ucdir degrade`: degraded copies of clean photos."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
+from zlib import crc32
 
 import typer
 
-from ucdir.cli.app import TASK_NAMES, named, say
+from ucdir.cli.app import TASK_NAMES, fail, named, say
+from ucdir.errors import UcdirError
 from ucdir.tasks import TASKS
 
 
 def degrade(
-    photo: Annotated[Path, typer.Argument(help="A clean photo.")],
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO…", help="Clean photos, or folders of them.")],
     task: Annotated[str, typer.Option(help=f"The task that is to undo it: {TASK_NAMES}.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write, preferably a PNG.")],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The file to write, preferably a PNG; of several photos a folder of PNG files.",
+        ),
+    ],
     strength: Annotated[
         float | None,
         typer.Option(
@@ -22,12 +30,36 @@ def degrade(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives another degradation.")] = 0,
-    force: Annotated[
-        bool, typer.Option("--overwrite", "--force", help="Replace an existing output.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    force: Annotated[bool, typer.Option("--force", hidden=True)] = False,
 ) -> None:
-    """Degrade a clean photo as training does, to try a restoration on it."""
+    """Degrade clean photos as training does, to try a restoration on them."""
+    from ucdir.tasks import task_of_strength
+    from ucdir.workflows.batch import make_folder
     from ucdir.workflows.degrade import degrade as degrade_file
+    from ucdir.workflows.inputs import find_inputs
+    from ucdir.workflows.outputs import name_outputs
 
-    scalars = degrade_file(photo, output, task=task, strength=strength, seed=seed, force=force)
-    say(f"{photo}: {task.replace('_', ' ')}, seed {seed}, {named(scalars).removesuffix(', ')} -> {output}")
+    task_of_strength(task, strength)  # what is wrong with them is said once
+    found = find_inputs(photos)
+    outputs = name_outputs(found, output, mark="")
+    for problem in found.problems:
+        fail(problem)
+    done, failed, unprinted = 0, len(found.problems), False
+    for one, path in zip(found.photos, outputs, strict=True):
+        own = seed if one.below is None else seed << 32 | crc32(str(one.below).encode("utf-8", "replace"))
+        try:
+            if found.several:
+                make_folder(path.parent)
+            scalars = degrade_file(
+                one.photo, path, task=task, strength=strength, seed=own, force=overwrite or force
+            )
+        except UcdirError as error:
+            failed += 1
+            fail(error)
+            continue
+        done += 1
+        words = f"seed {own}, {named(scalars).removesuffix(', ')}"
+        unprinted |= not say(f"{one.photo}: {task.replace('_', ' ')}, {words} -> {path}")
+    if failed or unprinted:
+        raise typer.Exit(1 if done else 2)

@@ -12,7 +12,7 @@ import typer
 from ucdir.cli.app import TASK_NAMES, Signalled, named, say
 from ucdir.cli.progress import Progress
 from ucdir.cli.scalars import takes_scalars
-from ucdir.cli.stream import restore_stream
+from ucdir.cli.stream import read_at_most, restore_stream
 from ucdir.errors import ConfigError
 from ucdir.limits import MAX_LIST_BYTES
 from ucdir.memory import bytes_of
@@ -319,7 +319,7 @@ def _listed(files_from: str | None) -> list[str]:
         return []
     try:
         with open(0 if files_from == "-" else files_from, "rb", closefd=files_from != "-") as file:
-            data = file.read(MAX_LIST_BYTES + 1)
+            data = read_at_most(file, MAX_LIST_BYTES + 1)
     except (OSError, ValueError) as error:
         text = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError(f"--files-from {files_from}: cannot be read ({text}); check the name.") from error

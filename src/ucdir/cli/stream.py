@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from ucdir.cli.app import discard, named, say
 from ucdir.errors import ConfigError, ImageError, OutputError
@@ -67,7 +67,7 @@ def _contents(photo: str) -> bytes:
     if sys.stdin is None or sys.stdin.isatty():
         raise ImageError("standard input is no file; write ucdir restore - < PHOTO.")
     try:
-        data = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+        data = read_at_most(sys.stdin.buffer, MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ImageError(f"standard input cannot be read ({error.strerror}); name a file.") from error
     if len(data) > MAX_FILE_BYTES:
@@ -75,6 +75,15 @@ def _contents(photo: str) -> bytes:
             f"standard input has more than the {MAX_FILE_BYTES:,} bytes that ucdir opens; save it smaller."
         )
     return data
+
+
+def read_at_most(file: BinaryIO, count: int) -> bytes:
+    """As `file.read(count)`, which would ask for that much memory first."""
+    parts: list[bytes] = []
+    while count > 0 and (part := file.read(min(count, 1 << 20))):
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
 
 
 def _check_stdout() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -97,7 +98,7 @@ class Cases:
                 for number, file in enumerate(files)
             ]
         names = [Path(source.name).with_suffix("").as_posix() for source in found]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if twice:
             raise DataError(
                 f"{self.clean or self.pairs}: two images are called {twice[0]}; rename one of them."

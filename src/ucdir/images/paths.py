@@ -130,9 +130,11 @@ def shown(path: Path) -> str:
     return text if len(text) <= 200 else f"{text[:90]}...{text[-100:]}"
 
 
-def default_output(photo: Path, folder: Path | None = None, suffix: str = ".png") -> Path:
+def default_output(
+    photo: Path, folder: Path | None = None, suffix: str = ".png", mark: str = ".restored"
+) -> Path:
     """`photo.restored.png`, beside the photograph or in a folder."""
-    return (folder or photo.parent) / fitting_name(photo.stem, f".restored{suffix}")
+    return (folder or photo.parent) / fitting_name(photo.stem, f"{mark}{suffix}")
 
 
 def fitting_name(stem: str, ending: str) -> str:

@@ -19,6 +19,7 @@ from ucdir.images import Exposure, Photo, read
 from ucdir.images.paths import check_path, remove_stale, shown
 from ucdir.images.pixels import Signal
 from ucdir.images.read import identify
+from ucdir.limits import MAX_FILE_BYTES
 from ucdir.model.folder import read_index
 from ucdir.model.pretrained import list_models, model_digest, model_folder
 from ucdir.pipeline import RestorationPipeline, load
@@ -158,14 +159,14 @@ class Batch:
             UcdirError: the photo cannot be read, or what is there is not replaced unasked.
         """
         entry: Entry = {
-            "output": job.output.name, "photo": digest(job.photo), "settings": {**self._settled, "seed": job.seed},
-            "task": None if self.task == "auto" else self.task,
+            "output": job.output.name, "photo": digest(job.photo, MAX_FILE_BYTES),
+            "settings": {**self._settled, "seed": job.seed}, "task": None if self.task == "auto" else self.task,
             "model": None if self.model is None else self._digest(self.model), "replaces": None,
         }  # fmt: skip
         if not os.path.lexists(job.output):
             return entry, False
         if self.resume:
-            last = self._records(job.output.parent).entries.get(job.output.name)
+            last = self._records(job.output.parent).known(job.output.name)
             try:
                 if is_finished(job.output, last, {**entry, "model": entry["model"] or self._model_of(last)}):
                     return None, False
@@ -234,6 +235,8 @@ class Batch:
         except UcdirError as error:
             if isinstance(error, ConfigError) and not self._begun and shown(job.photo) not in str(error):
                 raise  # it is not about this photo, and the others would end the same
+            if isinstance(error, OutputError) and not force and self._is_finished(job):
+                return Outcome(job, "finished")  # by another process, meanwhile
             return Outcome(job, "failed", str(error))
         except Exception as error:  # noqa: BLE001 (one photo must not cost a night's work)
             place = traceback.extract_tb(error.__traceback__)[-1]
@@ -241,6 +244,11 @@ class Batch:
             return Outcome(
                 job, "failed", f"{shown(job.photo)}: a fault of this program ({what}); please report it."
             )
+
+    def _is_finished(self, job: Job) -> bool:
+        with contextlib.suppress(UcdirError):
+            return self._begin(job)[0] is None
+        return False
 
     def _restored(self, job: Job, entry: Entry, force: bool, models: Any) -> Outcome:
         self._made |= make_folder(job.output.parent)

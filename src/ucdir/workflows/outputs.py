@@ -37,7 +37,9 @@ def jobs_for(inputs: Inputs, output: str | None, format: str | None, seeds: Sequ
     return jobs
 
 
-def name_outputs(inputs: Inputs, output: str | None, format: str | None = None) -> list[Path]:
+def name_outputs(
+    inputs: Inputs, output: str | None, format: str | None = None, mark: str = ".restored"
+) -> list[Path]:
     """A file for each photo: beside it, in a folder that mirrors where it was found, or the one named.
 
     Photos that would share a name keep their suffix (`a.jpg.restored.png`, `a.dng.restored.png`), and those that have
@@ -47,6 +49,7 @@ def name_outputs(inputs: Inputs, output: str | None, format: str | None = None) 
         inputs: from `find_inputs`.
         output: a file for one photo; a folder for several, or with a slash at its end; None: beside each photo.
         format: a name or suffix, or "same" as the photo's; None: that of `output`, or PNG.
+        mark: what is added to a photo's name.
 
     Raises:
         OutputError: one file is named for several photos.
@@ -57,7 +60,7 @@ def name_outputs(inputs: Inputs, output: str | None, format: str | None = None) 
         return [_single(Path(output), suffix, inputs)] if inputs.photos else []
     folder = None if output is None else Path(output)
     usual = [
-        default_output(one.photo, _folder(one, folder), _suffix_for(one.photo, suffix))
+        default_output(one.photo, _folder(one, folder), _suffix_for(one.photo, suffix), mark)
         for one in inputs.photos
     ]
     count = Counter(map(_key, usual))
@@ -66,7 +69,7 @@ def name_outputs(inputs: Inputs, output: str | None, format: str | None = None) 
     clashing = [n for n, path in chosen.items() if count[_key(path)] > 1]
     # by their paths, not as they were named, so that another order gives the same names
     for n in sorted(clashing, key=lambda n: inputs.photos[n].photo):
-        chosen[n] = _free(usual[n], inputs.photos[n].photo.name, taken)
+        chosen[n] = _free(usual[n], inputs.photos[n].photo.name, mark, taken)
         taken.add(_key(chosen[n]))
     return list(chosen.values())
 
@@ -76,8 +79,8 @@ def _key(path: Path) -> str:
     return unicodedata.normalize("NFC", str(path)).casefold()
 
 
-def _free(usual: Path, name: str, taken: set[str]) -> Path:
-    number, ending = 1, f".restored{usual.suffix}"
+def _free(usual: Path, name: str, mark: str, taken: set[str]) -> Path:
+    number, ending = 1, f"{mark}{usual.suffix}"
     path = usual.with_name(fitting_name(name, ending))
     while _key(path) in taken:  # as of x/a.jpg and y/a.jpg
         number += 1

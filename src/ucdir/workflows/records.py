@@ -45,10 +45,16 @@ class Records:
             with open(descriptor, "rb") as file:  # noqa: PTH123
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     return {}
-                data = file.read(MAX_RECORD_BYTES)
+                data = file.read(min(os.fstat(descriptor).st_size, MAX_RECORD_BYTES))
         except (OSError, ValueError):
             return {}
         return {entry["output"]: entry for entry in map(_parsed, data.splitlines()) if entry is not None}
+
+    def known(self, name: str) -> Entry | None:
+        """The last line of a result, read anew unless it is finished: another process may have written it."""
+        if "result" not in self.entries.get(name, {}):
+            self.__dict__.pop("entries", None)
+        return self.entries.get(name)
 
     def add(self, entry: Entry) -> bool:
         """Append a line, in one call so that lines of two processes do not mix; whether that was possible."""
@@ -127,17 +133,19 @@ def _difference(last: Entry, wanted: Entry) -> str:
     return ", ".join(f"{name} {old.get(name)!r:.40}, now {new.get(name)!r:.40}" for name in names[:3])
 
 
-def digest(path: Path) -> str:
+def digest(path: Path, limit: int | None = None) -> str:
     """SHA-256 of a file.
 
     Raises:
-        UcdirError: it cannot be read.
+        UcdirError: it cannot be read, or has more than `limit` bytes.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:  # noqa: PTH123
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ImageError(f"{shown(path)} is a device or pipe; name an ordinary file.")
+            if limit is not None and os.fstat(descriptor).st_size > limit:
+                read(path)  # which says so
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UcdirError(
