@@ -17,7 +17,9 @@ from ucdir.degradations import JpegCompression
 from ucdir.engines.torch_engine import TorchEngine
 from ucdir.images import Photo, paths, read, write
 from ucdir.workflows import batch as batch_module
+from ucdir.workflows import outputs
 from ucdir.workflows import restore as workflow
+from ucdir.workflows.inputs import Input, Inputs
 
 
 @pytest.fixture
@@ -169,6 +171,17 @@ def test_another_order_gives_the_same_names(ucdir, jpegs, tmp_path):
     )
     assert first == second
     assert len({line.split(" -> ")[1] for line in first}) == 3
+
+
+def test_thousands_of_one_name_take_no_time_each(monkeypatch):
+    """Counted, not timed."""
+    calls, real = [], outputs._key
+    monkeypatch.setattr(outputs, "_key", lambda path: calls.append(path) or real(path))
+    inputs = Inputs([Input(Path(f"{n}/a.jpg")) for n in range(2000)], several=True)
+    names = outputs.name_outputs(inputs, "out/")
+    assert len(set(names)) == 2000
+    assert {names[0].name, names[1].name, names[2].name} >= {"a.jpg.restored.png", "a.jpg-2.restored.png"}
+    assert len(calls) < 10 * 2000
 
 
 def test_format(ucdir, jpegs, tmp_path, pixels, refused):
@@ -374,6 +387,8 @@ def test_json_lines(ucdir, jpegs, tmp_path):
     assert (good["scalars"], good["width"], good["height"]) == ({"jpeg_quality": 20}, 24, 20)
     assert good["seconds"] > 0
     assert (good["error"], good["notes"]) == (None, [])
+    _, out, _ = ucdir("restore", tmp_path / "*.tif", "--json")
+    assert "no photo has such a name" in json.loads(out)["error"]
     again = [json.loads(line)["status"] for line in ucdir(*command)[1].splitlines()]
     assert again == ["failed", "finished"]
     planned = [json.loads(line) for line in ucdir(*command, "--dry-run", "--overwrite")[1].splitlines()]

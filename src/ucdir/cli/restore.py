@@ -191,7 +191,7 @@ def _plan(
     printer.several = found.several
     jobs = jobs_for(found, output, format, seeds)
     for problem in found.problems:
-        printer.fail(str(problem))
+        printer.problem(str(problem))
     if found.results:
         many = (
             f"{found.results} results of earlier runs are"
@@ -250,6 +250,12 @@ class Printer:
             self._say(json.dumps(_as_dict(outcome)))
         elif outcome.error is None:
             self._say(_as_text(outcome))
+
+    def problem(self, error: str) -> None:
+        """Print what is wrong with an argument, which gives no photo."""
+        self.fail(error)
+        if self.as_json:
+            self._say(json.dumps({"input": None, "output": None, "status": "failed", "error": error}))
 
     def fail(self, error: str) -> None:
         """Print an error."""

@@ -166,7 +166,7 @@ class Batch:
         if not os.path.lexists(job.output):
             return entry, False
         if self.resume:
-            last = self._records(job.output.parent).known(job.output.name)
+            last = self._records(job.output.parent).entries.get(job.output.name)
             try:
                 if is_finished(job.output, last, {**entry, "model": entry["model"] or self._model_of(last)}):
                     return None, False

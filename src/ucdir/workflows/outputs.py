@@ -64,13 +64,12 @@ def name_outputs(
         for one in inputs.photos
     ]
     count = Counter(map(_key, usual))
-    taken = {key for key, number in count.items() if number == 1}
+    taken = dict.fromkeys((key for key, number in count.items() if number == 1), 1)
     chosen = dict(enumerate(usual))
     clashing = [n for n, path in chosen.items() if count[_key(path)] > 1]
     # by their paths, not as they were named, so that another order gives the same names
     for n in sorted(clashing, key=lambda n: inputs.photos[n].photo):
         chosen[n] = _free(usual[n], inputs.photos[n].photo.name, mark, taken)
-        taken.add(_key(chosen[n]))
     return list(chosen.values())
 
 
@@ -79,12 +78,13 @@ def _key(path: Path) -> str:
     return unicodedata.normalize("NFC", str(path)).casefold()
 
 
-def _free(usual: Path, name: str, mark: str, taken: set[str]) -> Path:
-    number, ending = 1, f"{mark}{usual.suffix}"
-    path = usual.with_name(fitting_name(name, ending))
+def _free(usual: Path, name: str, mark: str, taken: dict[str, int]) -> Path:
+    ending = f"{mark}{usual.suffix}"
+    path = first = usual.with_name(fitting_name(name, ending))
     while _key(path) in taken:  # as of x/a.jpg and y/a.jpg
-        number += 1
-        path = usual.with_name(fitting_name(name, f"-{number}{ending}"))
+        taken[_key(first)] += 1  # where to go on for the next of this name, or thousands would take forever
+        path = usual.with_name(fitting_name(name, f"-{taken[_key(first)]}{ending}"))
+    taken[_key(path)] = 1
     return path
 
 

@@ -13,11 +13,12 @@ as missing; without its line a result is a file like any other, which is not rep
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import stat
-from functools import cached_property
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,33 +33,39 @@ Entry = dict[str, Any]
 
 
 class Records:
-    """The record of one folder."""
+    """The record of one folder, which other processes may write, too."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
+        self._entries: dict[str, Entry] = {}
+        self._end = 0  # of the lines that were read
+        self._lock = threading.Lock()
 
-    @cached_property
+    @property
     def entries(self) -> dict[str, Entry]:
-        """The last line of each result, by its name."""
-        try:
+        """The last line of each result, by its name; lines that were added since are read first."""
+        with self._lock, contextlib.suppress(OSError):
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            with open(descriptor, "rb") as file:  # noqa: PTH123
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    return {}
-                data = file.read(min(os.fstat(descriptor).st_size, MAX_RECORD_BYTES))
-        except (OSError, ValueError):
-            return {}
-        return {entry["output"]: entry for entry in map(_parsed, data.splitlines()) if entry is not None}
+            try:
+                status = os.fstat(descriptor)
+                if stat.S_ISREG(status.st_mode):
+                    self._read(descriptor, min(status.st_size, MAX_RECORD_BYTES))
+            finally:
+                os.close(descriptor)
+        return self._entries
 
-    def known(self, name: str) -> Entry | None:
-        """The last line of a result, read anew unless it is finished: another process may have written it."""
-        if "result" not in self.entries.get(name, {}):
-            self.__dict__.pop("entries", None)
-        return self.entries.get(name)
+    def _read(self, descriptor: int, size: int) -> None:
+        if size < self._end:  # another file by now
+            self._entries, self._end = {}, 0
+        data = os.pread(descriptor, size - self._end, self._end)
+        whole = data[: data.rfind(b"\n") + 1]
+        self._end += len(whole)
+        for entry in map(_parsed, whole.split(b"\n")):
+            if entry is not None:
+                self._entries[entry["output"]] = entry
 
     def add(self, entry: Entry) -> bool:
         """Append a line, in one call so that lines of two processes do not mix; whether that was possible."""
-        self.entries[entry["output"]] = entry
         line = json.dumps(entry).encode() + b"\n"
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
