@@ -36,6 +36,9 @@ MAX_STRIDE = 512
 MAX_SAMPLING_STEPS = 2000
 """Most diffusion steps of one restoration: the number the noise schedule was trained with."""
 
+MAX_SAMPLES = 10_000
+"""Most restorations of one image that are averaged."""
+
 MAX_SCHEDULE_STEPS = 20_000
 """Most steps of a noise schedule that is given as a list."""
 

@@ -211,6 +211,11 @@ def is_whole(number: object) -> bool:
     return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
 
 
+def is_number(number: object) -> bool:
+    """Whether it is a real number of Python or NumPy, NaN and infinity included."""
+    return isinstance(number, (int, float, np.integer, np.floating))
+
+
 def is_share(number: object) -> bool:
     """Whether it is a number from 0 to 1."""
     return isinstance(number, (int, float, np.integer, np.floating)) and bool(0 <= number <= 1)

@@ -33,6 +33,7 @@ def test_numbers_for_each_image():
         ({"jpeg_quality": "high"}, "jpeg_quality 'high' is not a number"),
         ({"jpeg_quality": 10**400}, "jpeg_quality 1000.* is not a number"),
         ({"jpeg_quality": 1e300}, "jpeg_quality inf is out of range"),
+        ({"jpeg_quality": "10"}, "jpeg_quality '10' is not a number"),
         ({"jpeg_quality": None}, "jpeg_quality None is not a number"),
         ({"jpeg_quality": [1, 2, 3]}, "3 values for 1 images"),
         ({"jpeg_quality": 101}, r"jpeg_quality 101 is out of range; it goes from 1 to 100 .IJG quality."),

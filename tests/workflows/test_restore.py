@@ -254,11 +254,37 @@ def test_samples_are_averaged_and_a_map_shows_where_they_differ(pipeline, tmp_pa
     assert found.max() > 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"samples": 0}, "samples 0 is not a whole number from 1 to 10000"),
+        ({"samples": 10**30}, "samples 1000.* is not a whole number"),  # would not end
+        ({"samples": 2.5}, "samples 2.5 is not"),
+        ({"samples": "2"}, "samples '2' is not"),
+        ({"seed": -1}, "seed -1 is not a whole number"),
+        ({"seed": "x"}, "seed 'x' is not"),
+        ({"seed": 2**63 - 1, "samples": 2}, "seed 9223372036854775807 is not"),
+        ({"task": None}, "task None is not a name"),
+        ({"scalars": 3}, "scalars 3: give names and numbers"),
+        ({"scalars": {1: 2}}, "scalars {1: 2}: give names and numbers"),
+        ({"scalars": {"jpeg_quality": "10"}}, "jpeg_quality '10' is not a number"),
+    ],
+)
+def test_arguments_that_are_none_are_refused(pipeline, arguments, message):
+    image = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(ConfigError, match=message):
+        restore(image, **{"task": "jpeg_restoration", "pipeline": pipeline, **arguments})
+
+
+@pytest.mark.parametrize("ratio", [float("nan"), float("inf"), 0, -1, "bright", None, [2]])
+def test_exposure_ratios_that_are_none_are_refused(pipeline, ratio):
+    with pytest.raises(ConfigError, match="exposure_ratio"):
+        restore(b"", task="jpeg_restoration", pipeline=pipeline, exposure_ratio=ratio)
+
+
 def test_samples_that_tell_nothing_are_refused(pipeline, tmp_path):
     write(Photo(RNG.integers(0, 256, (8, 8, 3), dtype=np.uint8)), tmp_path / "in.png")
-    with pytest.raises(
-        ConfigError, match="samples 1: choose 1 or more, and 2 or more for an uncertainty map"
-    ):
+    with pytest.raises(ConfigError, match="samples 1: choose 2 or more for an uncertainty map"):
         restore(tmp_path / "in.png", pipeline=pipeline, uncertainty=tmp_path / "map.png")
     assert not (tmp_path / "in.restored.png").exists()
     for taken in ("in.png", "in.restored.png"):

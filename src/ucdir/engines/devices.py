@@ -27,7 +27,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device(there[0])
     try:
         device = torch.device(name)
-    except RuntimeError:
+    except (RuntimeError, TypeError, ValueError):
         device = None
     if device is None or device.type not in there or (device.index or 0) >= _count(device.type):
         raise DeviceError(f"device {name!r} is not available; this machine has {', '.join(there)}.")
@@ -57,6 +57,6 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """
     if name == "auto":
         name = "bf16" if has_bf16(device) else "fp32"
-    if name not in PRECISIONS:
+    if not isinstance(name, str) or name not in PRECISIONS:
         raise ConfigError(f"precision {name!r} is unknown; choose auto or one of {', '.join(PRECISIONS)}.")
     return PRECISIONS[name]

@@ -23,6 +23,8 @@ def model_folder(model: str | Path) -> Path:
     Raises:
         WeightsError: there is no such model.
     """
+    if not isinstance(model, (str, Path)):
+        raise WeightsError(f"model {model!r:.80} is neither a name nor the path of a folder.")
     names = list_models()
     if isinstance(model, str) and model in names:
         return WEIGHTS / model

@@ -81,6 +81,7 @@ def check_scalars(
     Raises:
         ConfigError: the model does not take one of them, or it is not a number, out of range, or of another count.
     """
+    check_mapping(scalars)
     foreign = sorted(set(scalars) - set(known))
     if foreign:
         raise ConfigError(
@@ -89,7 +90,19 @@ def check_scalars(
     return {name: _checked(SCALARS[name], value, batch) for name, value in scalars.items()}
 
 
+def check_mapping(scalars: object) -> None:
+    """Refuse what does not name scalars.
+
+    Raises:
+        ConfigError: it is no mapping of names.
+    """
+    if not isinstance(scalars, Mapping) or not all(isinstance(name, str) for name in scalars):
+        raise ConfigError(f"scalars {scalars!r:.80}: give names and numbers, such as {{'jpeg_quality': 10}}.")
+
+
 def _checked(scalar: Scalar, value: Any, batch: int) -> NDArray[np.float32]:
+    if isinstance(value, (str, bytes)):  # which NumPy would parse
+        raise ConfigError(f"scalars: {scalar.name} {value!r:.80} is not a number.")
     try:
         with np.errstate(over="ignore"):  # infinity is out of range
             numbers = np.asarray(value, dtype=np.float32).reshape(-1)

@@ -33,9 +33,10 @@ from ucdir.images import (
 from ucdir.images.paths import shown
 from ucdir.images.pixels import Pixels, Signal, from_signal, to_signal
 from ucdir.images.srgb import amplified, from_srgb_signal, to_srgb_signal
-from ucdir.pipeline import OnStep, RestorationPipeline, load
+from ucdir.limits import MAX_SAMPLES
+from ucdir.pipeline import OnStep, RestorationPipeline, is_number, is_whole, load
 from ucdir.tasks import TASKS, JpegRestoration
-from ucdir.tasks.scalars import SCALARS
+from ucdir.tasks.scalars import SCALARS, check_mapping
 from ucdir.workflows.consistent import check_consistent, made_consistent
 from ucdir.workflows.degrade import degraded_ratio
 
@@ -145,9 +146,9 @@ def restore(
         raise ConfigError(
             "format is for the bytes of a file; the suffix of output chooses the format of a file."
         )
-    if samples < 1 or (uncertainty is not None and samples < 2):
-        raise ConfigError(f"samples {samples}: choose 1 or more, and 2 or more for an uncertainty map.")
-    sampling = _Sampling(task, pipeline, dict(scalars or {}), seed, samples, consistent, on_step, options)
+    if uncertainty is not None and samples == 1:
+        raise ConfigError("samples 1: choose 2 or more for an uncertainty map.")
+    sampling = _Sampling(task, pipeline, scalars or {}, seed, samples, consistent, on_step, options)
     try:
         if is_file:
             source = Path(image)
@@ -182,7 +183,7 @@ def restore_bytes(
 ) -> tuple[bytes, RestoredPhoto]:
     """As `restore` of the bytes of a file, and what was done."""
     _check_exposure_ratio(exposure_ratio)
-    sampling = _Sampling(task, pipeline, dict(scalars or {}), seed, samples, consistent, on_step, options)
+    sampling = _Sampling(task, pipeline, scalars or {}, seed, samples, consistent, on_step, options)
     try:
         return _restore_bytes(data, sampling, exposure_ratio, format)
     except MemoryError as error:
@@ -193,7 +194,8 @@ def restore_bytes(
 
 def _check_exposure_ratio(ratio: float | str) -> None:
     low, high = SCALARS["exposure_ratio"].range
-    if ratio not in ("auto", "file") and (isinstance(ratio, str) or not low <= ratio <= high):
+    named = isinstance(ratio, str) and ratio in ("auto", "file")
+    if not named and not (is_number(ratio) and low <= float(ratio) <= high):
         raise ConfigError(
             f"exposure_ratio {ratio!r:.80} is neither a number from {low:g} to {high:g}, nor 'auto', nor 'file'."
         )
@@ -325,12 +327,21 @@ class _Sampling:
 
     task: str
     models: Models
-    scalars: dict[str, float]
+    scalars: Mapping[str, float]
     seed: int
     samples: int
     consistent: bool
     on_step: OnStep | None
     options: SamplingOptions
+
+    def __post_init__(self) -> None:
+        if not is_whole(self.samples) or not 1 <= self.samples <= MAX_SAMPLES:
+            raise ConfigError(f"samples {self.samples!r:.80} is not a whole number from 1 to {MAX_SAMPLES}.")
+        if not is_whole(self.seed) or not 0 <= self.seed < 2**63 - self.samples:
+            raise ConfigError(f"seed {self.seed!r:.80} is not a whole number from 0 to 2^63 - 1 - samples.")
+        if not isinstance(self.task, str):
+            raise ConfigError(f"task {self.task!r:.80} is not a name of one.")
+        check_mapping(self.scalars)
 
     def __call__(self, degraded: Signal, photo: Photo | None = None, name: str = "image") -> _Result:
         """The mean of the samples; `photo` is what a file says beside the pixels."""
@@ -342,7 +353,7 @@ class _Sampling:
         if self.consistent:
             check_consistent(photo, pipeline.config.task, name)
         known = {} if photo is None else TASKS[pipeline.config.task].known_scalars(photo)
-        scalars = {n: v for n, v in known.items() if n in pipeline.engine.scalars} | self.scalars
+        scalars = {n: v for n, v in known.items() if n in pipeline.engine.scalars} | dict(self.scalars)
         mean = self._sample(0, pipeline, degraded, scalars)
         squares = np.zeros(mean.shape[-2:], np.float32)
         for number in range(
