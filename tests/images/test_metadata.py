@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from ucdir import limits
 from ucdir.errors import ImageError
@@ -114,8 +114,6 @@ def test_endless_metadata_are_left_out_and_said(tmp_path):
 
 
 def test_exif_in_a_text_chunk_of_png_is_used(tmp_path):
-    from PIL import PngImagePlugin
-
     data = b"Exif\0\0" + block("<", 6)
     text = f"\nexif\n      {len(data)}\n{data.hex()}\n"
     info = PngImagePlugin.PngInfo()
@@ -126,6 +124,22 @@ def test_exif_in_a_text_chunk_of_png_is_used(tmp_path):
     photo = read(tmp_path / "photo")
     assert photo.pixels.shape == (6, 4, 3)
     assert photo.metadata.exif == block("<", 1)
+
+
+@pytest.mark.parametrize("keyword", ["XML:com.adobe.xmp", "Raw profile type xmp"])
+def test_xmp_of_png_may_be_compressed_or_a_raw_profile(keyword):
+    xmp = b"<a xmlns:tiff='http://ns.adobe.com/tiff/1.0/' tiff:Orientation='6'/>"
+    info = PngImagePlugin.PngInfo()
+    if keyword.startswith("Raw"):
+        info.add_text(keyword, f"\nxmp\n{len(xmp):8}\n{xmp.hex()}\n")
+    else:
+        info.add_itxt(keyword, xmp.decode(), zip=True)
+    file = io.BytesIO()
+    Image.fromarray(RGB).save(file, "PNG", pnginfo=info)
+    photo = read(file.getvalue())
+    assert photo.metadata.xmp == xmp.replace(b"6", b"1")
+    assert photo.metadata.texts == ()
+    assert photo.pixels.shape == (6, 4, 3)
 
 
 # ------------------------------------------------------------------------------------------------------------- density

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ucdir.images.xmp import MAX_DEPTH, MAX_ELEMENTS, scan_xmp
+from ucdir.images.xmp import MAX_DEPTH, MAX_PROPERTIES, scan_xmp
 
 HEAD = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
 RDF = '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
@@ -128,7 +128,8 @@ def test_marked_regions_are_kept_until_the_image_is_turned():
         packet()[:-40],
         b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>",
         b"<a>" * (MAX_DEPTH + 2) + b"</a>" * (MAX_DEPTH + 2),
-        b"<a>" + b"<b/>" * MAX_ELEMENTS + b"</a>",
+        b"<a>" + b"<b/>" * MAX_PROPERTIES + b"</a>",
+        b"<a" + b"".join(b" b%d=''" % number for number in range(MAX_PROPERTIES)) + b"/>",
     ],
 )
 def test_what_is_no_xmp_is_none(broken):

@@ -182,8 +182,8 @@ def ifd_bytes(order: str, at: int, tags: Mapping[int, Values]) -> bytes:
 def clean_exif(block: bytes, width: int, height: int, orientation: int = 1) -> bytes | None:
     """An EXIF block for the upright image: orientation 1, its size, the thumbnail unlinked and cut off or blanked.
 
-    Where the subject is in the image is left out if that was turned or made smaller, and the density on the sensor if it
-    was made smaller. Everything else keeps its offset, so maker notes stay readable.
+    Where the subject is in the image is left out if that was turned or made smaller, and so is the density on the
+    sensor if it was made smaller. Everything else keeps its offset, so maker notes stay readable.
 
     Args:
         block: with or without the six bytes that JPEG puts before it.

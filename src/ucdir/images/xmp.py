@@ -5,9 +5,10 @@ from collections.abc import Container
 from typing import Final, NamedTuple
 from xml.parsers import expat
 
-MAX_ELEMENTS: Final = 200_000
+MAX_PROPERTIES: Final = 300_000
+"""Most elements and attributes that are followed; Photoshop lists some ten thousand ancestors of a document."""
 MAX_DEPTH: Final = 200
-"""Most elements, and levels of them, that are followed."""
+"""Most levels of elements that are followed."""
 
 _ADOBE, _GOOGLE = "http://ns.adobe.com/", "http://ns.google.com/photos/1.0/"
 _RDF: Final = "http://www.w3.org/1999/02/22-rdf-syntax-ns# "
@@ -140,8 +141,8 @@ class _Scan:
     def _start(self, name: str, attributes: list[str]) -> None:
         at = self._parser.CurrentByteIndex
         tag = _TAG.match(self._block, at)
-        self._count += 1
-        if tag is None or len(self._open) > MAX_DEPTH or self._count > MAX_ELEMENTS:
+        self._count += 1 + len(attributes) // 2
+        if tag is None or len(self._open) > MAX_DEPTH or self._count > MAX_PROPERTIES:
             raise ValueError("no such packet is written")
         end = tag.end()
         names = iter(attributes[::2])
