@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ucdir.errors import ConfigError, DataError, OutputError, UcdirError, WeightsError
-from ucdir.training import objectives, progress
+from ucdir.training import objectives, progress, stop
 from ucdir.training.checks import check_settings
 from ucdir.training.loop import learning_rate, train
 from ucdir.training.model import TrainingModel
@@ -254,3 +254,31 @@ def test_a_damaged_checkpoint_is_not_overwritten(tiny, tmp_path):
     with pytest.raises(WeightsError, match="is damaged"):
         train(tiny(steps=2), tmp_path)
     assert checkpoint.read_bytes() == damaged
+
+
+def test_a_training_of_some_minutes_ends_with_a_learning_rate_of_zero(tiny, tmp_path, monkeypatch):
+    config = tiny(steps=1_000_000, checkpoint_every=1_000_000, decay_steps=0)
+    rates = []
+    report = Progress.update
+
+    def update(self, step, values, images, rate):
+        rates.append(rate)
+        report(self, step, values, images, rate)
+        monkeypatch.setattr(stop.time, "monotonic", lambda: 0.5 * step)  # seconds, from 0
+
+    monkeypatch.setattr(Progress, "update", update)
+    monkeypatch.setattr(stop.time, "monotonic", lambda: 0.0)
+    checkpoint = train(config, tmp_path, minutes=0.1)  # 6 seconds
+    assert read_metadata(checkpoint).step == len(rates) == 12
+    full = config.training.learning_rate
+    assert rates[4:7] == pytest.approx([full] * 3), "no decay in the first half"
+    assert rates[7:] == pytest.approx([full * n / 6 for n in (5, 4, 3, 2, 1)])
+
+
+def test_minutes_are_for_one_process(tiny, tmp_path, monkeypatch):
+    from accelerate import Accelerator
+
+    monkeypatch.setattr(Accelerator, "num_processes", property(lambda self: 2))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="minutes are for one process"):
+        train(tiny(), tmp_path, minutes=1)

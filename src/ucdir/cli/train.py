@@ -20,6 +20,12 @@ def train(
         Path | None, typer.Option(help="Folder of clean photos, instead of data.photos.")
     ] = None,
     export: Annotated[Path | None, typer.Option(help="Folder to save the finished model to.")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Stop after so many minutes, the learning rate falling over the second half."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the whole configuration and stop.")
     ] = False,
@@ -42,7 +48,7 @@ def train(
     from ucdir.training.export import export as export_model
     from ucdir.training.loop import train as train_model
 
-    checkpoint = train_model(settings, output)
+    checkpoint = train_model(settings, output, minutes)
     if export is not None and os.environ.get("RANK", "0") == "0":  # one of several processes
         export_model(checkpoint, export, config=settings)
         say(f"the model is in {export}: ucdir restore --model {export} PHOTO")

@@ -25,7 +25,7 @@ MIN_SIDE: Final = 31
 
 _CHANNELS: Final = (64, 192, 384, 256, 256)
 _HEADS_IN_TORCHMETRICS: Final = Path("functional", "image", "lpips_models", "alex.pth")
-_HEADS_IN_FOLDER: Final = Path("lpips_lin_v0.1", "alex.pth")
+HEADS_IN_FOLDER: Final = Path("lpips_lin_v0.1", "alex.pth")
 
 
 class AlexNetTrunk(nn.Module):
@@ -96,7 +96,7 @@ class Lpips(nn.Module):
         file = ALEXNET.locate(trunk)
         self.trunk = load_trunk(file)
         self.heads = nn.ModuleList(nn.Conv2d(channels, 1, 1, bias=False) for channels in _CHANNELS)
-        file = _heads_file(file.parent)
+        file = heads_file(file.parent)
         heads = {k.removeprefix("lin").replace(".model.1.", "."): v for k, v in tensors_of(file).items()}
         fill(self.heads, heads, file, "LPIPS", "that of version 0.1")
         self.eval().requires_grad_(False)
@@ -139,7 +139,7 @@ class Lpips(nn.Module):
         return distances
 
 
-def _heads_file(folder: Path) -> Path:
+def heads_file(folder: Path) -> Path:
     """The heads that torchmetrics carries (found without importing it), else those in the weights folder."""
     package = importlib.util.find_spec("torchmetrics")
     places = (
@@ -147,7 +147,7 @@ def _heads_file(folder: Path) -> Path:
         if package
         else []
     )
-    for place in [*places, folder / _HEADS_IN_FOLDER]:
+    for place in [*places, folder / HEADS_IN_FOLDER]:
         if place.is_file():
             return place
     raise WeightsError(

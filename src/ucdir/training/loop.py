@@ -28,7 +28,7 @@ from ucdir.training.progress import Progress
 from ucdir.training.samples import held_out_samples, save_samples
 from ucdir.training.source import open_source
 from ucdir.training.state import FILE_NAME, check_same_experiment, load_state, read_metadata, save_state
-from ucdir.training.stop import FiniteCheck, Interruption, init_worker
+from ucdir.training.stop import Deadline, FiniteCheck, Interruption, init_worker
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -44,12 +44,13 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     return config.learning_rate * warm * decay
 
 
-def train(config: Config, output: Path) -> Path:
+def train(config: Config, output: Path, minutes: float | None = None) -> Path:
     """Train until `training.steps`, resuming from the checkpoint in `output` if there is one.
 
     Args:
         config: the experiment.
         output: folder for checkpoint, log, sample images and the decoded photos.
+        minutes: at most so long, see `Deadline`; None for all steps.
 
     Returns:
         the path of the last checkpoint.
@@ -63,6 +64,7 @@ def train(config: Config, output: Path) -> Path:
     settings = config.training
     accelerator = _accelerator(settings.mixed_precision)
     is_main = accelerator.is_main_process
+    deadline = Deadline(minutes, accelerator.num_processes)
     check_settings(config, accelerator.num_processes)
     task = config.make_task()
     with accelerator.main_process_first():
@@ -75,9 +77,6 @@ def train(config: Config, output: Path) -> Path:
         bare.named_parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     first_step = _resume(config, output / FILE_NAME, bare, average, optimizer)
-    if settings.compile:
-        for network in (bare.predictor, bare.diffusion_model):
-            network.compile(dynamic=False)  # crops are all of one size
     model = accelerator.prepare_model(bare)
 
     crops = Crops(
@@ -94,9 +93,8 @@ def train(config: Config, output: Path) -> Path:
     with progress, Interruption(listen=is_main) as interruption:
         for done, host_batch in enumerate(loader, start=first_step + 1):
             batch = {k: v.to(accelerator.device, non_blocking=True) for k, v in host_batch.items()}
-            rate = learning_rate(done - 1, settings)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            rate = learning_rate(done - 1, settings) * deadline.factor
+            optimizer.param_groups[0]["lr"] = rate
 
             # Eq. 1, or another objective
             with accelerator.autocast():
@@ -110,7 +108,7 @@ def train(config: Config, output: Path) -> Path:
 
             finite.add(done, loss + norm)
             progress.update(done, {**losses, "gradient": norm}, settings.batch_size, rate)
-            last = done == settings.steps or interruption.requested
+            last = done == settings.steps or interruption.requested or deadline.passed
             if is_main and samples and (done % settings.sample_every == 0 or done == settings.steps):
                 finite.settle()
                 progress.write(done, save_samples(config, output / "samples", average.weights, samples, done))
@@ -120,6 +118,8 @@ def train(config: Config, output: Path) -> Path:
             if interruption.requested:
                 logger.warning("stopped after step %d, which is saved; run the same command to resume", done)
                 raise KeyboardInterrupt
+            if last:
+                break
     accelerator.wait_for_everyone()
     return output / FILE_NAME
 

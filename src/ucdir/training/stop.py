@@ -1,4 +1,4 @@
-"""Early ends of a training run: Ctrl-C, and a loss that is not finite."""
+"""Early ends of a training run: Ctrl-C, a time that is over, and a loss that is not finite."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
 from torch import Tensor
 
-from ucdir.errors import UcdirError
+from ucdir.errors import ConfigError, UcdirError
 
 
 class Interruption:
@@ -41,6 +42,35 @@ class Interruption:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+
+
+class Deadline:
+    """Ends a training run after some minutes, with the learning rate at zero, as on a GPU that is lent for so long.
+
+    How many steps are taken then depends on the machine, and so do the weights.
+    """
+
+    DECAY = 0.5
+    """Share of the time over which the learning rate falls."""
+
+    def __init__(self, minutes: float | None, processes: int = 1) -> None:
+        if minutes is not None and processes > 1:
+            raise ConfigError("minutes are for one process: several would not agree on the last step.")
+        self.seconds = math.inf if minutes is None else 60 * minutes
+        self.began = time.monotonic()
+
+    @property
+    def passed(self) -> bool:
+        """Whether the time is over."""
+        return time.monotonic() - self.began >= self.seconds
+
+    @property
+    def factor(self) -> float:
+        """Of the learning rate: 1, then falling linearly to 0."""
+        if self.seconds == math.inf:
+            return 1.0
+        left = 1 - (time.monotonic() - self.began) / self.seconds
+        return min(1.0, max(0.0, left) / self.DECAY)
 
 
 def init_worker(worker: int) -> None:
