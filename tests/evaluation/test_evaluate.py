@@ -69,6 +69,13 @@ def test_rows_are_the_means_of_what_the_files_hold(settings, clean):
     assert (settings.output / "sheet.png").exists()
 
 
+def test_what_lies_beside_photos_is_not_measured(tmp_path):
+    for name in ("a.png", "a.restored.png", "._a.png", ".DS_Store", "Thumbs.db", ".hidden/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [source.name for source in Cases(None, tmp_path)] == ["a.png"]
+
+
 def test_the_degradation_is_a_jpeg_file_as_others_write_it(settings, clean):
     for case in [source.read() for source in settings.cases]:
         assert case.scalars == {"jpeg_quality": 10.0}
