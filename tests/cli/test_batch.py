@@ -437,6 +437,31 @@ def test_a_fault_of_the_program_costs_one_photo(ucdir, jpegs, tmp_path, monkeypa
     assert f"{first}: a fault of this program (RuntimeError in test_batch.py, line " in err
 
 
+def test_memory_that_is_full_while_results_are_checked_costs_one_photo(ucdir, jpegs, tmp_path, monkeypatch):
+    first, second = jpegs("a.jpg", "b.jpg")
+
+    def full(path, *_):
+        if path == first:
+            raise MemoryError
+        return digest(path)
+
+    digest = batch_module.digest
+    monkeypatch.setattr(batch_module, "digest", full)
+    status, out, err = ucdir("restore", first, second)
+    assert (status, out.count(" -> ")) == (1, 1)
+    assert f"ucdir: {first}: the memory is full" in err
+
+
+def test_files_that_are_too_large_or_none(ucdir, jpegs, tmp_path, refused):
+    (photo,) = jpegs("a.jpg")
+    with (tmp_path / "huge.jpg").open("wb") as file:
+        file.truncate(200 << 30)
+    refused(ucdir("restore", tmp_path / "huge.jpg"), "has more than the 1,073,741,824 bytes")
+    (tmp_path / "a.restored.png").mkdir()
+    refused(ucdir("restore", photo, "--overwrite"), "a.restored.png is a folder")
+    refused(ucdir("restore", photo), "a.restored.png is a folder")
+
+
 def test_progress_on_a_terminal_and_in_lines(ucdir, jpegs, tmp_path, monkeypatch):
     from ucdir.cli import progress
 

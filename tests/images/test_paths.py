@@ -390,3 +390,20 @@ def test_a_temporary_file_that_was_removed_before_its_lock_is_made_anew(tmp_path
     write(PHOTO, tmp_path / "photo.png")
     assert len(calls) == 2
     assert names(tmp_path) == ["photo.png"]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_temporary_file_that_another_machine_removed_is_written_again(tmp_path, monkeypatch, force):
+    fsync, calls = os.fsync, []
+
+    def remove(descriptor):
+        if not calls:
+            (temporary,) = tmp_path.glob(".ucdir-*.tmp")
+            temporary.unlink()
+        calls.append(descriptor)
+        fsync(descriptor)
+
+    monkeypatch.setattr(paths_module.os, "fsync", remove)
+    write(PHOTO, tmp_path / "photo.png", force=force)
+    np.testing.assert_array_equal(read(tmp_path / "photo.png").pixels, PHOTO.pixels)
+    assert names(tmp_path) == ["photo.png"]

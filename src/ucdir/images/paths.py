@@ -161,25 +161,37 @@ def atomic_write(
     check_path(path, force=force)
     _remove_stale_once(path.parent)
     try:
-        with _temporary_file(path.parent) as (descriptor, temporary):
-            with os.fdopen(descriptor, "wb", buffering=0, closefd=False) as file:
-                for piece in pieces:
-                    rest = memoryview(piece)
-                    while rest:
-                        rest = rest[file.write(rest) :]
-            if times_of is not None:
-                times = times_of.stat()
-                os.utime(descriptor, ns=(times.st_atime_ns, times.st_mtime_ns))
-            os.fsync(descriptor)
-            if force:
-                with contextlib.suppress(OSError):  # as readable as the file that it replaces
-                    temporary.chmod(path.stat().st_mode & 0o777)
-                os.replace(temporary, path)  # noqa: PTH105
-            else:
-                _rename_to_new(temporary, path)
+        try:
+            _write_and_rename(pieces, path, force, times_of)
+        except FileNotFoundError:
+            # on a network drive whose locks do not reach other machines, another one may have tidied up
+            if not path.parent.is_dir():
+                raise
+            _write_and_rename(pieces, path, force, times_of)
         _sync_folder(path.parent)
     except OSError as error:
         raise _refusal(error, path) from error
+
+
+def _write_and_rename(
+    pieces: Sequence[bytes | memoryview], path: Path, force: bool, times_of: Path | None
+) -> None:
+    with _temporary_file(path.parent) as (descriptor, temporary):
+        with os.fdopen(descriptor, "wb", buffering=0, closefd=False) as file:
+            for piece in pieces:
+                rest = memoryview(piece)
+                while rest:
+                    rest = rest[file.write(rest) :]
+        if times_of is not None:
+            times = times_of.stat()
+            os.utime(descriptor, ns=(times.st_atime_ns, times.st_mtime_ns))
+        os.fsync(descriptor)
+        if force:
+            with contextlib.suppress(OSError):  # as readable as the file that it replaces
+                temporary.chmod(path.stat().st_mode & 0o777)
+            os.replace(temporary, path)  # noqa: PTH105
+        else:
+            _rename_to_new(temporary, path)
 
 
 def check_path(path: Path, *, force: bool) -> None:

@@ -224,26 +224,20 @@ class Batch:
     def _outcome(self, job: Job, relay: Relay, watch: Watch | None) -> Outcome:
         try:
             entry, force = self._begin(job)
-        except UcdirError as error:
-            return Outcome(job, "failed", str(error))
+        except Exception as error:  # noqa: BLE001 (see `_failed`)
+            return _failed(job, error)
         if entry is None:
             return Outcome(job, "finished")
         records = self._records(job.output.parent)
         models = self._models(job, relay, watch, lambda: records.add(entry))
         try:
             return self._restored(job, entry, force, models)
-        except UcdirError as error:
+        except Exception as error:
             if isinstance(error, ConfigError) and not self._begun and shown(job.photo) not in str(error):
                 raise  # it is not about this photo, and the others would end the same
             if isinstance(error, OutputError) and not force and self._is_finished(job):
                 return Outcome(job, "finished")  # by another process, meanwhile
-            return Outcome(job, "failed", str(error))
-        except Exception as error:  # noqa: BLE001 (one photo must not cost a night's work)
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            what = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
-            return Outcome(
-                job, "failed", f"{shown(job.photo)}: a fault of this program ({what}); please report it."
-            )
+            return _failed(job, error)
 
     def _is_finished(self, job: Job) -> bool:
         with contextlib.suppress(UcdirError):
@@ -281,6 +275,18 @@ class Batch:
         if self.model is None:
             return get
         return get(self.model)
+
+
+def _failed(job: Job, error: Exception) -> Outcome:
+    """One photo must not cost a night's work, whatever is wrong with it or with this program."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    what = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
+    text = f"{shown(job.photo)}: a fault of this program ({what}); please report it."
+    if isinstance(error, UcdirError):
+        text = str(error)
+    elif isinstance(error, MemoryError):
+        text = f"{shown(job.photo)}: the memory is full; close other programs, or raise its limit."
+    return Outcome(job, "failed", text)
 
 
 class _Relayed(RestorationPipeline):

@@ -148,12 +148,18 @@ def digest(path: Path, limit: int | None = None) -> str:
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:  # noqa: PTH123
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ImageError(f"{shown(path)} is a device or pipe; name an ordinary file.")
-            if limit is not None and os.fstat(descriptor).st_size > limit:
-                read(path)  # which says so
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError(f"{shown(path)} is a folder, device or pipe; name an ordinary file.")
+            if limit is not None and status.st_size > limit:
+                raise ImageError(
+                    f"{shown(path)} has more than the {limit:,} bytes that ucdir opens; save it smaller."
+                )
+            with open(descriptor, "rb", closefd=False) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise UcdirError(
             f"{shown(path)}: cannot be read ({error.strerror}); check its permissions."
