@@ -407,7 +407,7 @@ def read_iptc(format):
         data = saved(format, extra=struct.pack(">BBH", 0xFF, 0xED, len(body) + 2) + body)
     elif format == "PNG":
         info, block = PngImagePlugin.PngInfo(), photoshop(IPTC)
-        info.add_text("Raw profile type iptc", f"\niptc\n{len(block):8}\n{block.hex()}\n", zip=True)
+        info.add_text("Raw profile type iptc", f"\nIPTC profile\n{len(block):8}\n{block.hex()}\n", zip=True)
         data = saved(format, pnginfo=info)
     elif format == "TIFF":
         assert read(saved(format, tiffinfo={34377: photoshop(IPTC)})).metadata.iptc == IPTC

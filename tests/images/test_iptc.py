@@ -77,7 +77,7 @@ def test_xmp_that_is_there_stays_and_wins():
 @pytest.mark.parametrize(
     "iptc",
     [
-        records((120, b"text"), (10, b"urgent")),
+        records((120, b"text"), (12, b"IPTC:01000000")),
         records((120, b"text"))[:-1],
         records((120, b"text")) + b"rest",
         b"\x1c\x02\x78\x80\x04\0\0\0\1a",

@@ -24,6 +24,7 @@ _NAMESPACES: Final = {
 # Dataset of record 2 -> its XMP property, as the IPTC Photo Metadata Standard maps them, and its container.
 _PROPERTIES: Final = {
     5: ("dc:title", "Alt"),
+    10: ("photoshop:Urgency", ""),
     15: ("photoshop:Category", ""),
     20: ("photoshop:SupplementalCategories", "Bag"),
     25: ("dc:subject", "Bag"),

@@ -69,11 +69,11 @@ def text_chunk(keyword: str, text: str) -> bytes:
 
 
 def raw_profile(texts: Texts, *kinds: str) -> bytes | None:
-    """What ImageMagick stores in a text `Raw profile type exif`: a name, the length, and hexadecimal digits."""
+    """What ImageMagick stores in a text `Raw profile type exif`: lines of a name, a length, and hexadecimal digits."""
     for keyword, text in texts:
-        if keyword in [RAW_PROFILE + kind for kind in kinds] and len(words := text.split()) > 2:
+        if keyword in [RAW_PROFILE + kind for kind in kinds]:
             try:
-                return bytes.fromhex("".join(words[2:]))
+                return bytes.fromhex("".join(text.strip().split("\n")[2:]))
             except ValueError:
                 return None
     return None

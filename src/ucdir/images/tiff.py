@@ -173,7 +173,7 @@ def encode_tiff(photo: Photo) -> list[bytes]:
     }
     if kept.density is not None:
         tags |= kept.density.tags(order)
-    elif described is None or Density.of_ifd(structure, described) is None:
+    elif described is not None and structure.number(described, _RESOLUTION_UNIT, 2) not in (1, 2, 3):
         tags = {tag: values for tag, values in tags.items() if tag not in (_X, _Y, _RESOLUTION_UNIT)}
     tags |= {
         _WIDTH: numbers(_LONG, width),
