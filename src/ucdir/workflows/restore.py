@@ -101,8 +101,8 @@ def restore(
     """Restore a photo.
 
     Args:
-        image: a path, or the bytes of a file: JPEG, PNG, WebP, TIFF, AVIF, BMP, GIF, or a camera's RAW file. Or an
-            image in memory, as `RestorationPipeline` takes it: a PIL image, an array [H,W,3] of uint8 or in [0,1], a
+        image: a path, or the bytes of a file: JPEG, PNG, WebP, TIFF, AVIF, HEIC, BMP, GIF, or a camera's RAW file. Or
+            an image in memory, as `RestorationPipeline` takes it: a PIL image, an array [H,W,3] of uint8 or in [0,1], a
             tensor [3,H,W] in [0,1], or several in a batch or list; its numbers are taken as sRGB's.
         output: of a path, the file to write, its format by its suffix; `photo.restored.png` by default.
         task: a name in `tasks.TASKS`, or "auto": see `choose_task`.
@@ -118,7 +118,8 @@ def restore(
         consistent: whether the result is moved to the nearest image that compresses to the JPEG file's own
             coefficients, see `degradations.jpeg_consistency`; only of a JPEG file or its bytes, for JPEG restoration.
             A lossy format undoes it.
-        format: of bytes, the format of the result, such as "png"; by default that of `image`, or PNG for GIF and RAW.
+        format: of bytes, the format of the result, such as "png"; by default that of `image`, or PNG for GIF, HEIC and
+            RAW.
         force: overwrite an existing output.
         keep_times: of a path, whether the output gets the photo's times of access and change.
         on_step: called as (steps done, steps in all).
