@@ -117,13 +117,20 @@ def test_compressed_twice():
         assert error > 0.8 * min(np.square(image.astype(float) - clean).mean() for image in once)
 
 
-def test_resized_crops_are_of_one_size_and_match_their_clean_image():
-    made = task(**REAL, resize_probability=1.0, focus=(40, 60), focus_probability=1.0)
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_resized_crops_are_of_one_size_and_match_their_clean_image(shift):
+    made = task(
+        unknown_probability=0.0,
+        shift_probability=shift,
+        resize_probability=1.0,
+        focus=(40, 60),
+        focus_probability=1.0,
+    )
     side = 48
     wide = made.smallest_photo(side)
     assert wide == side + 2 * made.margin(side)
     sizes = set()
-    for n in range(40):
+    for n in range(60):
         clean, degraded, scalars = made.degrade(picture(n, wide), np.random.default_rng(n))
         assert clean.shape == degraded.shape
         assert min(clean.shape[:2]) >= side, "a crop is left"

@@ -15,7 +15,7 @@ from ucdir.pipeline import RestorationPipeline
 from ucdir.training import loop, progress, sampler_aware
 from ucdir.training.checks import check_settings
 from ucdir.training.export import export
-from ucdir.training.objectives import NoiseObjective
+from ucdir.training.objectives import OBJECTIVES, NoiseObjective
 from ucdir.training.sampler_aware import SamplerAwareObjective, random_view, repeated
 
 CPU = torch.device("cpu")
@@ -119,6 +119,22 @@ def test_sampler_aware_learns_with_and_without_the_predictor(tiny, saved, tmp_pa
     same = [torch.equal(ended[f"weights.predictor.{name}"], value) for name, value in began.items()]
     assert all(same) if frozen else not any(same)
     assert any(ended[f"exp_avg.predictor.{name}"].any() for name in began) != frozen
+
+
+def test_the_predictor_alone_is_trained_and_the_diffusion_model_stays(tiny, saved, tmp_path):
+    config = tiny(objective="predictor", initial=saved, learning_rate=1e-2)
+    networks, batch = random_networks(config), batch_of(config)
+    losses = OBJECTIVES["predictor"](config, CPU)(*networks, batch)
+    assert losses.keys() == {"predictor"}
+    torch.testing.assert_close(
+        losses["predictor"], (networks[0](batch["degraded"]) - batch["clean"]).abs().mean()
+    )
+    ended = load_file(loop.train(config, tmp_path / "run"))
+    for network, same in (("predictor", False), ("diffusion_model", True)):
+        began = load_file(f"{saved}/{network}/diffusion_pytorch_model.safetensors")
+        assert all(torch.equal(ended[f"average.{network}.{n}"], v) == same for n, v in began.items()), network
+    with pytest.raises(ConfigError, match="trains nothing"):
+        check_settings(tiny(objective="predictor", freeze_predictor=True), 1)
 
 
 def test_sampler_aware_resumes_bit_for_bit(tiny, saved, tmp_path):

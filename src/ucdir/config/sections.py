@@ -230,8 +230,8 @@ class TrainingConfig(Section):
     )
     """Which of its networks training takes from `initial`; the other starts from fresh weights."""
     objective: str = "noise"
-    """A name in `training.objectives.OBJECTIVES`: `noise` is Eq. 1, `sampler_aware` trains the steps that the sampler
-    takes, `regression` is the baseline without diffusion."""
+    """A name in `training.objectives.OBJECTIVES`: `noise` is Eq. 1, `predictor` trains the initial predictor alone,
+    `sampler_aware` the steps that the sampler takes; `regression` is the baseline without diffusion."""
     perceptual_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of LPIPS in the objective `sampler_aware`; 0 leaves it out."""
     grid_weight: Annotated[float, Field(ge=0)] = 0.0

@@ -49,7 +49,7 @@ class JpegRestoration(Task[JpegCompressionGenerator]):
         """Clean uint8 [H,W,3] -> the same through a JPEG file, and its quality."""
         history = self.generator.draw_history(rng)
         scalars = hide_some({"jpeg_quality": float(history.quality)}, self.generator.unknown_probability, rng)
-        shifted = rng.random() < self.generator.shift_probability
+        shifted = rng.random() < self.generator.shift_probability and history.scale == 1
         top, left = (int(n) for n in rng.integers(1, 8, size=2)) if shifted else (0, 0)
         framed = np.pad(clean, ((top, 0), (left, 0), (0, 0)), mode="symmetric")
         clean, degraded = (image[top:, left:] for image in history(framed))

@@ -56,6 +56,10 @@ def check_settings(config: Config, processes: int) -> None:
             f"data.crop {config.data.crop} is not a multiple of the model's coarsest pixel, {grid}"
         )
     problems += _diffusion_problems(config)
+    if config.training.objective == "predictor" and config.training.freeze_predictor:
+        problems.append(
+            "training.objective predictor trains nothing with training.freeze_predictor: set it to false"
+        )
     if config.training.objective == "sampler_aware":
         problems += _sampler_aware_problems(config)
     if config.training.compile and not any(map(shutil.which, (os.environ.get("CXX") or "g++", *COMPILERS))):

@@ -32,6 +32,7 @@ def new_model(config: Config, device: torch.device) -> TrainingModel:
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.objective = OBJECTIVES[config.training.objective](config, device)
     model.predictor.requires_grad_(not config.training.freeze_predictor)
+    model.diffusion_model.requires_grad_(config.training.objective != "predictor")
     if config.training.compile:
         for network in (model.predictor, model.diffusion_model):
             network.compile(dynamic=False)  # crops are all of one size

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ucdir.config import Config
 from ucdir.data.crops import scalars_of
-from ucdir.diffusion.loss import residual_loss
+from ucdir.diffusion.loss import PREDICTOR_TRAINING, residual_loss
 from ucdir.diffusion.path import PATHS
 from ucdir.diffusion.schedule import NoiseSchedule
 from ucdir.training.regression_baseline import RegressionObjective
@@ -50,8 +50,23 @@ class NoiseObjective:
         )  # fmt: skip
 
 
+class PredictorObjective:
+    """Sec. 3.1: the initial predictor alone, whose learning rate need not suit f_θ; f_θ stays as it is."""
+
+    def __init__(self, config: Config, device: torch.device) -> None:
+        pass
+
+    def __call__(
+        self, predictor: nn.Module, diffusion_model: nn.Module, batch: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """`predictor`, as in `diffusion.predictor_training` separate."""
+        _, loss = PREDICTOR_TRAINING["separate"](predictor(batch["degraded"]).float(), batch["clean"])
+        return {"predictor": loss}
+
+
 OBJECTIVES: dict[str, type[Any]] = {
     "noise": NoiseObjective,
+    "predictor": PredictorObjective,
     "sampler_aware": SamplerAwareObjective,
     "regression": RegressionObjective,
 }

@@ -222,6 +222,7 @@ FREE = {
 """Settings that may change when training is resumed, as may those of `sampling` that the objective does not use."""
 SAMPLING_TRAINED: dict[str, tuple[str, ...]] = {
     "noise": (),
+    "predictor": (),
     "sampler_aware": ("sampling.",),
     "regression": ("sampling.start_fraction",),  # the noise level that f_θ is given
 }
