@@ -82,6 +82,14 @@ def test_modes_of_pil_with_8_bits(mode):
     assert back.convert("RGB").tobytes() == image.convert("RGB").tobytes()
 
 
+def test_images_of_pil_keep_their_profile():
+    for mode, kept in (("RGB", True), ("RGBA", True), ("L", True), ("CMYK", False)):  # which becomes RGB
+        image = Image.fromarray(PIXELS).convert(mode)
+        assert "icc_profile" not in from_signal(SIGNAL, image).info
+        image.info["icc_profile"] = b"a profile"
+        assert from_signal(SIGNAL, image).info == ({"icc_profile": b"a profile"} if kept else {})
+
+
 def test_values_beyond_the_range_are_clipped_and_floats_are_not_rounded():
     signal = np.full((1, 3, 2, 2), 0.3, np.float32)
     signal[..., 0, 0], signal[..., 1, 1] = -1.4, 1.2

@@ -22,6 +22,9 @@ Signal = npt.NDArray[np.float32]
 _OVERSHOOT: Final = 0.5
 """How far beyond [0,1] floating-point images may reach: resizing with a sharp filter overshoots."""
 
+_GREY: Final = ("1", "L", "LA")
+"""Modes of PIL."""
+
 _ROWS: Final = 256
 """Rows that are converted at once, so that intermediate results stay small."""
 
@@ -86,7 +89,7 @@ def from_signal(signal: Signal, like: Any) -> Any:
 
     Returns:
         images of the kind, type, device and number of dimensions of `like`. Grey is the mean of the three channels. A
-        PIL image is of mode L or RGB.
+        PIL image is of mode L or RGB, and keeps its colour profile.
     """
     if isinstance(like, (list, tuple)):
         return [from_signal(signal[i : i + 1], one) for i, one in enumerate(like)]
@@ -98,7 +101,10 @@ def from_signal(signal: Signal, like: Any) -> Any:
         return images if like.ndim == 4 else images[0]
     if _is_a(like, "PIL.Image", "Image"):
         pixels = from_signal(signal, np.empty((1, 1, 1 if _is_grey(like) else 3), np.uint8))
-        return sys.modules["PIL.Image"].fromarray(pixels[..., 0] if _is_grey(like) else pixels)
+        made = sys.modules["PIL.Image"].fromarray(pixels[..., 0] if _is_grey(like) else pixels)
+        if "icc_profile" in like.info and like.mode in (*_GREY, "P", "RGB", "RGBA"):
+            made.info["icc_profile"] = like.info["icc_profile"]
+        return made
     array = np.empty((batch, height, width, like.shape[-1]), like.dtype)
     _convert(signal, np.moveaxis(array, -1, 1))
     return array if like.ndim == 4 else array[0]
@@ -141,7 +147,7 @@ def _is_a(image: object, module: str, name: str) -> bool:
 
 
 def _is_grey(image: Any) -> bool:
-    return image.mode in ("1", "L", "LA")
+    return image.mode in _GREY
 
 
 def _pil_array(image: Any) -> npt.NDArray[np.uint8]:
