@@ -434,6 +434,7 @@ def read_density(format):
     if format == "GIF":
         return "–"
     if format == "DNG":
+        assert read_back(format, dng(resolution=(72, 72), resolutionunit="inch")).metadata.density is None
         data = dng(resolution=(300, 400), resolutionunit="inch")
     elif format in ("WebP", "AVIF", "HEIC"):
         block = Image.Exif()

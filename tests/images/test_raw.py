@@ -130,6 +130,9 @@ def test_exif_is_kept_without_what_tells_of_the_mosaic(tmp_path):
     with Image.open(tmp_path / "a.png") as image:
         exif = image.getexif()
     assert exif[271] == "Test maker"
+    assert exif.get_ifd(0x8769)[33434] == pytest.approx(0.04), (
+        "the exposure time, which DNG has in its first directory"
+    )
     assert exif.get(274, 1) == 1, "the pixels are upright already"
     assert not {33421, 33422, 50714, 273} & set(exif)
 

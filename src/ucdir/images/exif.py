@@ -30,6 +30,9 @@ DESCRIPTIVE: Final = frozenset(
 """Tags of a first IFD that describe the photograph, not how its pixels are stored: description, maker, model,
 resolution, software, date, artist, host, rating, copyright, and the offsets of EXIF and GPS."""
 
+# EXIF's tags that TIFF/EP, from which RAW formats come, has in the first IFD: exposure, sensitivity, dates, lens.
+_OF_TIFF_EP: Final = frozenset({33434, 33437, 34850, 34855, 36867, 36868, *range(37377, 37387)})
+
 # A maker note holds offsets that break when it is moved; the interoperability IFD says nothing.
 _NOT_COPIED: Final = frozenset({0x927C, 0xA005, EXIF_IFD, GPS_IFD})
 
@@ -278,6 +281,8 @@ def exif_of_ifds(
     order: str, main: Mapping[int, Values], subs: Mapping[int, Mapping[int, Values]]
 ) -> bytes | None:
     """An EXIF block of what describes the photograph in a first IFD, and of the IFDs that its tags `EXIF_IFD`… name."""
+    if misplaced := {tag: found for tag, found in main.items() if tag in _OF_TIFF_EP}:
+        subs = {**subs, EXIF_IFD: {**misplaced, **subs.get(EXIF_IFD, {})}}
     described = {tag: found for tag, found in main.items() if tag in DESCRIPTIVE - _NOT_COPIED}
     if not (described.keys() | subs.keys()) - {282, 283, 296}:  # resolution alone is nothing
         return None

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ucdir.errors import ImageError, reason
 from ucdir.images.camera import develop, develop_rgb, pack_bayer
 from ucdir.images.decode import upright
+from ucdir.images.density import Density
 from ucdir.images.exif import EXIF_IFD, GPS_IFD, TiffStructure, Values, byte_order, exif_of_ifds
 from ucdir.images.jpeg import jpeg_header
 from ucdir.images.photo import Exposure, Metadata, Photo
@@ -75,7 +76,8 @@ def read_raw(data: bytes, exposure_ratio: float | Literal["auto", "file"]) -> Ph
 def raw_metadata(data: bytes) -> Metadata:
     """What a RAW file says besides pixels: in its first IFD, or Fujifilm's in its JPEG file, Canon's in CR3's boxes."""
     if data[:2] in (b"II", b"MM"):  # whatever number makers put in place of TIFF's 42
-        return tiff_metadata(data[:2] + (b"*\0" if data[:2] == b"II" else b"\0*") + data[4:])
+        tiff = data[:2] + (b"*\0" if data[:2] == b"II" else b"\0*") + data[4:]
+        return replace(tiff_metadata(tiff), density=Density.of_exif(tiff))
     if data.startswith(b"FUJIFILM"):
         start, size = struct.unpack_from(">II", data, 84)
         segments = jpeg_header(data[start : start + size]).app(1)
