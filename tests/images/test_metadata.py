@@ -12,7 +12,8 @@ from ucdir.errors import ImageError
 from ucdir.images import read, write
 from ucdir.images.decode import DecodeError, decode_with_vips, open_with_vips
 from ucdir.images.density import Density
-from ucdir.images.exif import clean_exif, icc_channels, orientation_of
+from ucdir.images.exif import clean_exif, orientation_of
+from ucdir.images.icc import icc_channels
 from ucdir.images.jpeg import jpeg_header
 from ucdir.images.png import png_chunk
 

@@ -1,4 +1,4 @@
-"""EXIF and colour profiles; and the directories (IFDs) of TIFF structures, in which EXIF is stored.
+"""EXIF, and the directories (IFDs) of TIFF structures, in which EXIF is stored.
 
 Every offset is checked and every count is bounded, so any bytes are safe to pass. EXIF is kept byte for byte, except
 for what no longer holds.
@@ -35,8 +35,6 @@ _OF_TIFF_EP: Final = frozenset({33434, 33437, 34850, 34855, 36867, 36868, *range
 
 # A maker note holds offsets that break when it is moved; the interoperability IFD says nothing.
 _NOT_COPIED: Final = frozenset({0x927C, 0xA005, EXIF_IFD, GPS_IFD})
-
-_ICC_CHANNELS: Final = {b"GRAY": 1, b"RGB ": 3, b"CMYK": 4}
 
 # Type of values -> bytes of one, and its code in `struct` if it is a whole number.
 _SIZES: Final = dict(
@@ -324,11 +322,3 @@ def says_adobe_rgb(block: bytes) -> bool:
         return False
     index = inner and inner.entries.get(1)
     return bool(index and structure.data[index.start : index.start + 3] == b"R03")
-
-
-# -------------------------------------------------------------------------------------------- colour profiles
-
-
-def icc_channels(profile: bytes) -> int | None:
-    """How many channels a colour profile describes: 1 grey, 3 RGB, 4 CMYK; None if it is none of these."""
-    return _ICC_CHANNELS.get(profile[16:20]) if len(profile) >= 128 and profile[36:40] == b"acsp" else None

@@ -26,8 +26,7 @@ Point = tuple[float, float]
 
 Floats = NDArray[np.floating[Any]]
 
-CHANNELS: Final = {b"GRAY": 1, b"RGB ": 3, b"CMYK": 4}
-"""Channels of the colour models that images have."""
+_CHANNELS: Final = {b"GRAY": 1, b"RGB ": 3, b"CMYK": 4}
 
 SRGB_CURVE: Final[Curve] = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 
@@ -155,6 +154,11 @@ class ColourSpace:
         levels = np.linspace(0, 65_535, 18).astype(np.uint16)
         grid = np.stack(np.meshgrid(*[levels] * len(self.light)), axis=-1).reshape(1, -1, len(self.light))
         return bool(np.abs(self.srgb(grid) - grid / np.float32(65_535)).max() <= NEARLY_SRGB)
+
+
+def icc_channels(profile: bytes) -> int | None:
+    """How many channels a colour profile describes: 1 grey, 3 RGB, 4 CMYK; None if it is none of these."""
+    return _CHANNELS.get(profile[16:20]) if len(profile) >= 128 and profile[36:40] == b"acsp" else None
 
 
 @lru_cache(maxsize=4)

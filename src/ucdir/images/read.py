@@ -12,7 +12,8 @@ from ucdir.errors import ImageError, listed, reason
 from ucdir.images.colour import ADOBE_RGB, UNKNOWN, refuse_hdr_profile
 from ucdir.images.decode import DecodeError, check_memory, upright
 from ucdir.images.density import Density
-from ucdir.images.exif import clean_exif, icc_channels, orientation_of, says_adobe_rgb
+from ucdir.images.exif import clean_exif, orientation_of, says_adobe_rgb
+from ucdir.images.icc import icc_channels
 from ucdir.images.jpeg import estimate_quality, jpeg_header
 from ucdir.images.jpeg_coefficients import jpeg_coefficients
 from ucdir.images.paths import shown
