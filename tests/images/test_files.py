@@ -490,6 +490,14 @@ def test_read(row, format, cell):
     assert READ[row](format) == cell
 
 
+def test_a_developed_file_is_not_developed_once_more():
+    xmp = XMP.format(1).replace("urn:n", "http://ns.adobe.com/camera-raw-settings/1.0/").encode()
+    photo = read_back("DNG", with_xmp("DNG", xmp))
+    assert photo.warnings == ("the image: its development settings are left out.",)
+    assert b"kept" not in photo.metadata.xmp
+    assert b"kept" in read(with_xmp("JPEG", xmp)).metadata.xmp
+
+
 def test_every_row_is_tried_and_every_format_is_in_the_tables():
     from ucdir.images.readers import READERS
     from ucdir.images.write import FORMATS

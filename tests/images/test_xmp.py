@@ -1,9 +1,11 @@
 """XMP loses what no longer holds, whatever its prefixes and however it is written, and keeps the rest byte for byte."""
 
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 
-from ucdir.images.xmp import MAX_DEPTH, MAX_PROPERTIES, scan_xmp
+from ucdir.images.xmp import DEVELOPED, MAX_DEPTH, MAX_PROPERTIES, TURNED, scan_xmp
 
 HEAD = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
 RDF = '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
@@ -19,6 +21,7 @@ NAMESPACES = {
     "GCamera": "http://ns.google.com/photos/1.0/camera/",
     "GDepth": "http://ns.google.com/photos/1.0/depthmap/",
     "mwg-rs": "http://www.metadataworkinggroup.com/schemas/regions/",
+    "crs": "http://ns.adobe.com/camera-raw-settings/1.0/",
     "dc": "http://purl.org/dc/elements/1.1/",
 }
 
@@ -33,8 +36,8 @@ def packet(attributes: str = "", inside: str = "", **renamed: str) -> bytes:
     return text.encode()
 
 
-def cleaned(*args, size=(0, 0), turned=False, **renamed):
-    scan = scan_xmp(packet(*args, **renamed), *size, turned=turned)
+def cleaned(*args, size=(0, 0), stale=MappingProxyType({}), **renamed):
+    scan = scan_xmp(packet(*args, **renamed), *size, stale)
     assert scan is not None
     return scan.cleaned.decode(), scan
 
@@ -63,7 +66,7 @@ def test_a_property_of_another_namespace_is_left_alone():
     other = packet(
         'dc:Orientation="6" dc:MotionPhoto="1" dc:Version="1.0"', "<dc:Thumbnails>6</dc:Thumbnails>"
     )
-    scan = scan_xmp(other, 3, 4, turned=True)
+    scan = scan_xmp(other, 3, 4, DEVELOPED)
     assert (scan.cleaned, scan.orientation, scan.gone) == (other, None, ())
 
 
@@ -114,9 +117,17 @@ def test_further_parts_are_said_where_nothing_says_what_they_are(semantic, gone)
 def test_marked_regions_are_kept_until_the_image_is_turned():
     regions = ("", "<mwg-rs:Regions><rdf:Bag/></mwg-rs:Regions>")
     assert "Regions" in cleaned(*regions)[0]
-    text, scan = cleaned(*regions, turned=True)
+    text, scan = cleaned(*regions, stale=TURNED)
     assert scan.gone == ("marked regions",)
     assert "Regions" not in text
+
+
+def test_settings_of_development_are_kept_until_a_raw_file_is_developed():
+    settings = ('crs:Exposure2012="+1.0"', "<crs:ToneCurve><rdf:Seq/></crs:ToneCurve>")
+    assert "Exposure2012" in cleaned(*settings, stale=TURNED)[0]
+    text, scan = cleaned(*settings, stale=DEVELOPED)
+    assert scan.gone == ("development settings",)
+    assert "crs" not in text
 
 
 @pytest.mark.parametrize(
@@ -153,5 +164,5 @@ def test_no_bytes_break_the_scan():
         broken = bytearray(data)
         for place in rng.integers(0, len(broken), 2):
             broken[place] = rng.choice(list(b'<>/"=: \x00ax&\xff'))
-        scan = scan_xmp(bytes(broken), 3, 4, turned=True)
+        scan = scan_xmp(bytes(broken), 3, 4, DEVELOPED)
         assert scan is None or scan_xmp(scan.cleaned) is not None

@@ -21,7 +21,7 @@ from ucdir.images.photo import Metadata, Photo
 from ucdir.images.raw import read_raw
 from ucdir.images.readers import READERS, Contents
 from ucdir.images.signatures import RawFile, kind_of
-from ucdir.images.xmp import scan_xmp
+from ucdir.images.xmp import DEVELOPED, TURNED, scan_xmp
 from ucdir.limits import MAX_FILE_BYTES, MAX_METADATA_BYTES
 
 
@@ -58,7 +58,7 @@ def read(
         except RawFile:
             photo = read_raw(data, exposure_ratio)
             height, width = photo.pixels.shape[:2]
-            metadata, _, warnings = _kept(name, photo.metadata, (), width, height)
+            metadata, _, warnings = _kept(name, photo.metadata, (), width, height, raw=True)
             said = [f"{name}: {text}" for text in photo.warnings]
             return replace(photo, metadata=metadata, warnings=(*said, *warnings))
         orientation = _orientation(contents)
@@ -148,7 +148,14 @@ def _assemble(name: str, kind: str, contents: Contents, orientation: int) -> Pho
 
 
 def _kept(
-    name: str, found: Metadata, left_out: tuple[str, ...], width: int, height: int, orientation: int = 1
+    name: str,
+    found: Metadata,
+    left_out: tuple[str, ...],
+    width: int,
+    height: int,
+    orientation: int = 1,
+    *,
+    raw: bool = False,
 ) -> tuple[Metadata, list[str], list[str]]:
     """Metadata as they hold of the upright image of a size, what else the file holds, and what is to be said."""
     warnings = []
@@ -164,7 +171,8 @@ def _kept(
         warnings.append(f"{name}: its EXIF data are damaged and are left out.")
     if density is None and exif is not None:
         density = Density.of_exif(exif)
-    scan = None if xmp is None else scan_xmp(xmp, width, height, turned=orientation != 1)
+    stale = DEVELOPED if raw else TURNED if orientation != 1 else {}
+    scan = None if xmp is None else scan_xmp(xmp, width, height, stale)
     if xmp is not None and scan is None:
         warnings.append(f"{name}: its XMP data are damaged and are left out.")
     gone = [*dict.fromkeys((*left_out, *(() if scan is None else scan.gone)))]

@@ -1,7 +1,8 @@
 """XMP: what no longer holds of a restored photograph is taken out of the text, and all else stays byte for byte."""
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 from xml.parsers import expat
 
@@ -13,7 +14,6 @@ MAX_DEPTH: Final = 200
 _ADOBE, _GOOGLE = "http://ns.adobe.com/", "http://ns.google.com/photos/1.0/"
 _RDF: Final = "http://www.w3.org/1999/02/22-rdf-syntax-ns# "
 _ORIENTATION: Final = f"{_ADOBE}tiff/1.0/ Orientation"
-_REGIONS: Final = "http://www.metadataworkinggroup.com/schemas/regions/"
 _SIZES: Final = {
     f"{_ADOBE}{name}": number
     for number, names in enumerate(
@@ -38,6 +38,10 @@ _GONE: Final = {
     f"{_GOOGLE}image/": "embedded image",
     f"{_GOOGLE}audio/": "sound",
 }
+TURNED: Final = MappingProxyType({"http://www.metadataworkinggroup.com/schemas/regions/": "marked regions"})
+"""What holds no longer of an image that was turned: namespaces, and what they are of."""
+DEVELOPED: Final = MappingProxyType({**TURNED, f"{_ADOBE}camera-raw-settings/1.0/": "development settings"})
+"""What holds no longer of a developed RAW file; programs would apply the settings once more."""
 _DYNAMIC_DEPTH: Final = "http://ns.google.com/photos/dd/1.0/"
 _VIDEO: Final = re.compile(rf"{re.escape(_GOOGLE)}camera/ (MotionPhoto|MicroVideo)")
 _GONE_PROPERTIES: Final = {
@@ -69,28 +73,30 @@ class XmpScan(NamedTuple):
     end: int
 
 
-def scan_xmp(block: bytes, width: int = 0, height: int = 0, *, turned: bool = False) -> XmpScan | None:
+def scan_xmp(
+    block: bytes, width: int = 0, height: int = 0, stale: Mapping[str, str] = MappingProxyType({})
+) -> XmpScan | None:
     """Find in an XMP packet what holds no longer once the image is upright and alone in its file.
 
     Args:
         block: the packet.
         width: of the upright image, in pixels.
         height: of the upright image, in pixels.
-        turned: whether the image was turned, so that marked regions are elsewhere now.
+        stale: `TURNED` or `DEVELOPED`, if the image was.
 
     Returns:
         None where it is not XML, or has a document type, which XMP has not.
     """
     if block[:2] in (b"\xff\xfe", b"\xfe\xff"):
         block = block.decode("utf-16", "replace").encode()
-    return _Scan(block.rstrip(b"\0"), (width, height), turned).result()
+    return _Scan(block.rstrip(b"\0"), (width, height), {**_GONE, **stale}).result()
 
 
 class _Scan:
     """Spans of a packet to be replaced, found with expat, which says where in the bytes everything stands."""
 
-    def __init__(self, block: bytes, size: tuple[int, int], turned: bool) -> None:
-        self._block, self._size, self._turned = block, size, turned
+    def __init__(self, block: bytes, size: tuple[int, int], stale: Mapping[str, str]) -> None:
+        self._block, self._size, self._stale = block, size, stale
         self._edits: list[tuple[int, int, bytes]] = []
         self._open: list[tuple[str, int, int]] = []  # elements: name, start, end of the start tag
         self._left_out = 0  # depth at which an element is left out as a whole
@@ -134,9 +140,7 @@ class _Scan:
             return "motion video"
         if namespace.startswith(_DYNAMIC_DEPTH):
             return "depth map"
-        if namespace == _REGIONS and self._turned:
-            return "marked regions"
-        return _GONE.get(namespace, _GONE_PROPERTIES.get(name))
+        return self._stale.get(namespace, _GONE_PROPERTIES.get(name))
 
     def _start(self, name: str, attributes: list[str]) -> None:
         at = self._parser.CurrentByteIndex
@@ -157,7 +161,7 @@ class _Scan:
             written = found.group(1)
             if written == b"xmlns" or written.startswith(b"xmlns:"):
                 uri = (found.group(2) or found.group(3) or b"").decode("utf-8", "replace")
-                if not left_out and (uri in _GONE or uri.startswith(_DYNAMIC_DEPTH)):
+                if not left_out and (uri in self._stale or uri.startswith(_DYNAMIC_DEPTH)):
                     self._edits.append((*found.span(), b""))
                 continue
             attribute = next(names)
