@@ -169,9 +169,11 @@ def test_every_command_is_run_by_a_test_above(root):
 @pytest.mark.parametrize("page", ["README.md", "docs/use.md", "docs/training.md"])
 def test_the_options_that_are_named_exist(root, place, page):
     text = (root / page).read_text(encoding="utf-8")
+    scripts = {root / path for path in re.findall(r"python (scripts/\w+\.py)", text)}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - {"--extra-index-url"}
     commands = (["restore"], ["train"], ["evaluate"], ["ablate"], ["convert"], ["degrade"], ["data", "check"])
     known = "".join(run([".venv/bin/ucdir", *command, "--help"], place) for command in commands)
+    known += "".join(re.sub(r"[\"',]", " ", script.read_text(encoding="utf-8")) for script in scripts)
     assert named <= set(re.findall(r"--[a-z][a-z-]+", known))
 
 
