@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ucdir.degradations import JpegCompression
 from ucdir.engines.torch_engine import TorchEngine
@@ -339,6 +340,13 @@ def test_two_processes_may_share_a_folder(ucdir, jpegs, tmp_path, model_folder, 
 
 
 # ------------------------------------------------------------------------------------------------- how it is said
+
+
+def test_a_dry_run_looks_for_traces_where_the_file_does_not_show_the_task(ucdir, test_data, tmp_path):
+    with Image.open(test_data / "golden" / "jpeg_restoration_large.jpg") as image:
+        image.save(tmp_path / "saved again.png")
+    _, out, _ = ucdir("restore", tmp_path / "saved again.png", "--dry-run", model=False)
+    assert "would be restored, jpeg restoration (once a JPEG file of about quality 1" in out
 
 
 def test_a_dry_run_touches_nothing_and_says_why(ucdir, jpegs, tmp_path, pixels, model_folder):

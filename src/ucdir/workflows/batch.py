@@ -26,7 +26,14 @@ from ucdir.pipeline import RestorationPipeline, load
 from ucdir.tasks import TASKS
 from ucdir.workflows.parallel import Relay, in_order
 from ucdir.workflows.records import Entry, Records, digest, is_finished
-from ucdir.workflows.restore import RestoredPhoto, check_task, explain_task, restore, restore_bytes
+from ucdir.workflows.restore import (
+    RestoredPhoto,
+    check_task,
+    explain_task,
+    restore,
+    restore_bytes,
+    with_jpeg_quality,
+)
 
 Status = Literal["restored", "finished", "planned", "failed"]
 
@@ -125,7 +132,7 @@ class Batch:
         return folders[folder]
 
     def plan(self, job: Job) -> Outcome:
-        """What `run` would do. The photo is read but not decoded, and nothing is written."""
+        """What `run` would do; nothing is written. The photo is decoded only if its file does not show the task."""
         try:
             entry, _ = self._begin(job)
             if entry is None:
@@ -146,7 +153,11 @@ class Batch:
             np.zeros((1, 1, 1), np.uint8), format=kind, jpeg_quality=quality,
             exposure=Exposure(1.0) if amplified else None,
         )  # fmt: skip
-        return explain_task(photo, self.settings.get("scalars") or {}, shown(job.photo))
+        scalars, name = self.settings.get("scalars") or {}, shown(job.photo)
+        try:
+            return explain_task(photo, scalars, name)
+        except ConfigError:
+            return explain_task(with_jpeg_quality(read(job.photo), name), scalars, name)
 
     @staticmethod
     def _model_task(model: str) -> str:

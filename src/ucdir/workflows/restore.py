@@ -423,7 +423,8 @@ def explain_task(photo: Photo | None, scalars: Mapping[str, float], name: str) -
         raise ConfigError(f"{name}: an image in memory needs a task; choose one of {', '.join(TASKS)}.")
     if photo.exposure is not None:
         return "low_light", "a RAW file" if photo.format == "RAW" else "an exposure ratio given"
-    quality = "" if photo.jpeg_quality is None else f"a JPEG file of quality {photo.jpeg_quality}"
+    kind = "a JPEG file of" if photo.format == "JPEG" else "once a JPEG file of about"
+    quality = "" if photo.jpeg_quality is None else f"{kind} quality {photo.jpeg_quality}"
     if photo.jpeg_quality is not None and photo.jpeg_quality < STRONG_JPEG:
         return "jpeg_restoration", quality
     raise ConfigError(
