@@ -5,6 +5,7 @@
 Heavy libraries are imported when the first file is read or written.
 """
 
+from ucdir.images.density import Density
 from ucdir.images.paths import READABLE_SUFFIXES, default_output, find_images
 from ucdir.images.photo import Exposure, Metadata, Photo
 from ucdir.images.read import read
@@ -13,6 +14,7 @@ from ucdir.images.write import WRITABLE_SUFFIXES, check_writable, encode_photo, 
 __all__ = [
     "READABLE_SUFFIXES",
     "WRITABLE_SUFFIXES",
+    "Density",
     "Exposure",
     "Metadata",
     "Photo",
