@@ -375,6 +375,11 @@ def test_a_dry_run_touches_nothing_and_says_why(ucdir, jpegs, tmp_path, pixels, 
     assert "plain.png: would be restored, jpeg restoration (what the model is for)" in out
     _, out, _ = ucdir("restore", folder / "plain.png", "--dry-run", "--blur-length", 9, model=False)
     assert "deblurring (blur length given)" in out
+    status, _, err = ucdir(
+        "restore", folder / "a.jpg", "-o", f"{folder}/done.jpg/x/", "--dry-run", model=False
+    )
+    assert status == 2
+    assert "this folder cannot be made" in err
     _, out, _ = ucdir("restore", folder / "plain.png", "--dry-run", "--exposure-ratio", 9, model=False)
     assert "low light (an exposure ratio given)" in out
 
@@ -494,10 +499,11 @@ def test_progress_on_a_terminal_and_in_lines(ucdir, jpegs, tmp_path, monkeypatch
     said = []
     monkeypatch.setattr(progress, "say", lambda text, err: said.append(text))
     with bar:
-        bar.watch(job, 0, 2, 1, 2)  # a quarter of the first of four
+        bar.watch(job, 0, 2, 1, 2)
+        bar.watch(job, 0, 2, 2, 2)  # half of the first of four
         bar.add(batch_module.Outcome(job, "restored"))
         bar.add(batch_module.Outcome(job, "finished"))
-    assert said[0].startswith("1/4 a\nb.jpg: prediction, patch 1 of 2, 0:")
+    assert said[0].startswith("1/4 a\nb.jpg: prediction, patch 2 of 2, 0:")
     assert said[0].endswith(" left")
     assert len(said) == 3
 
@@ -568,6 +574,24 @@ def test_any_number_of_jobs_gives_the_same_results_and_lines(ucdir, jpegs, tmp_p
     assert [name for name, _ in said[0]] == [f"{name}.jpg" for name in "abcdefg"]
     assert len(results[0]) == 6
     assert results[0] == results[1] == results[2]
+
+
+def test_threads_begin_when_everything_is_imported(jpegs, tmp_path):
+    """In a process of its own: here PyTorch is imported already, whose import other threads' imports would disturb."""
+    jpegs("in/a.jpg", "in/b.jpg", "in/c.jpg")
+    program = (
+        "import sys\nfrom ucdir import cli\nfrom ucdir.workflows import restore\nread = restore.read\n"
+        "def checked(*arguments, **options):\n"
+        "    assert hasattr(sys.modules.get('ucdir.engines.torch_engine'), 'TorchEngine')\n"
+        "    return read(*arguments, **options)\n"
+        "restore.read = checked\ncli.main()\n"
+    )
+    command = ["restore", str(tmp_path / "in"), "--jobs", "3"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count(" -> ") == 3
 
 
 def test_while_one_photo_is_restored_another_is_read(ucdir, jpegs, tmp_path, monkeypatch):

@@ -196,3 +196,8 @@ def test_uint16_is_rounded_to_the_nearest_8_bit_level():
     rgb = to_rgb8(samples)
     assert (rgb.shape, rgb.dtype, rgb.flags.c_contiguous) == ((256, 256, 3), np.uint8, True)
     assert np.array_equal(rgb[..., 2], to_uint8(samples)[..., 0])
+
+
+def test_while_another_thread_imports_torch_arrays_are_understood(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", type(sys)("torch"))
+    np.testing.assert_array_equal(to_signal(PIXELS), SIGNAL)

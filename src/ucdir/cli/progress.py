@@ -24,7 +24,8 @@ class Progress:
         self.seen = 0  # photos that are done with
         self.worked = 0  # those of them that took work
         self.part = 0.0  # of the photo that the networks see
-        self.began = self.said = clock()
+        self.began = clock()
+        self.said: float | None = None  # when the last line was printed
         self.bar: Any = None
 
     def __enter__(self) -> Progress:
@@ -88,6 +89,10 @@ class Progress:
                 left=self.left,
                 refresh=True,
             )
-        elif self.clock() - self.said >= SECONDS_BETWEEN_LINES and self.seen < self.photos:
-            self.said = self.clock()
+            return
+        now = self.clock()
+        if self.said is None:
+            self.said = now
+        elif now - self.said >= SECONDS_BETWEEN_LINES and self.seen < self.photos:
+            self.said = now
             say(f"{text}, {self.left}", err=True)

@@ -166,8 +166,9 @@ def restore(
         raise ConfigError(UNCERTAINTY)
     if dry_run:
         batch.check_model()
+        problems = batch.check(planned)
         for job in planned:
-            printer.print(batch.plan(job))
+            printer.print(problems.get(job) or batch.plan(job))
     else:
         _run(batch, planned, jobs, printer)
     printer.close()

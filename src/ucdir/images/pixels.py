@@ -141,9 +141,8 @@ def check_rgb8(image: object, taker: str) -> None:
 
 
 def _is_a(image: object, module: str, name: str) -> bool:
-    """Whether an object is of a class of a module that may not be imported."""
-    found = sys.modules.get(module)
-    return found is not None and isinstance(image, getattr(found, name))
+    """Whether an object is of a class of a module that may not be imported, or that another thread is importing."""
+    return isinstance(image, getattr(sys.modules.get(module), name, ()))
 
 
 def _is_grey(image: Any) -> bool:

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -210,7 +211,7 @@ class Batch:
         """
         self.check_model()
         self.tidy(jobs)
-        relay = Relay()
+        relay = Relay(threaded=threads > 1)
         try:
             in_order(lambda job: self._outcome(job, relay, watch), jobs, threads, report, relay)
         finally:
@@ -239,6 +240,8 @@ class Batch:
             return _failed(job, error)
         if entry is None:
             return Outcome(job, "finished")
+        if relay.threaded:  # before it is read: importing goes wrong if threads import other things meanwhile
+            relay.call(import_module, "ucdir.engines.torch_engine")
         records = self._records(job.output.parent)
         models = self._models(job, relay, watch, lambda: records.add(entry))
         try:

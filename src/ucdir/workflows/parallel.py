@@ -23,7 +23,8 @@ class Stopped(BaseException):
 class Relay:
     """Has functions called by the main thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, threaded: bool = False) -> None:
+        self.threaded = threaded
         self.messages: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self.owner = threading.current_thread()
         self.stopped = False
