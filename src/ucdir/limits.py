@@ -9,7 +9,7 @@ MAX_IMAGE_PIXELS = 160_000_000
 MAX_IMAGE_SIDE = 65_535
 """Longest side in pixels."""
 
-MAX_PIXELS_OF_ANY_FILE = 16_000_000
+MAX_PIXELS_OF_ANY_FILE = 12_000_000
 """Largest width x height of a file of any size; one of 38 bytes can hold 160 megapixels of one colour, and more than"""
 
 MAX_PIXELS_PER_BYTE = 1000

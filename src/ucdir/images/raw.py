@@ -66,7 +66,7 @@ def read_raw(data: bytes, exposure_ratio: float | Literal["auto", "file"]) -> Ph
             check_size(int(raw.sizes.raw_width), int(raw.sizes.raw_height), len(data))
             photo = _developed(raw, exposure_ratio)
             return replace(photo, metadata=raw_metadata(data))
-    except (rawpy.LibRawError, ValueError, TypeError, IndexError, struct.error) as error:
+    except (rawpy.LibRawError, ValueError, TypeError, IndexError, RuntimeError, struct.error) as error:
         raise ImageError(
             f"is a RAW file that cannot be decoded ({reason(error)}); get a complete copy of it, or "
             "develop it to a 16-bit TIFF with the camera's software first."
