@@ -1,8 +1,10 @@
 """Kills a small training again and again, resumes it, and proves that it ends as if nothing had happened.
 
     python scripts/kill_training.py --kills 100
+    python scripts/kill_training.py --kills 30 --death "in a step"
 
-Each training is a process of its own. It is killed at an arbitrary moment, or exactly while a checkpoint or
+Each training is `ucdir train` in a process of its own, of one objective after the other. It is killed at an arbitrary
+moment, or exactly while a checkpoint or
 the decoded photos are half written, or stopped by Ctrl-C with all its workers; then the same training is
 started again. When it reaches its end, its checkpoint must be bit-equal to that of an undisturbed training, and no
 unfinished files may be left. The next training follows, until there were enough kills. Exits with 1 at the first
@@ -12,12 +14,15 @@ difference.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,10 +31,14 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors import safe_open
+from safetensors.numpy import save_file
 
-from ucdir.config import Config, parse_config
+from ucdir.cli import main as ucdir
 from ucdir.data import photos as photos_module
 from ucdir.training import loop, state
+from ucdir.training.export import export
+
+OBJECTIVES = ("noise", "sampler_aware", "regression")
 
 
 def kill_itself(*_: object) -> None:
@@ -62,6 +71,7 @@ def cut_and_die(tensors: object, path: Path) -> None:
 # How a training run dies: each arms the process before it starts, given a random number generator.
 DEATHS: dict[str, Callable[[random.Random], None]] = {
     "at any moment": lambda rng: None,  # from outside
+    "in a step": lambda rng: after(loop, "learning_rate", rng.randint(1, 20), kill_itself),
     "in half a checkpoint": lambda rng: after(state, "save_file", rng.randint(1, 3), cut_and_die),
     "before a checkpoint's renaming": lambda rng: after(state, "save_file", rng.randint(1, 3), kill_itself),
     "after a checkpoint's renaming": lambda rng: after(loop, "save_state", rng.randint(1, 3), kill_itself),
@@ -72,7 +82,7 @@ DEATHS: dict[str, Callable[[random.Random], None]] = {
 }
 
 
-def start(config: Config, output: Path, death: str = "at any moment", seed: int = 0) -> int:
+def start(config: Path, output: Path, death: str = "at any moment", seed: int = 0) -> int:
     """Start a training run in a process of its own; its number."""
     process = os.fork()
     if process:
@@ -83,10 +93,12 @@ def start(config: Config, output: Path, death: str = "at any moment", seed: int 
         DEATHS[death](random.Random(seed))  # noqa: S311 (moments, no secrets)
         with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), 1)
-        loop.train(config, output)
-        code = 0
-    except KeyboardInterrupt:
-        code = 130
+        with output.with_suffix(".log").open("a") as log:
+            os.dup2(log.fileno(), 2)
+        sys.argv = ["ucdir", "train", str(config), "-o", str(output)]
+        ucdir()
+    except SystemExit as stop:
+        code = int(stop.code or 0)
     finally:
         os._exit(code)
 
@@ -111,69 +123,111 @@ def contents(checkpoint: Path) -> dict[str, Any]:
         return tensors | {"metadata": file.metadata()}
 
 
-def tiny_config(folder: Path, workers: int) -> Config:
-    """A training run that takes a second, on a dozen photos of noise."""
+def make_photos(folder: Path) -> None:
+    """A dozen photos of noise."""
     rng = np.random.default_rng(0)
     folder.mkdir()
     for i in range(12):
         pixels = rng.integers(0, 256, (32, 40, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{i:02d}.png")
+
+
+def write_config(file: Path, photos: Path, workers: int, objective: str, initial: Path | None) -> None:
+    """A training run that takes a second."""
     size = {"multipliers": [1, 2], "blocks": [1, 1]}
     values = {
         "model": {
             "predictor": {"channels": 4, **size},
             "diffusion_model": {"channels": 8, "kernel_bases": 2, "scalar_channels": 8, **size},
         },
-        "data": {"photos": str(folder), "crop": 16, "hold_out": 0},
+        "data": {"photos": str(photos), "crop": 16, "hold_out": 0},
+        "sampling": {"steps": 2},
         "training": {
-            "steps": 16,
+            "objective": objective,
+            "initial": None if initial is None else str(initial),
+            "perceptual_weight": 0.0,
+            "steps": 20,
             "decay_steps": 0,
             "batch_size": 2,
             "checkpoint_every": 2,
             "workers": workers,
         },
     }
-    return parse_config(values, "this script's configuration")
+    file.write_text(json.dumps(values))  # which is YAML, too
 
 
-def run(kills: int, seed: int, workers: int, folder: Path) -> None:
-    """Kill training runs until there were enough kills."""
-    config = tiny_config(folder / "photos", workers)
-    begin = time.monotonic()
-    unbroken = folder / "unbroken"
-    if wait(start(config, unbroken)) != 0:
-        raise SystemExit("the unbroken training failed")
-    duration = time.monotonic() - begin
-    expected = contents(unbroken / state.FILE_NAME)
+def run(kills: int, seed: int, workers: int, folder: Path, deaths: list[str]) -> None:
+    """Kill training runs of each objective until there were enough kills."""
+    make_photos(folder / "photos")
     rng = random.Random(seed)  # noqa: S311 (moments, no secrets)
-    killed: dict[str, int] = dict.fromkeys(DEATHS, 0)
-    trainings = 0
-    while sum(killed.values()) < kills:
-        output = folder / f"training_{trainings}"
-        resume_until_done(config, output, rng, killed, duration)
-        if contents(output / state.FILE_NAME) != expected:
-            raise SystemExit(f"{output}: ended with other weights than the unbroken training")
-        left = sorted(str(p.relative_to(output)) for p in output.rglob("*") if p.suffix in (".part", ".tmp"))
-        if left:
-            raise SystemExit(f"{output}: unfinished files were left: {', '.join(left)}")
-        trainings += 1
-    deaths = ", ".join(f"{count} {death}" for death, count in killed.items())
-    total = sum(killed.values())
-    print(f"{trainings} runs ended bit-equal to the unbroken one after {total} kills: {deaths}")
+    for number, objective in enumerate(OBJECTIVES):
+        share = kills // 3 + (number < kills % 3)
+        own = folder / objective
+        own.mkdir()
+        config = own / "config.yaml"
+        initial = folder / "initial" if objective == "sampler_aware" else None  # which fine-tunes a model
+        write_config(config, folder / "photos", workers, objective, initial)
+        begin = time.monotonic()
+        unbroken = own / "unbroken"
+        if wait(start(config, unbroken)) != 0:
+            raise SystemExit(f"the unbroken training failed: {unbroken.with_suffix('.log').read_text()}")
+        duration = time.monotonic() - begin
+        expected = contents(unbroken / state.FILE_NAME)
+        killed: dict[str, int] = dict.fromkeys(DEATHS, 0)
+        trainings = 0
+        while sum(killed.values()) < share:
+            output = own / f"training_{trainings}"
+            resume_until_done(config, output, rng, killed, duration, deaths)
+            if contents(output / state.FILE_NAME) != expected:
+                raise SystemExit(f"{output}: ended with other weights than the unbroken training")
+            left = sorted(
+                str(p.relative_to(output)) for p in output.rglob("*") if p.suffix in (".part", ".tmp")
+            )
+            if left:
+                raise SystemExit(f"{output}: unfinished files were left: {', '.join(left)}")
+            trainings += 1
+        check_control(expected, unbroken)
+        if objective == "noise":
+            export(unbroken / state.FILE_NAME, folder / "initial")
+        listed = ", ".join(f"{count} {death}" for death, count in killed.items() if count)
+        print(
+            f"{date.today()}, {objective}: {trainings} runs ended bit-equal to the unbroken one after "
+            f"{sum(killed.values())} kills: {listed}"
+        )
+
+
+def check_control(expected: dict[str, Any], folder: Path) -> None:
+    """A checkpoint in which one bit of one weight differs must be found to differ."""
+    with safe_open(folder / state.FILE_NAME, framework="np") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+        metadata = file.metadata()
+    bits = next(iter(tensors.values())).reshape(-1).view(np.uint32)
+    bits[0] ^= 1
+    save_file(tensors, folder / "other.safetensors", metadata=metadata)
+    if contents(folder / "other.safetensors") == expected:
+        raise SystemExit("a checkpoint that differs by a bit was found equal")
 
 
 def resume_until_done(
-    config: Config, output: Path, rng: random.Random, killed: dict[str, int], duration: float
+    config: Path,
+    output: Path,
+    rng: random.Random,
+    killed: dict[str, int],
+    duration: float,
+    deaths: list[str],
 ) -> None:
     """Start, kill, start again, until the training has reached its end."""
     step = 0
     while True:
-        others = [d for d in DEATHS if not output.exists() or d != "in half the photos"]
-        death = "at any moment" if rng.random() < 0.4 else rng.choice(others)
+        others = [d for d in deaths if not output.exists() or d != "in half the photos"]
+        death = "at any moment" if "at any moment" in deaths and rng.random() < 0.4 else rng.choice(others)
         process = start(config, output, death, rng.randrange(2**32))
         status = wait(process, rng.uniform(0, duration) if death == "at any moment" else None)
         if status not in (0, -signal.SIGKILL, 130):
-            raise SystemExit(f"{output}: the training failed when resumed after step {step}")
+            raise SystemExit(
+                f"{output}: the training failed when resumed after step {step}: "
+                + output.with_suffix(".log").read_text()[-1000:]
+            )
         checkpoint = output / state.FILE_NAME
         reached = state.read_metadata(checkpoint).step if checkpoint.exists() else 0
         if reached < step:
@@ -191,11 +245,12 @@ def main() -> None:
     )
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="of the moments of death")
+    parser.add_argument("--death", action="append", choices=DEATHS, help="how; every way by default")
     parser.add_argument("--workers", type=int, default=1, help="data workers of each training")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        run(arguments.kills, arguments.seed, arguments.workers, Path(folder))
+        run(arguments.kills, arguments.seed, arguments.workers, Path(folder), arguments.death or list(DEATHS))
 
 
 if __name__ == "__main__":

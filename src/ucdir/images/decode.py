@@ -25,7 +25,7 @@ _LOADERS: Final[Mapping[str, tuple[str, str]]] = {
     "JPEG XL": ("jxlload_buffer", "warning"),
 }
 
-_FETCH_BYTES: Final = 1 << 20
+_FETCH_BYTES: Final = 1 << 16
 
 PILLOW_ERRORS: Final = (
     *(OSError, EOFError, ValueError, SyntaxError, LookupError, OverflowError, TypeError, AttributeError),

@@ -1,0 +1,76 @@
+"""Memory that is counted on for a forward pass, and whole restorations under real limits."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ucdir.degradations import JpegCompression
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_is_counted_on_is_within_a_factor_of_what_is_taken(root, precision):
+    """A new process: memory that the C library kept from before would not be seen."""
+    code = f"""
+import sys; sys.path.insert(0, {str(root / "scripts")!r})
+import torch; torch.set_num_threads(2)
+from measure_memory import measure
+found = measure("jpeg_restoration", {precision!r}, 640)
+print(found)
+assert 0.3 * found["counted"] < max(found["predict"], found["denoise"]) < 1.1 * found["counted"]
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def twelve_megapixels(tmp_path_factory):
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    photo = tmp_path_factory.mktemp("large") / "photo.jpg"
+    large = Image.fromarray(pixels).resize((4000, 3000), Image.Resampling.BICUBIC)
+    photo.write_bytes(JpegCompression(20).encode(np.asarray(large)))
+    return photo
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        ("ulimit -v 1200000", "4000x3000 pixels: this needs about"),
+        ("ulimit -v 600000", "more address space, and"),
+        ("ulimit -d 700000", "4000x3000 pixels: this needs about"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_a_sentence(twelve_megapixels, model_folder, limit, words):
+    command = (
+        f"{limit}; exec {sys.executable} -m ucdir.cli restore {twelve_megapixels} --model {model_folder}"
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert any(line.startswith("ucdir: ") and words in line for line in lines), done.stderr
+    assert not list(twelve_megapixels.parent.glob("*restored*"))
+
+
+def test_under_a_limit_the_picture_is_the_same(tmp_path, model_folder):
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(JpegCompression(20).encode(np.repeat(np.repeat(pixels, 8, 0), 8, 1)))
+    for name, before, options in (
+        ("free", "true", ""),
+        ("limited", "ulimit -v 1500000", "--max-memory 1.2GB"),
+    ):
+        command = (
+            f"{before}; exec {sys.executable} -m ucdir.cli restore {photo} -o {tmp_path / name}.png "
+            f"--model {model_folder} {options}"
+        )
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    free, limited = (
+        np.asarray(Image.open(tmp_path / f"{name}.png")).astype(int) for name in ("free", "limited")
+    )
+    assert np.abs(free - limited).max() <= 1
