@@ -6,6 +6,7 @@ folder are kept as plain bytes in a cache file, which is mapped into memory and 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -158,6 +159,9 @@ def decode_groups(
             if not _decode(groups, base, smallest_side, ratios):
                 return None
         except OSError as error:
+            for unfinished in (base.with_suffix(".bin.part"), base.with_suffix(".json.part")):
+                with contextlib.suppress(OSError):
+                    unfinished.unlink()
             raise OutputError(f"{cache}: decoded photographs cannot be kept there ({error}).") from None
         found = _open_cache(base)
     if found is None:
