@@ -141,6 +141,14 @@ def test_real_pairs(shared):
     assert len(find_pairs(shared("data/gopro/eval"))) == 6
 
 
+def test_two_images_of_one_name_are_no_pair(tmp_path):
+    for name in ("degraded/a.jpg", "degraded/a.png", "clean/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match=r"a\.jpg and a\.png have one name"):
+        pair_folders(tmp_path / "degraded", tmp_path / "clean")
+
+
 @pytest.mark.parametrize("layout", ["gopro", "sid", "folders", "auto"])
 def test_nothing_is_found(tmp_path, layout):
     picture(tmp_path / "photo.png")

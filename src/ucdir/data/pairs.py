@@ -181,9 +181,15 @@ def open_pairs(pairs: Sequence[Pair], cache: Path, smallest_side: int) -> PairSt
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
-    return {
-        file.relative_to(folder).with_suffix("").as_posix(): file for file in find_images(folder, raw=True)
-    }
+    """The images below a folder by their names without suffix; refused where two have one name."""
+    found: dict[str, Path] = {}
+    for file in find_images(folder, raw=True):
+        other = found.setdefault(file.relative_to(folder).with_suffix("").as_posix(), file)
+        if other is not file:
+            raise DataError(
+                f"{other} and {file.name} have one name, so pairs are not clear: take one of them away."
+            )
+    return found
 
 
 def _scalar(place: Path, number: int, text: str) -> tuple[str, float]:
