@@ -388,6 +388,12 @@ def test_short_of_memory_there_is_one_sentence_for_every_kind_of_image(pipeline,
             restore(image, pipeline=pipeline)
 
 
+def test_a_photo_that_does_not_fit_is_named(pipeline, tmp_path):
+    write(Photo(np.zeros((40, 40, 3), np.uint8)), tmp_path / "large.png")
+    with pytest.raises(DeviceError, match=r"large\.png: an image of 40x40 pixels: this needs about"):
+        restore(tmp_path / "large.png", pipeline=pipeline, max_memory=1 << 20)
+
+
 @pytest.mark.parametrize("ratio", [0, -1, 0.5, 1001, float("nan"), float("inf"), "5", "bright"])
 def test_an_exposure_ratio_out_of_range_is_refused(pipeline, tmp_path, ratio):
     write(Photo(np.full((8, 8, 3), 9, np.uint8)), tmp_path / "dark.png")

@@ -222,7 +222,10 @@ def _restore_file(
         check_writable(uncertainty, force=force)
     photo = _read(source, exposure_ratio, sampling)
     check_writable(target, force=force, photo=photo)
-    result = sampling(to_srgb_signal(photo), photo, shown(source))
+    try:
+        result = sampling(to_srgb_signal(photo), photo, shown(source))
+    except DeviceError as error:
+        raise DeviceError(f"{shown(source)}: {error}") from error
     pixels, notes = _pixels(result, photo, sampling, shown(source))
     notes += write(replace(photo, pixels=pixels), target, force=force, times_of=times_of)
     if sampling.consistent and not is_lossless(target.suffix):
