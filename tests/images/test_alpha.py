@@ -118,4 +118,6 @@ def test_a_gif_whose_first_frame_is_whole_is_read():
     data = gif(200)
     photo = read(data[:-1] + b"GIF89a and more")
     np.testing.assert_array_equal(photo.pixels, read(data).pixels)
-    assert photo.warnings == ("the image: its damaged part behind the first frame is left out.",)
+    assert photo.warnings == (
+        "the image: its part after the first frame, which could not be read, is left out.",
+    )

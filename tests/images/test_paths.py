@@ -250,6 +250,12 @@ def test_of_two_that_write_at_once_one_wins_whole(tmp_path):
     assert names(tmp_path) == ["photo.png"]
 
 
+def test_rarer_suffixes_of_formats_that_are_read_are_found(tmp_path):
+    for name in ("a.MPO", "b.apng", "c.dib", "d.jif", "e.hif"):
+        (tmp_path / name).touch()
+    assert [file.name for file in find_images(tmp_path)] == ["a.MPO", "b.apng", "c.dib", "d.jif", "e.hif"]
+
+
 def test_images_are_found_and_those_of_other_kinds_named(tmp_path, caplog):
     for name in (
         "b.JPG",

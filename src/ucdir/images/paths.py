@@ -21,22 +21,22 @@ READABLE_SUFFIXES: Final = tuple(
     f".{name}"
     for name in (
         *(
+            "apng",
             "avif",
             "bmp",
+            "dib",
             "gif",
             "heic",
             "heif",
             "hif",
             "jfif",
+            "jif",
             "jpe",
             "jpeg",
             "jpg",
             "jxl",
-            "png",
-            "tif",
-            "tiff",
         ),
-        "webp",
+        *("mpo", "png", "tif", "tiff", "webp"),
     )
 )
 """Suffixes that make a file in a folder worth trying; `read` itself goes by content, whatever the name."""

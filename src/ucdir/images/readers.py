@@ -315,7 +315,7 @@ def read_gif(data: bytes) -> Contents:
         if first == data:
             raise
         contents = _contents(_open("GIF", first))
-        contents.left_out += ("damaged part behind the first frame",)
+        contents.left_out += ("part after the first frame, which could not be read,",)
     if contents.samples.shape[2] in (2, 4) and (contents.samples[..., -1] == 255).all():
         contents.samples = contents.samples[..., :-1]  # a transparent colour that no pixel has
     contents.metadata = replace(contents.metadata, xmp=_gif_xmp(data), texts=texts)
