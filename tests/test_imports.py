@@ -93,7 +93,12 @@ def imported(program, names, cwd):
         ("ucdir.diffusion.schedule", NETWORKS),
         ("ucdir.diffusion.samplers", NETWORKS),
         ("ucdir.patches.tile_runner", NETWORKS),
+        ("ucdir.engines", NETWORKS),
+        ("ucdir.engines.onnx_engine", (*NETWORKS, "onnx", "onnxruntime")),
+        ("ucdir.model.onnx_folder", (*NETWORKS, "onnx", "onnxruntime", "pyvips")),
+        ("ucdir.model.onnx_graph", (*NETWORKS, "onnx", "onnxruntime", "pyvips")),
         ("ucdir.pipeline", NETWORKS),
+        ("ucdir.workflows.export", NETWORKS),
         ("ucdir.workflows.restore", NETWORKS),
     ],
 )
@@ -125,6 +130,21 @@ def test_restoring_a_photo_needs_none_of_these(root, tmp_path):
     assert (tmp_path / "photo.restored.png").exists()
 
 
+def test_the_engine_onnx_needs_no_torch(root, tmp_path):
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    Image.new("RGB", (24, 16), "teal").save(tmp_path / "photo.jpg", quality=10)
+    photo, model = str(tmp_path / "photo.jpg"), str(tmp_path / "model")
+    program = "from ucdir.cli import main\nsys.argv = {}\nmain()"
+    asked = (*NETWORKS, "torch._dynamo", "onnx", "onnxruntime")
+    for command, expected in [
+        (["ucdir", "export", "jpeg_restoration", "-o", model], {"onnx"}),
+        (["ucdir", "restore", photo, "--engine", "onnx"], {"onnx", "onnxruntime"}),
+        (["ucdir", "restore", photo, "-o", str(tmp_path / "b.png"), "--model", model], {"onnxruntime"}),
+    ]:
+        assert imported(program.format(command), asked, cwd=root / "src") == expected
+    assert (tmp_path / "photo.restored.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
 MAY_IMPORT = {
     "torch": (
         "ablations/", "cli/info.py", "data/check.py", "data/crops.py", "degradations/motion_blur.py", "diffusers.py",
@@ -133,6 +153,8 @@ MAY_IMPORT = {
     ),
     "diffusers": ("diffusers.py",),
     "accelerate": ("training/",),
+    "onnx": ("model/onnx_graph.py",),
+    "onnxruntime": ("engines/onnx_engine.py",),
 }  # fmt: skip
 
 
@@ -158,6 +180,13 @@ def test_only_these_rooms_import(root, library):
     importing = [file.relative_to(package).as_posix() for file in files]
     assert importing
     assert [name for name in importing if not name.startswith(MAY_IMPORT[library])] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["engines/onnx_engine.py", "model/onnx_folder.py", "model/onnx_graph.py", "model/reach.py"]
+)
+def test_no_torch_in_what_the_engine_onnx_needs(root, name):
+    assert "torch" not in set(imports_of(root / "src" / "ucdir" / name))
 
 
 def test_what_the_package_offers(root):

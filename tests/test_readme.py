@@ -33,6 +33,7 @@ PAGES = [
     "docs/performance.md",
     "docs/performance_tables.md",
     "docs/training.md",
+    "docs/export.md",
     "docs/use.md",
     *(f"src/ucdir/weights/{task}/README.md" for task in TASKS),
 ]

@@ -24,6 +24,9 @@ MAX_SAFETENSORS_HEADER_BYTES = 16 << 20
 MAX_CHECKPOINT_BYTES = 16 << 30
 """Largest checkpoint file that is opened."""
 
+MAX_ONNX_BYTES = 2 << 30
+"""Largest network in an ONNX file that is opened: what protobuf holds."""
+
 MAX_CHECKPOINT_OPCODES = 500_000
 """Longest pickle that is read of a checkpoint file; each tensor takes about 40 opcodes."""
 

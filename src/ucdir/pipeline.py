@@ -182,6 +182,7 @@ def load(
     device: str = "auto",
     precision: str = "auto",
     max_memory: int | str | None = None,
+    engine: str = "auto",
 ) -> RestorationPipeline:
     """Load a model of the package by its name, or one's own by its folder.
 
@@ -190,20 +191,22 @@ def load(
         device: auto, cpu, cuda, cuda:1 …, or mps.
         precision: auto, fp32 or bf16; see `engines.devices.choose_precision`.
         max_memory: main memory that this process may take, in bytes or as "2GB"; by default what is free.
+        engine: auto, torch or onnx; auto is onnx for a folder that `ucdir export` wrote, and torch for others.
 
     Raises:
-        WeightsError: there is no such model, or it is damaged.
+        WeightsError: there is no such model, or it is damaged, or not for this engine.
         DeviceError: the device is not there.
-        ConfigError: there is no such precision, or `max_memory` is no size.
+        ConfigError: there is no such precision or engine, or `max_memory` is no size.
+        ExtraError: ONNX Runtime is not installed.
     """
     limit = None if max_memory is None else bytes_of(max_memory)
     folder = model_folder(model)
-    engine, config = load_engine(folder, device, precision)
+    runner, config = load_engine(folder, device, precision, engine)
     if config.task not in TASKS:
         raise WeightsError(
             f"{folder}: its task {config.task!r:.80} is unknown; copy the model's folder again."
         )
-    return RestorationPipeline(engine, config, limit)
+    return RestorationPipeline(runner, config, limit)
 
 
 def is_whole(number: object) -> bool:

@@ -1,4 +1,4 @@
-"""The command line: restore, train, evaluate, ablate, convert, degrade, data check, info; one file a command."""
+"""The command line: restore, train, evaluate, ablate, convert, export, degrade, data check, info; each in a file."""
 
 from ucdir.cli.ablate import ablate
 from ucdir.cli.app import app, data_app, main
@@ -6,11 +6,12 @@ from ucdir.cli.convert import convert
 from ucdir.cli.data_check import check
 from ucdir.cli.degrade import degrade
 from ucdir.cli.evaluate import evaluate
+from ucdir.cli.export import export
 from ucdir.cli.info import info
 from ucdir.cli.restore import restore
 from ucdir.cli.train import train
 
-for command in (restore, train, evaluate, ablate, convert, degrade, info):
+for command in (restore, train, evaluate, ablate, convert, export, degrade, info):
     app.command()(command)
 data_app.command("check")(check)
 app.add_typer(data_app, name="data")

@@ -65,6 +65,10 @@ def restore(
     precision: Annotated[
         str, typer.Option(help="auto, fp32 or bf16; auto is bf16 where the device has it (see ucdir info).")
     ] = "auto",
+    engine: Annotated[
+        str,
+        typer.Option(help="torch, or onnx: ONNX Runtime, on CPUs in fp32. auto: as the model's folder is."),
+    ] = "auto",
     patch_size: Annotated[
         int | None, typer.Option(help="Longest side of a patch in pixels. Default: as memory allows.")
     ] = None,
@@ -152,7 +156,7 @@ def restore(
         options={
             "patch_size": patch_size, "max_memory": max_memory, "uncertainty": uncertainty, "keep_times": keep_times,
         },
-        overwrite=overwrite, resume=(resume or not overwrite) and uncertainty is None,
+        engine=engine, overwrite=overwrite, resume=(resume or not overwrite) and uncertainty is None,
     )  # fmt: skip
     names, seeds = list(photos or ()), range(seed, seed + (1 if average else samples))
     if "-" in names or output == "-":

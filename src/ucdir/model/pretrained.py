@@ -45,7 +45,7 @@ def model_digest(folder: Path) -> str:
     """
     total = hashlib.sha256()
     try:
-        for path in sorted(p for p in folder.rglob("*") if p.suffix in {".json", ".safetensors"}):
+        for path in sorted(p for p in folder.rglob("*") if p.suffix in {".json", ".safetensors", ".onnx"}):
             with path.open("rb") as file:
                 total.update(path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape"))
                 total.update(hashlib.file_digest(file, "sha256").digest())

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ucdir.config import PredictorConfig
 from ucdir.model.layers import Downsample, Upsample
+from ucdir.model.reach import multiple_of, receptive_field
 
 
 class UNet(nn.Module):
@@ -40,12 +41,7 @@ class UNet(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
-        self.multiple_of = self.unshuffle * 2 ** (self.levels - 1)
-        convolutions = [4 * n for n in blocks]  # two in each block, on the way down and up
-        convolutions[-1] //= 2  # the deepest level has its blocks once
-        convolutions[0] += 2  # stem and head
-        reach = sum(n * self.unshuffle * 2**level for level, n in enumerate(convolutions))
-        self.receptive_field = reach + self.multiple_of - 1
+        self.multiple_of, self.receptive_field = multiple_of(config), receptive_field(config)
 
     @staticmethod
     def _level(count: int, width: int, make_block: Callable[[int], nn.Module]) -> nn.ModuleList:

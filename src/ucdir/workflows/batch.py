@@ -21,7 +21,7 @@ from ucdir.images.paths import check_path, remove_stale, shown
 from ucdir.images.pixels import Signal
 from ucdir.images.read import identify
 from ucdir.limits import MAX_FILE_BYTES
-from ucdir.model.folder import read_index
+from ucdir.model.onnx_folder import read_config
 from ucdir.model.pretrained import list_models, model_digest, model_folder
 from ucdir.pipeline import RestorationPipeline, load
 from ucdir.tasks import TASKS
@@ -76,6 +76,7 @@ class Batch:
         precision: as in `pipeline.load`.
         settings: arguments of `workflows.restore.restore` that change the result, beside those above and the seed.
         options: arguments of it that change a result by no more than rounding, if at all.
+        engine: as in `pipeline.load`.
         overwrite: whether files that exist are replaced.
         resume: whether results that are finished are left as they are.
     """
@@ -86,16 +87,19 @@ class Batch:
     precision: str = "auto"
     settings: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    engine: str = "auto"
     overwrite: bool = False
     resume: bool = True
 
     def __post_init__(self) -> None:
         if self.task not in ("auto", *TASKS):
             raise ConfigError(f"--task {self.task} is unknown; choose auto or one of {', '.join(TASKS)}.")
-        self._load = cache(lambda name: load(name, self.device, self.precision))
+        self._load = cache(lambda name: load(name, self.device, self.precision, engine=self.engine))
         self._records = cache(Records)
         self._digest = cache(lambda name: model_digest(model_folder(name)))
-        self._settled = json.loads(json.dumps({**self.settings, "precision": self.precision}))
+        # results of the engine that is not chosen differ by rounding; those from before there was a choice have none
+        chosen = {} if self.engine == "auto" else {"engine": self.engine}
+        self._settled = json.loads(json.dumps({**self.settings, "precision": self.precision, **chosen}))
         self._made: set[Path] = set()  # folders
         self._begun = False  # whether a photo was restored
 
@@ -162,7 +166,7 @@ class Batch:
 
     @staticmethod
     def _model_task(model: str) -> str:
-        return read_index(model_folder(model))[1].task
+        return read_config(model_folder(model)).task
 
     def _begin(self, job: Job) -> tuple[Entry | None, bool]:
         """What is recorded before the work, and whether it replaces a file; None if the result is finished.
