@@ -20,6 +20,7 @@ from ucdir.images import Photo, paths, read, write
 from ucdir.workflows import batch as batch_module
 from ucdir.workflows import outputs
 from ucdir.workflows import restore as workflow
+from ucdir.workflows.batch import Batch
 from ucdir.workflows.inputs import Input, Inputs
 
 
@@ -600,19 +601,29 @@ def test_while_one_photo_is_restored_another_is_read(ucdir, jpegs, tmp_path, mon
     jpegs("in/a.jpg", "in/b.jpg")
     reading, real, predict = threading.Event(), workflow.read, TorchEngine.predict
 
+    begin, restoring = Batch._begin, threading.Event()
+
+    def begin_job(self, job):
+        if job.photo.name == "b.jpg":  # only when the main thread is busy
+            restoring.wait(30)
+        return begin(self, job)
+
     def read_photo(path, **options):
         if Path(path).name == "b.jpg":
             reading.set()
         return real(path, **options)
 
     def wait(*arguments):
+        restoring.set()
         assert reading.wait(30), "the second photo is not read before the first is finished"
         assert threading.current_thread() is threading.main_thread()
         return predict(*arguments)
 
+    monkeypatch.setattr(Batch, "_begin", begin_job)
     monkeypatch.setattr(workflow, "read", read_photo)
     monkeypatch.setattr(TorchEngine, "predict", wait)
-    assert ucdir("restore", tmp_path / "in", "--jobs", "2")[0] == 0
+    result = ucdir("restore", tmp_path / "in", "--jobs", "2")
+    assert result[0] == 0, result
 
 
 # ------------------------------------------------------------------------------------------------- standard streams

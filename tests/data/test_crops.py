@@ -39,7 +39,7 @@ def darken(clean, rng):
 
 def crops(photos=None, chosen=(0, 1), seed=0, batch_size=8, flip=False, **diffusion):
     photos = Pictures.of((20, 20), (20, 30), (16, 16)) if photos is None else photos
-    source = DegradedPhotos(photos, chosen, darken, 0, flip)
+    source = DegradedPhotos(photos, chosen, darken, lambda side: 0, flip)
     diffusion = DiffusionConfig(**{"focus_probability": 0, **diffusion})
     return Crops(source, SIDE, ("jpeg_quality",), diffusion, seed, batch_size)
 

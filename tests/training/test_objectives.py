@@ -203,7 +203,7 @@ def test_missing_weights_of_lpips_are_reported(tiny, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"objective": "gan"}, "'gan' is unknown; choose one of noise, sampler_aware"),
+        ({"objective": "gan"}, "'gan' is unknown; choose one of noise, predictor, sampler_aware"),
         ({"objective": "sampler_aware"}, "name it in training.initial"),
         (
             {"objective": "sampler_aware", "sampling": {"eta": 1.0}},

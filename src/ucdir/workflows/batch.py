@@ -94,7 +94,8 @@ class Batch:
     def __post_init__(self) -> None:
         if self.task not in ("auto", *TASKS):
             raise ConfigError(f"--task {self.task} is unknown; choose auto or one of {', '.join(TASKS)}.")
-        self._load = cache(lambda name: load(name, self.device, self.precision, engine=self.engine))
+        self._imported = False  # the engine
+        self._loaded: dict[str, RestorationPipeline] = {}
         self._records = cache(Records)
         self._digest = cache(lambda name: model_digest(model_folder(name)))
         # results of the engine that is not chosen differ by rounding; those from before there was a choice have none
@@ -244,8 +245,8 @@ class Batch:
             return _failed(job, error)
         if entry is None:
             return Outcome(job, "finished")
-        if relay.threaded:  # before it is read: importing goes wrong if threads import other things meanwhile
-            relay.call(import_module, "ucdir.engines.torch_engine")
+        if relay.threaded and not self._imported:
+            relay.call(self._import_engine)
         records = self._records(job.output.parent)
         models = self._models(job, relay, watch, lambda: records.add(entry))
         try:
@@ -279,13 +280,25 @@ class Batch:
             )
         return Outcome(job, "restored", done=done, notes=notes)
 
+    def _import_engine(self) -> None:
+        """Before a photo is read: importing goes wrong if threads import other things meanwhile."""
+        import_module("ucdir.engines.torch_engine")
+        self._imported = True
+
+    def _load(self, name: str) -> RestorationPipeline:
+        if name not in self._loaded:
+            self._loaded[name] = load(name, self.device, self.precision, engine=self.engine)
+        return self._loaded[name]
+
     def _models(
         self, job: Job, relay: Relay, watch: Watch | None, before_writing: Callable[[], object]
     ) -> RestorationPipeline | Callable[[str], RestorationPipeline]:
         """The model that was named, or a function that loads the one of a task at its first use."""
 
         def get(name: str) -> RestorationPipeline:
-            pipeline, samples = relay.call(self._load, name), self.settings.get("samples", 1)
+            # one that is loaded needs not wait for the main thread, where another photo may be restored
+            pipeline = self._loaded.get(name) or relay.call(self._load, name)
+            samples = self.settings.get("samples", 1)
             return _Relayed(
                 pipeline, relay, None if watch is None else partial(watch, job), samples, before_writing
             )
