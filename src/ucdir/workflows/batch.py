@@ -282,7 +282,7 @@ class Batch:
 
     def _import_engine(self) -> None:
         """Before a photo is read: importing goes wrong if threads import other things meanwhile."""
-        import_module("ucdir.engines.torch_engine")
+        import_module(f"ucdir.engines.{'onnx' if self.engine == 'onnx' else 'torch'}_engine")
         self._imported = True
 
     def _load(self, name: str) -> RestorationPipeline:
