@@ -66,6 +66,16 @@ def test_nothing_is_found_where_there_was_no_compression_or_it_cannot_be_seen(sc
     assert find_jpeg_traces(JpegCompression(10)(white)) is None
 
 
+@pytest.mark.parametrize("quality", [None, 40, 75])
+def test_patterns_are_not_taken_for_a_compression(quality, monkeypatch):
+    y, x = np.mgrid[:128, :192]
+    waves = (128 + 60 * np.stack([np.sin(x / 9), np.cos(y / 7), np.sin((x + y) / 11)], 2)).astype(np.uint8)
+    pattern = waves if quality is None else JpegCompression(quality)(waves)
+    assert find_jpeg_traces(pattern) is None
+    monkeypatch.setattr(jpeg_traces, "CONTROLS", ())
+    assert find_jpeg_traces(pattern) is not None, "control"
+
+
 def test_steps_of_other_tables_give_the_nearest_quality(scene, tmp_path):
     tables = [np.full(64, step).tolist() for step in (24, 24)]
     Image.fromarray(scene).save(tmp_path / "flat.jpg", qtables=tables, subsampling=0)

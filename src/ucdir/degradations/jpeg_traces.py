@@ -28,6 +28,8 @@ CERTAIN = 0.35
 """Mean logarithm of the likelihood ratio of a coefficient, against no compression, from which on a step counts."""
 FEWEST = 4
 """Frequencies with a certain step."""
+CONTROLS = ((3, 5), (5, 3), (1, 6), (6, 1))
+"""Rows and columns from a grid found to those that are no grid. One of them may be the grid of another compression."""
 MOST_BLOCKS = 1500
 SOME_BLOCKS = 300
 """Where the grid is looked for."""
@@ -60,13 +62,15 @@ def find_jpeg_traces(pixels: NDArray[np.uint8]) -> JpegTraces | None:
         T · ( (1-p) · N(d; 0, σ²) + p / T ),
 
     which is largest for the largest step that fits. In the blocks of its grid, more coefficients are zero than in
-    others, and pixels jump at their borders.
+    others, and pixels jump at their borders. Gradients and patterns have few values of a coefficient
+    wherever the blocks begin: what is also found in places that are no grid is no compression.
 
     Args:
         pixels: uint8 [H,W,C] with C = 1 or 3.
 
     Returns:
-        None where nothing is found: never compressed, resized since, of a quality above about 95, or nearly empty.
+        None where nothing is found: never compressed, resized since, of a quality above about 95, nearly empty, or a
+            pattern.
 
     Example:
         >>> find_jpeg_traces(np.zeros((64, 64, 3), np.uint8)) is None
@@ -81,7 +85,13 @@ def find_jpeg_traces(pixels: NDArray[np.uint8]) -> JpegTraces | None:
         steps = _steps(_coefficients(grey[row:, column:], MOST_BLOCKS))
         if steps:
             found.append(JpegTraces(_nearest_quality(steps), ((row + top) % 8, (column + left) % 8)))
-    return min(found, key=lambda traces: traces.quality, default=None)  # of two compressions, the stronger
+    if not found:
+        return None
+    strongest = min(found, key=lambda traces: traces.quality)
+    row, column = (strongest.grid[0] - top, strongest.grid[1] - left)
+    others = [grey[(row + down) % 8 :, (column + across) % 8 :] for down, across in CONTROLS]
+    regular = sum(bool(_steps(_coefficients(other, MOST_BLOCKS))) for other in others) > 1
+    return None if regular else strongest
 
 
 def _luma(pixels: NDArray[np.uint8]) -> Floats:
