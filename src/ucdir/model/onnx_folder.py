@@ -224,7 +224,7 @@ def _manifest(
     )
 
 
-FEATURE_MAPS: Final = 14
+FEATURE_MAPS: Final = 9
 """Feature maps of the finest level, in float32, that a forward pass of ONNX Runtime takes the memory of."""
 IMAGES_BYTES: Final = 120
 """What it takes beside them for each pixel of the image."""
