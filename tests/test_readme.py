@@ -18,7 +18,7 @@ import ucdir
 from ucdir.cli import app
 from ucdir.config import parse_config
 from ucdir.images import read
-from ucdir.tasks import TASKS
+from ucdir.model.pretrained import list_models
 
 EXAMPLES = ("astronaut.jpg", "chelsea.jpg", "coffee.jpg")
 FIRST_RESULT = "examples/chelsea.restored.png"
@@ -35,7 +35,7 @@ PAGES = [
     "docs/training.md",
     "docs/export.md",
     "docs/use.md",
-    *(f"src/ucdir/weights/{task}/README.md" for task in TASKS),
+    *(f"src/ucdir/weights/{name}/README.md" for name in list_models()),
 ]
 
 
