@@ -523,7 +523,7 @@ def test_progress_on_a_terminal_and_in_lines(ucdir, jpegs, tmp_path, monkeypatch
     ],
 )
 def test_a_signal_leaves_what_is_finished_and_nothing_else(
-    ucdir, jpegs, tmp_path, monkeypatch, number, threads, moment
+    ucdir, jpegs, tmp_path, monkeypatch, request, number, threads, moment
 ):
     name = "Ctrl-C" if number == signal.SIGINT else number.name
     jpegs("in/a.jpg", "in/b.jpg", "in/c.jpg", "in/d.jpg")
@@ -538,6 +538,9 @@ def test_a_signal_leaves_what_is_finished_and_nothing_else(
         monkeypatch.setattr(TorchEngine, "predict", lambda *a: (stop(), predict(*a))[1])
     else:
         monkeypatch.setattr(paths.os, "fsync", lambda descriptor: (stop(), fsync(descriptor))[1])
+    if number != signal.SIGINT:  # whatever has started the tests, such as nohup, may have it ignored
+        inherited = signal.signal(number, signal.SIG_DFL)
+        request.addfinalizer(lambda: signal.signal(number, inherited))
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
     command = ("restore", tmp_path / "in", "-o", tmp_path / "out", "--jobs", threads)
     code, out, err = ucdir(*command)

@@ -410,3 +410,21 @@ def test_16_bits_never_pass_through_8(tmp_path, format, profile):
     photo = read(tmp_path / f"in.{format}")
     np.testing.assert_array_equal(photo.pixels, levels)
     np.testing.assert_array_equal(from_srgb_signal(to_srgb_signal(photo), photo), levels)
+
+
+def test_tall_images_are_fetched_a_few_rows_at_a_time(tmp_path, monkeypatch):
+    """libvips looks through all rows of a fetch for each of them: 20,000 rows of one pixel took ten seconds."""
+    import pyvips
+
+    pixels = np.random.default_rng(0).integers(0, 256, (20_000, 1, 3), dtype=np.uint8)
+    write(Photo(pixels), tmp_path / "tall.png")
+    rows, fetch = [], pyvips.Region.fetch
+
+    def spy(self, x, y, width, height):
+        rows.append(height)
+        return fetch(self, x, y, width, height)
+
+    monkeypatch.setattr(pyvips.Region, "fetch", spy)
+    assert np.array_equal(read(tmp_path / "tall.png").pixels, pixels)
+    assert sum(rows) == 20_000
+    assert max(rows) <= 256

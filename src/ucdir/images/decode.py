@@ -26,6 +26,8 @@ _LOADERS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 _FETCH_BYTES: Final = 1 << 16
+_FETCH_ROWS = 256
+"""At most so many rows at once: libvips looks through all rows of a fetch for each of them."""
 
 PILLOW_ERRORS: Final = (
     *(OSError, EOFError, ValueError, SyntaxError, LookupError, OverflowError, TypeError, AttributeError),
@@ -110,7 +112,7 @@ def _fetch(image: Any) -> Pixels:
     width, height, bands = image.width, image.height, image.bands
     samples: Pixels = np.empty((height, width, bands), np.uint16 if image.format == "ushort" else np.uint8)
     region = vips().Region.new(image)
-    rows = max(1, _FETCH_BYTES // (samples.nbytes // height))
+    rows = max(1, min(_FETCH_ROWS, _FETCH_BYTES // (samples.nbytes // height)))
     for top in range(0, height, rows):
         part = samples[top : top + rows]
         part[...] = np.frombuffer(region.fetch(0, top, width, len(part)), samples.dtype).reshape(part.shape)
