@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -150,7 +151,7 @@ def restore(
     if uncertainty is not None and samples == 1:
         raise ConfigError("samples 1: choose 2 or more for an uncertainty map.")
     sampling = _Sampling(task, pipeline, scalars or {}, seed, samples, consistent, on_step, options)
-    try:
+    with _named_if_memory_is_short(shown(Path(image)) if is_file else "image"):
         if is_file:
             source = Path(image)
             target = default_output(source) if output is None else Path(output)
@@ -160,12 +161,6 @@ def restore(
         if isinstance(image, bytes):
             return _restore_bytes(image, sampling, exposure_ratio, format)[0]
         return from_signal(sampling(to_signal(image)).mean, image)
-    except MemoryError as error:
-        raise DeviceError(
-            f"{shown(Path(image)) if is_file else 'image'}: the memory does not hold its "
-            "restoration; close other programs, raise the limit (--max-memory, ulimit -v, the container's), or use a "
-            "machine with more memory."
-        ) from error
 
 
 def restore_bytes(
@@ -185,11 +180,18 @@ def restore_bytes(
     """As `restore` of the bytes of a file, and what was done."""
     _check_exposure_ratio(exposure_ratio)
     sampling = _Sampling(task, pipeline, scalars or {}, seed, samples, consistent, on_step, options)
-    try:
+    with _named_if_memory_is_short("image"):
         return _restore_bytes(data, sampling, exposure_ratio, format)
+
+
+@contextmanager
+def _named_if_memory_is_short(name: str) -> Iterator[None]:
+    try:
+        yield
     except MemoryError as error:
         raise DeviceError(
-            "the memory does not hold the restoration; choose a smaller --patch-size."
+            f"{name}: the memory does not hold its restoration; close other programs, raise the limit (--max-memory, "
+            "ulimit -v, the container's), or use a machine with more memory."
         ) from error
 
 
