@@ -158,7 +158,7 @@ class JpegHistory:
             both uint8 [H',W',3], where H' = round(scale · H) if scale < 1, else H.
         """
         first, *rest = self.compressions
-        if first.subsampling == "4:0:0" or (rest and rest[0].subsampling == "4:0:0"):
+        if any(c.subsampling == "4:0:0" for c in self.compressions):
             clean = _grey(clean)
         size = (clean.shape[0], clean.shape[1])
         if self.scale > 1:

@@ -76,19 +76,18 @@ def find_jpeg_traces(pixels: NDArray[np.uint8]) -> JpegTraces | None:
         >>> find_jpeg_traces(np.zeros((64, 64, 3), np.uint8)) is None
         True
     """
-    grey = _middle(_luma(pixels))
+    grey = _luma(_middle(pixels))
     if min(grey.shape) < 24:
         return None
-    top, left = _offset(pixels.shape[0]), _offset(pixels.shape[1])
     found = []
     for row, column in _grids(grey):
         steps = _steps(_coefficients(grey[row:, column:], MOST_BLOCKS))
         if steps:
-            found.append(JpegTraces(_nearest_quality(steps), ((row + top) % 8, (column + left) % 8)))
+            found.append(JpegTraces(_nearest_quality(steps), (row, column)))
     if not found:
         return None
     strongest = min(found, key=lambda traces: traces.quality)
-    row, column = (strongest.grid[0] - top, strongest.grid[1] - left)
+    row, column = strongest.grid
     others = [grey[(row + down) % 8 :, (column + across) % 8 :] for down, across in CONTROLS]
     regular = sum(bool(_steps(_coefficients(other, MOST_BLOCKS))) for other in others) > 1
     return None if regular else strongest
@@ -100,14 +99,10 @@ def _luma(pixels: NDArray[np.uint8]) -> Floats:
     return pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def _offset(size: int) -> int:
-    """Where the middle `REGION` pixels of a side begin, at a multiple of 8."""
-    return max(0, size - REGION) // 16 * 8
-
-
-def _middle(image: Floats) -> Floats:
-    top, left = (_offset(size) for size in image.shape)
-    return image[top : top + REGION, left : left + REGION]
+def _middle(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The middle `REGION` pixels of each side; it begins at multiples of 8, so that the grid stays where it is."""
+    top, left = (max(0, size - REGION) // 16 * 8 for size in pixels.shape[:2])
+    return pixels[top : top + REGION, left : left + REGION]
 
 
 def _grids(grey: Floats) -> list[tuple[int, int]]:
