@@ -57,10 +57,11 @@ def test_what_an_item_holds():
     item = crops()[5]
     assert {name: tuple(t.shape) for name, t in item.items()} == {
         "clean": (3, SIDE, SIDE), "degraded": (3, SIDE, SIDE), "noise": (3, SIDE, SIDE),
-        "noise_level": (), "step": (), "scalar.jpeg_quality": (),
+        "noise_level": (), "step": (), "place": (), "scalar.jpeg_quality": (),
     }  # fmt: skip
-    assert {t.dtype for name, t in item.items() if name != "step"} == {torch.float32}
+    assert {t.dtype for name, t in item.items() if name not in ("step", "place")} == {torch.float32}
     assert [int(crops()[n]["step"]) for n in (0, 7, 8, 23)] == [0, 0, 1, 2]
+    assert [int(crops()[n]["place"]) for n in (0, 7, 8, 23)] == [0, 7, 0, 7]
     np.testing.assert_array_equal(back(item["degraded"]), back(item["clean"]) // 2)
 
 

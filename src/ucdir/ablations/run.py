@@ -193,6 +193,7 @@ def seconds_a_step(config: Config) -> float:
         "degraded": image,
         "noise": image,
         "noise_level": torch.rand(size, device=device),
+        "place": torch.arange(size),
     }
     began = 0.0
     for step in range(TIMED_STEPS + 1):

@@ -231,9 +231,10 @@ class TrainingConfig(Section):
     """Which of its networks training takes from `initial`; the other starts from fresh weights."""
     objective: str = "noise"
     """A name in `training.objectives.OBJECTIVES`: `noise` is Eq. 1, `predictor` trains the initial predictor alone,
-    `sampler_aware` the steps that the sampler takes; `regression` is the baseline without diffusion."""
+    `sampler_aware` the steps that the sampler takes; `energy_score` those, so that samples differ as what could have
+    been there does, and f_θ takes the scalar `diversity`; `regression` is the baseline without diffusion."""
     perceptual_weight: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of LPIPS in the objective `sampler_aware`; 0 leaves it out."""
+    """Weight of LPIPS in the objectives `sampler_aware` and, smaller, `energy_score`; 0 leaves it out."""
     grid_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight there of errors that repeat with the period of the network's coarsest pixels; 0 leaves it out."""
     freeze_predictor: bool = False

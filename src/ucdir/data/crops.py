@@ -27,7 +27,7 @@ class Crops(Dataset[dict[str, Tensor]]):
     """Item n is place n % batch_size of step n // batch_size, the same in every run and on every machine.
 
     An item holds `clean` and `degraded` [3,side,side] in [-1,1], `noise` ε [3,side,side], `noise_level` √γ [], `step`
-    (whole number) [], and one entry `scalar.<name>` [] for each auxiliary scalar (NaN: unknown).
+    and `place` (whole numbers) [], and one entry `scalar.<name>` [] for each auxiliary scalar (NaN: unknown).
     """
 
     source: Source
@@ -50,6 +50,7 @@ class Crops(Dataset[dict[str, Tensor]]):
             "noise": torch.from_numpy(rng.standard_normal((3, *clean.shape[:2]), dtype=np.float32)),
             "noise_level": torch.tensor(self._noise_level(rng, place), dtype=torch.float32),
             "step": torch.tensor(step),
+            "place": torch.tensor(place),
             **{f"scalar.{name}": torch.tensor(value, dtype=torch.float32) for name, value in scalars.items()},
         }
 

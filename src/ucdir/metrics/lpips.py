@@ -128,6 +128,18 @@ class Lpips(nn.Module):
         with torch.autocast(clean.device.type, enabled=False):
             return self._distances(restored, clean)
 
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Images [B,3,H,W] in [-1,1] -> √w_l · f̂_l of each layer, [B,C,h,w] in float32.
+
+        The squared distance of two images' features over channels, meaned over places and summed over layers, is d.
+        """
+        found = []
+        with torch.autocast(images.device.type, enabled=False):
+            for head, feature in zip(self.heads.parameters(), self.trunk(images.float()), strict=True):
+                unit = feature / (torch.linalg.vector_norm(feature, dim=1, keepdim=True) + 1e-10)
+                found.append(unit * head.clamp(min=0).sqrt())
+        return found
+
     def _distances(self, restored: Tensor, clean: Tensor) -> Tensor:
         both = torch.cat([restored, clean])
         distances = self.trunk.mean.new_zeros(len(clean))

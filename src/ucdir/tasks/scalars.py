@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ class Scalar:
         range: smallest and largest value that a call may give.
         scale: values that the network sees as 0 and 1; those beyond count as the nearer end.
         logarithmic: whether the network sees the logarithm of the value.
+        default: value where a call gives none; by default it is unknown.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Scalar:
     range: tuple[float, float]
     scale: tuple[float, float]
     logarithmic: bool = False
+    default: float = UNKNOWN
 
 
 SCALARS: dict[str, Scalar] = {
@@ -63,9 +65,17 @@ SCALARS: dict[str, Scalar] = {
             "noise_strength", "Standard deviation of the noise in mid-grey, in 8-bit levels, roughly.",
             unit="8-bit levels", range=(0, 255), scale=(1, 128), logarithmic=True,
         ),
+        Scalar(
+            "diversity", "How much samples differ: 0 not at all, 1 as much as what could have been there (of models "
+            "that were trained for it).",
+            unit="0 to 1", range=(0, 1), scale=(0, 1), default=0.0,
+        ),
     )
 }  # fmt: skip
 """By name; a task gives some of them."""
+
+DIALS: Final = ("diversity",)
+"""Scalars that are no property of a degradation: a model of any task may take them."""
 
 
 def check_scalars(
@@ -75,7 +85,7 @@ def check_scalars(
 
     Args:
         scalars: by name, a number, or one for each image of the batch; in the units of `SCALARS`.
-        known: names that the model takes.
+        known: names that the model takes; those with a default that are not given have it.
         batch: how many images there are.
 
     Raises:
@@ -87,7 +97,8 @@ def check_scalars(
         raise ConfigError(
             f"scalars: this model knows nothing of {', '.join(foreign)}; it takes {', '.join(known) or 'none'}."
         )
-    return {name: _checked(SCALARS[name], value, batch) for name, value in scalars.items()}
+    defaults = {name: SCALARS[name].default for name in known if name in DIALS}
+    return {name: _checked(SCALARS[name], value, batch) for name, value in {**defaults, **scalars}.items()}
 
 
 def check_mapping(scalars: object) -> None:

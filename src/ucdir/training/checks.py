@@ -16,6 +16,7 @@ from ucdir.errors import ConfigError
 from ucdir.metrics.lpips import MIN_SIDE
 from ucdir.model.framework import model_problems
 from ucdir.tasks import TASKS
+from ucdir.tasks.scalars import DIALS
 from ucdir.training.objectives import OBJECTIVES
 from ucdir.training.optimizers import OPTIMIZERS
 from ucdir.training.sampler_aware import MAX_SHIFT
@@ -45,9 +46,14 @@ def check_settings(config: Config, processes: int) -> None:
         if name not in known
     ]
     of_task, of_model = TASKS[config.task].scalars, config.model.diffusion_model.scalars
-    if set(of_task) != set(of_model):
+    if set(of_task) != set(of_model) - set(DIALS):
         problems.append(
             f"model.diffusion_model.scalars {list(of_model)} are not those of task {config.task}, {list(of_task)}"
+        )
+    if ("diversity" in of_model) != (config.training.objective == "energy_score"):
+        problems.append(
+            "model.diffusion_model.scalars needs diversity for training.objective energy_score, and for no other "
+            f"(found {list(of_model)} and {config.training.objective})"
         )
     networks = (config.model.predictor, config.model.diffusion_model)
     grid = math.lcm(*(part.unshuffle * 2 ** (len(part.multipliers) - 1) for part in networks))
@@ -60,7 +66,7 @@ def check_settings(config: Config, processes: int) -> None:
         problems.append(
             "training.objective predictor trains nothing with training.freeze_predictor: set it to false"
         )
-    if config.training.objective == "sampler_aware":
+    if config.training.objective in ("sampler_aware", "energy_score"):
         problems += _sampler_aware_problems(config)
     if config.training.compile and not any(map(shutil.which, (os.environ.get("CXX") or "g++", *COMPILERS))):
         problems.append("training.compile needs a C++ compiler and none is installed: set it to false")
@@ -105,11 +111,11 @@ def _sampler_aware_problems(config: Config) -> list[str]:
     training, sampling, problems = config.training, config.sampling, []
     if training.initial is None:
         problems.append(
-            "training.objective sampler_aware fine-tunes a trained model: name it in training.initial"
+            f"training.objective {training.objective} fine-tunes a trained model: name it in training.initial"
         )
     if sampling.eta and sampling.sampler in SAMPLERS and adds_noise(sampling.sampler):
         problems.append(
-            "training.objective sampler_aware needs a deterministic sampler: choose sampling.sampler ddim and "
+            f"training.objective {training.objective} needs a deterministic sampler: choose sampling.sampler ddim and "
             f"sampling.eta 0 (found {sampling.sampler} and {sampling.eta:g})"
         )
     below = NoiseSchedule.of(config.diffusion).steps_below(sampling.start_fraction)

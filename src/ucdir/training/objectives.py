@@ -13,6 +13,7 @@ from ucdir.data.crops import scalars_of
 from ucdir.diffusion.loss import PREDICTOR_TRAINING, residual_loss
 from ucdir.diffusion.path import PATHS
 from ucdir.diffusion.schedule import NoiseSchedule
+from ucdir.training.energy_score import EnergyScoreObjective
 from ucdir.training.regression_baseline import RegressionObjective
 from ucdir.training.sampler_aware import SamplerAwareObjective
 
@@ -68,6 +69,7 @@ OBJECTIVES: dict[str, type[Any]] = {
     "noise": NoiseObjective,
     "predictor": PredictorObjective,
     "sampler_aware": SamplerAwareObjective,
+    "energy_score": EnergyScoreObjective,
     "regression": RegressionObjective,
 }
 """Training objectives by name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NoReturn
 
@@ -44,6 +44,7 @@ class SamplerAwareObjective:
         self.sampler = partial(sampler, eta=0.0) if adds_noise(sampling.sampler) else sampler
         schedule = NoiseSchedule.of(config.diffusion)
         self.levels = schedule.sampling_levels(sampling.steps, sampling.start_fraction, sampling.spacing)
+        self.steps = len(self.levels) - 1
         self.prediction = config.model.diffusion_model.prediction
         self.noise_scale = sampling.noise_scale
         self.seed = config.seed
@@ -60,32 +61,50 @@ class SamplerAwareObjective:
         clean, degraded, scale = batch["clean"], batch["degraded"], self.residual_scale
         step = int(batch["step"][0])
         guidance, predictor_loss = self.predictor_loss(predictor(degraded).float(), clean)
+        restored = self.restored(diffusion_model, degraded, guidance, batch["noise"], scalars_of(batch), step)
+        losses = {"pixels": scale**2 * F.mse_loss(restored, clean), "predictor": predictor_loss}
+        if self.lpips is not None:
+            view = self.view(step)
+            distance = self.lpips.batched(view(restored), view(clean)).mean()
+            losses["perceptual"] = self.perceptual_weight * distance
+        return losses | self.grid_loss(restored - clean, diffusion_model)
+
+    def restored(
+        self,
+        diffusion_model: nn.Module,
+        degraded: Tensor,
+        guidance: Tensor,
+        noise: Tensor,
+        scalars: Mapping[str, Tensor],
+        step: int,
+    ) -> Tensor:
+        """ŷ of a step of training, with the gradient of the sampler's last step alone: [B,3,H,W]."""
 
         def denoise(noisy: Tensor, level: float) -> Tensor:
             levels = torch.full((len(noisy),), level, device=noisy.device)
-            output = diffusion_model(noisy, degraded, guidance, levels, scalars_of(batch)).float()
+            output = diffusion_model(noisy, degraded, guidance, levels, scalars).float()
             residual: Tensor = predicted_residual(
-                noisy, output, guidance, level, scale, prediction=self.prediction
+                noisy, output, guidance, level, self.residual_scale, prediction=self.prediction
             )
             return residual
 
-        steps = len(self.levels) - 1
-        k = step % steps
+        k = step % self.steps
         with torch.no_grad():
-            noisy = start_sample(batch["noise"], self.levels[0], self.noise_scale)
+            noisy = start_sample(noise, self.levels[0], self.noise_scale)
             noisy = self.sampler(denoise, noisy, self.levels[: k + 1], _no_noise)
-        restored = guidance + denoise(noisy, self.levels[k]) / scale
+        return guidance + denoise(noisy, self.levels[k]) / self.residual_scale
 
-        losses = {"pixels": scale**2 * F.mse_loss(restored, clean), "predictor": predictor_loss}
-        if self.lpips is not None:
-            view = partial(random_view, rng=(self.seed, step), enlarged=step // steps % 2 == 1)
-            distance = self.lpips.batched(view(restored), view(clean)).mean()
-            losses["perceptual"] = self.perceptual_weight * distance
-        if self.grid_weight:
-            period: Any = diffusion_model.multiple_of
-            pattern = repeated(restored - clean, period)
-            losses["grid"] = self.grid_weight * scale**2 * pattern.square().mean()
-        return losses
+    def view(self, step: int) -> Callable[[Tensor], Tensor]:
+        """What LPIPS is given in a step of training."""
+        return partial(random_view, rng=(self.seed, step), enlarged=step // self.steps % 2 == 1)
+
+    def grid_loss(self, error: Tensor, diffusion_model: nn.Module) -> dict[str, Tensor]:
+        """`grid`, if it has a weight."""
+        if not self.grid_weight:
+            return {}
+        period: Any = diffusion_model.multiple_of
+        pattern = repeated(error, period)
+        return {"grid": self.grid_weight * self.residual_scale**2 * pattern.square().mean()}
 
 
 def repeated(images: Tensor, period: int) -> Tensor:

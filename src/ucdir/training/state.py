@@ -224,6 +224,7 @@ SAMPLING_TRAINED: dict[str, tuple[str, ...]] = {
     "noise": (),
     "predictor": (),
     "sampler_aware": ("sampling.",),
+    "energy_score": ("sampling.",),
     "regression": ("sampling.start_fraction",),  # the noise level that f_θ is given
 }
 """Prefixes of the sampling settings that each objective depends on."""

@@ -37,7 +37,7 @@ from ucdir.images.srgb import amplified, from_srgb_signal, to_srgb_signal
 from ucdir.limits import MAX_SAMPLES
 from ucdir.pipeline import OnStep, RestorationPipeline, is_number, is_whole, load
 from ucdir.tasks import TASKS, JpegRestoration
-from ucdir.tasks.scalars import SCALARS, check_mapping
+from ucdir.tasks.scalars import DIALS, SCALARS, check_mapping
 from ucdir.workflows.consistent import check_consistent, made_consistent
 from ucdir.workflows.degrade import degraded_ratio
 
@@ -420,10 +420,11 @@ def explain_task(photo: Photo | None, scalars: Mapping[str, float], name: str) -
     Raises:
         ConfigError: neither shows the task.
     """
-    if scalars:
-        fitting = [task for task, kind in TASKS.items() if set(scalars) <= set(kind.scalars)]
+    told = [scalar for scalar in scalars if scalar not in DIALS]
+    if told:
+        fitting = [task for task, kind in TASKS.items() if set(told) <= set(kind.scalars)]
         if len(fitting) == 1:
-            return fitting[0], f"{', '.join(scalars).replace('_', ' ')} given"
+            return fitting[0], f"{', '.join(told).replace('_', ' ')} given"
     if photo is None:
         raise ConfigError(f"{name}: an image in memory needs a task; choose one of {', '.join(TASKS)}.")
     if photo.exposure is not None:

@@ -1,0 +1,126 @@
+"""The energy score: an objective whose optimum is samples of what could have been there, not one image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ucdir.data.crops import scalars_of
+from ucdir.training.sampler_aware import SamplerAwareObjective
+
+CELL = 8
+"""Side in pixels of the cells whose pixels are compared as one vector."""
+SMALLEST = 1e-4
+"""What a distance is at least, so that its gradient is finite where two images are equal."""
+ENDS = 0.5
+"""Diversities are drawn from -ENDS to 1 + ENDS and clipped: a quarter is 0, a quarter 1, the others lie between."""
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""Two batches of what is compared -> [B]."""
+
+
+class EnergyScoreObjective(SamplerAwareObjective):
+    r"""An `Objective` as `sampler_aware`, in which two samples ŷ₁, ŷ₂ of one input, from two noises, meet.
+
+    A distance of one sample to the one truth is smallest for an image that does not depend on the noise. The energy
+    score (Gneiting and Raftery 2007) of a distance ρ,
+
+        S = ½ρ(ŷ₁,y) + ½ρ(ŷ₂,y) - α/2 · ρ(ŷ₁,ŷ₂)
+
+    is at α = 1 a strictly proper score where ρ is the norm of a difference: in the mean it is smallest for samples of
+    the distribution of y given x. (The square of a norm sees the mean alone.) α is the auxiliary scalar `diversity`,
+    drawn for each crop; f_θ is given it, so that one model has both ends and what lies between.
+
+        pixels      s · S with ρ = mean over cells of 8x8 pixels of √(mean over their pixels of (a - b)²)
+        perceptual  w · S with ρ = Σ over layers, mean over places, of √(LPIPS there): w is
+                    `training.perceptual_weight`; a root is larger than LPIPS, so w is smaller here
+        grid        as in `sampler_aware`, of both samples
+
+    It costs twice the passes of f_θ.
+    """
+
+    def __call__(
+        self, predictor: nn.Module, diffusion_model: nn.Module, batch: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """`pixels`, `perceptual` and `grid`, see above; `predictor` is the predictor's own loss."""
+        clean, degraded = batch["clean"], batch["degraded"]
+        step = int(batch["step"][0])
+        guidance, predictor_loss = self.predictor_loss(predictor(degraded).float(), clean)
+        second, diversity = draw(self.seed, batch)
+        scalars = {**scalars_of(batch), "diversity": diversity}
+        samples = self.restored(
+            diffusion_model,
+            twice(degraded),
+            twice(guidance),
+            torch.cat([batch["noise"], second]),
+            {name: twice(value) for name, value in scalars.items()},
+            step,
+        )
+        first, other = samples.chunk(2)
+        score = energy_score(pixel_distance, first, other, clean, diversity)
+        losses = {"pixels": self.residual_scale * score.mean(), "predictor": predictor_loss}
+        if self.lpips is not None:
+            view = self.view(step)
+            features = [layer.chunk(2) for layer in self.lpips.features(view(samples))]
+            one, two = ([pair[n] for pair in features] for n in (0, 1))
+            score = energy_score(feature_distance, one, two, self.lpips.features(view(clean)), diversity)
+            losses["perceptual"] = self.perceptual_weight * score.mean()
+        return losses | self.grid_loss(samples - twice(clean), diffusion_model)
+
+
+def draw(seed: int, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """A second noise like `noise` and the diversities [B]: functions of (seed, step, place in the batch)."""
+    noises, diversities = [], []
+    for step, place in zip(batch["step"].tolist(), batch["place"].tolist(), strict=True):
+        rng = np.random.default_rng((seed, step, place, 1))
+        noises.append(rng.standard_normal(batch["noise"].shape[1:], dtype=np.float32))
+        diversities.append(np.clip(rng.uniform(-ENDS, 1 + ENDS), 0, 1))
+    device = batch["noise"].device
+    return (
+        torch.from_numpy(np.stack(noises)).to(device),
+        torch.tensor(diversities, dtype=torch.float32, device=device),
+    )
+
+
+def twice(values: Tensor) -> Tensor:
+    """The batch, and the same once more: [B,…] -> [2B,…]."""
+    return torch.cat([values, values])
+
+
+def energy_score(
+    distance: Callable[..., Tensor],
+    one: Tensor | Sequence[Tensor],
+    other: Tensor | Sequence[Tensor],
+    clean: Tensor | Sequence[Tensor],
+    diversity: Tensor,
+) -> Tensor:
+    """S of two samples: [B].
+
+    Args:
+        distance: ρ.
+        one: a sample, as ρ takes it.
+        other: one from another noise.
+        clean: y.
+        diversity: α in [0,1], [B].
+    """
+    return (distance(one, clean) + distance(other, clean) - diversity * distance(one, other)) / 2
+
+
+def pixel_distance(one: Tensor, other: Tensor) -> Tensor:
+    """Mean over cells of the root mean square difference: [B,C,H,W] each -> [B]."""
+    squares = F.avg_pool2d((one - other).square().mean(dim=1, keepdim=True), CELL, ceil_mode=True)
+    return _root(squares).mean(dim=(1, 2, 3))
+
+
+def feature_distance(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
+    """Sum over layers of the mean over places of the distance of features, [B,C,h,w] each -> [B]."""
+    layers = [_root((a - b).square().sum(dim=1)).mean(dim=(1, 2)) for a, b in zip(one, other, strict=True)]
+    return torch.stack(layers).sum(dim=0)
+
+
+def _root(squares: Tensor) -> Tensor:
+    return (squares + SMALLEST**2).sqrt()

@@ -1,0 +1,189 @@
+"""The energy score: samples that differ as what could have been there does, and a dial down to one image."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import nn
+
+from ucdir.errors import ConfigError
+from ucdir.metrics.lpips import Lpips
+from ucdir.pipeline import load
+from ucdir.training import loop
+from ucdir.training.checks import check_settings
+from ucdir.training.energy_score import (
+    EnergyScoreObjective,
+    draw,
+    energy_score,
+    feature_distance,
+    pixel_distance,
+)
+from ucdir.training.export import export
+
+CPU = torch.device("cpu")
+PREDICTOR = {"channels": 4, "multipliers": [1, 2], "blocks": [1, 1], "unshuffle": 2}
+DIFFUSION_MODEL = {
+    **PREDICTOR,
+    "channels": 8,
+    "kernel_bases": 2,
+    "scalar_channels": 8,
+    "prediction": "residual",
+}
+MODEL = {
+    "predictor": PREDICTOR,
+    "diffusion_model": {**DIFFUSION_MODEL, "scalars": ["jpeg_quality", "diversity"]},
+}
+SETTINGS = {"objective": "energy_score", "perceptual_weight": 0, "model": MODEL}
+
+
+class Flat(nn.Module):
+    """Stands in for f_θ: a flat residual for each image, a function of the noise's mean and of the diversity."""
+
+    multiple_of = 4
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(2, 32), nn.SiLU(), nn.Linear(32, 32), nn.SiLU(), nn.Linear(32, 1)
+        )
+
+    def forward(self, noisy, degraded, guidance, noise_level, scalars):
+        seen = torch.stack([noisy.mean((1, 2, 3)) * 14, scalars["diversity"]], 1)  # of variance 1, about
+        return self.layers(seen)[:, :, None, None].expand_as(noisy)
+
+
+class Zero(nn.Module):
+    """Stands in for u_φ."""
+
+    def forward(self, degraded):
+        return torch.zeros_like(degraded)
+
+
+def batch_of(step, side=8, count=32):
+    """Clean images of two kinds, 7 in 10 darker and 3 lighter, that look the same once degraded."""
+    generator = torch.Generator().manual_seed(step)
+    light = torch.rand(count, generator=generator) < 0.3
+    clean = torch.where(light, 0.5, -0.5)[:, None, None, None].expand(count, 3, side, side).contiguous()
+    return {
+        "clean": clean, "degraded": torch.zeros_like(clean),
+        "noise": torch.randn(clean.shape, generator=generator),
+        "step": torch.full((count,), step), "place": torch.arange(count),
+    }  # fmt: skip
+
+
+def test_samples_spread_over_two_modes_with_diversity_and_agree_without(tiny):
+    torch.manual_seed(0)
+    config = tiny(**SETTINGS, sampling={"steps": 1}, diffusion={"residual_scale": 1.0})
+    objective, model = EnergyScoreObjective(config, CPU), Flat()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for step in range(300):
+        loss = objective(Zero(), model, batch_of(step))["pixels"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    noise = torch.randn(1000, 3, 8, 8)
+    spread, light = {}, {}
+    for diversity in (0.0, 1.0):
+        scalars = {"diversity": torch.full((1000,), diversity)}
+        with torch.no_grad():
+            samples = objective.restored(model, noise * 0, noise * 0, noise, scalars, 0).mean((1, 2, 3))
+        spread[diversity], light[diversity] = float(samples.std()), float((samples > 0).float().mean())
+    assert spread[0.0] < 0.05, "control: one image, that of the greater part"
+    assert light[0.0] < 0.02
+    assert 0.35 < spread[1.0] < 0.57, "that of the truth is 0.46"
+    assert 0.2 < light[1.0] < 0.4, "in 3 of 10"
+
+
+def test_the_score_is_that_of_the_literature():
+    generator = torch.Generator().manual_seed(1)
+    one, other, clean = torch.randn((3, 2, 3, 16, 24), generator=generator)
+
+    def rho(a, b):
+        cells = (a - b).square().mean(1).unfold(1, 8, 8).unfold(2, 8, 8).mean((-2, -1))
+        return cells.sqrt().mean((1, 2))
+
+    diversity = torch.tensor([0.0, 1.0])
+    expected = (rho(one, clean) + rho(other, clean)) / 2 - diversity / 2 * rho(one, other)
+    torch.testing.assert_close(energy_score(pixel_distance, one, other, clean, diversity), expected)
+    assert float(pixel_distance(one, one).max()) < 2e-4
+
+
+def test_equal_samples_have_a_finite_gradient():
+    image = torch.zeros(1, 3, 16, 16, requires_grad=True)
+    pixel_distance(image, image.detach()).sum().backward()
+    assert torch.isfinite(image.grad).all()
+
+
+def test_the_features_are_those_of_lpips(metric_weights, monkeypatch):
+    monkeypatch.setenv("UCDIR_WEIGHTS", str(metric_weights))
+    lpips, generator = Lpips(), torch.Generator().manual_seed(2)
+    one, other = torch.rand((2, 2, 3, 48, 40), generator=generator) * 2 - 1
+    pairs = list(zip(lpips.features(one), lpips.features(other), strict=True))
+    squared = sum((a - b).square().sum(1).mean((1, 2)) for a, b in pairs)
+    torch.testing.assert_close(squared, lpips.batched(one, other))
+    roots = sum((a - b).square().sum(1).sqrt().mean((1, 2)) for a, b in pairs)
+    found = feature_distance([a for a, _ in pairs], [b for _, b in pairs])
+    torch.testing.assert_close(found, roots, rtol=1e-3, atol=1e-3)
+
+
+def test_noise_and_diversity_are_functions_of_seed_step_and_place():
+    batch = batch_of(3, count=400)
+    noise, diversity = draw(0, batch)
+    for part in (slice(0, 7), slice(90, 91)):  # as on other processes
+        some = draw(0, {name: value[part] for name, value in batch.items()})
+        assert torch.equal(some[0], noise[part])
+        assert torch.equal(some[1], diversity[part])
+    assert not torch.equal(draw(1, batch)[0], noise)
+    assert abs(float((noise * batch["noise"]).mean())) < 0.01, "independent of the first"
+    ends = [float((diversity == end).float().mean()) for end in (0, 1)]
+    assert all(0.15 < share < 0.35 for share in ends)
+    assert (diversity >= 0).all()
+    assert (diversity <= 1).all()
+
+
+def test_it_resumes_bit_for_bit_and_the_model_takes_the_dial(tiny, tmp_path, monkeypatch):
+    first = {"predictor": PREDICTOR, "diffusion_model": DIFFUSION_MODEL}
+    export(loop.train(tiny(steps=2, model=first), tmp_path / "first"), tmp_path / "initial", torch.float32)
+    settings = {**SETTINGS, "initial": str(tmp_path / "initial"), "grid_weight": 1.0, "learning_rate": 1e-2}
+    settings |= {"ema_decay": 0.0}
+    whole = load_file(loop.train(tiny(**settings, steps=4), tmp_path / "whole"))
+    loop.train(tiny(**settings, steps=2), tmp_path / "broken")
+    broken = load_file(loop.train(tiny(**settings, steps=4), tmp_path / "broken"))
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+
+    export(tmp_path / "whole" / "checkpoint.safetensors", tmp_path / "model", torch.float32)
+    pipeline = load(tmp_path / "model", "cpu", "fp32")
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    signal = [pipeline(image / 255, scalars=given) for given in ({}, {"diversity": 0}, {"diversity": 1})]
+    np.testing.assert_array_equal(signal[0], signal[1])
+    assert not np.array_equal(signal[0], signal[2])
+    with pytest.raises(ConfigError, match="diversity 2 is out of range; it goes from 0 to 1"):
+        pipeline(image, scalars={"diversity": 2})
+    plain = load(tmp_path / "initial", "cpu", "fp32")
+    with pytest.raises(ConfigError, match="this model knows nothing of diversity; it takes jpeg_quality"):
+        plain(image, scalars={"diversity": 1})
+
+
+def test_without_diversity_both_samples_are_judged_alone(tiny):
+    """At α = 0 the score is the mean of two scores of single samples, so a model without noise has that of one."""
+    config = tiny(**SETTINGS, sampling={"steps": 1}, diffusion={"residual_scale": 1.0})
+    model, batch = Flat(), batch_of(0)
+    nn.init.zeros_(model.layers[0].weight)
+    found = EnergyScoreObjective(config, CPU)(Zero(), model, batch)["pixels"]
+    flat = model(batch["noise"], None, None, None, {"diversity": torch.zeros(32)})
+    assert float(found.detach()) == pytest.approx(float(F.l1_loss(flat, batch["clean"]).detach()), rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"objective": "energy_score"}, "needs diversity for training.objective energy_score"),
+        ({"objective": "sampler_aware", "model": MODEL}, "for no other"),
+        ({**SETTINGS, "objective": "energy_score"}, "energy_score fine-tunes a trained model"),
+        ({**SETTINGS, "sampling": {"eta": 1.0}}, "energy_score needs a deterministic sampler"),
+    ],
+)
+def test_what_does_not_fit_is_refused(tiny, changes, words):
+    with pytest.raises(ConfigError, match=words):
+        check_settings(tiny(**changes), 1)
