@@ -81,7 +81,7 @@ def test_without_flip_pictures_stay_upright():
 
 def test_a_mixture_has_its_share_of_pairs():
     pairs = RealPairs(Pairs((30, 40)), [0], flip=False)
-    mixture = Mixture(pairs, photos((30, 40)), 0.25)
+    mixture = Mixture([(0.25, pairs), (0.75, photos((30, 40)))])
     drawn = [mixture.crop(np.random.default_rng(n), 10).scalars for n in range(400)]
     assert 70 <= sum("exposure_ratio" in scalars for scalars in drawn) <= 130
     assert mixture.middle(0, np.random.default_rng(0), 8).scalars == {"exposure_ratio": 100.0}

@@ -186,6 +186,11 @@ class DataConfig(Section):
     """A name in `data.pairs.LAYOUTS`: how `pairs` is laid out."""
     pairs_share: Probability = 0.5
     """Share of the crops cut from pairs, where there are photographs too."""
+    frames: Path | None = None
+    """Folder of consecutive sharp frames of films (`a_0007.png`, `a_0008.png`, ...), beside photographs or pairs;
+    the mean of some is a blurred image, the one in the middle the clean one."""
+    frames_share: Probability = 0.2
+    """Share of the crops made of frames, where there are any."""
     documents_share: Probability = 0.0
     """Share of the crops of photographs that are drawn text, boxes and lines instead, so that flat areas stay flat."""
     cache: Path | None = None
@@ -193,6 +198,8 @@ class DataConfig(Section):
     with crops of the same size may share one, one after the other."""
     hold_out: Annotated[int, Field(ge=0)] = 16
     """Photographs (or pairs, if there are any) set aside for the sample images and never trained on."""
+    hold_out_names: tuple[str, ...] = ()
+    """Instead of that number: patterns of the names of those set aside, such as `GOPR0374*` for all of a scene."""
     crop: Positive = 64
     """Side of a training crop in pixels."""
     flip: bool = True
@@ -206,6 +213,9 @@ class DataConfig(Section):
             raise ValueError("name either pairs, or degraded and clean")
         if self.photos is None and not self.has_pairs:
             raise ValueError("name photos (a folder of clean photographs), pairs, or degraded and clean")
+        shares = self.pairs_share * self.has_pairs + self.frames_share * (self.frames is not None)
+        if self.photos is not None and shares > 1:
+            raise ValueError(f"pairs_share and frames_share are {shares:g} in all, more than 1")
         return self
 
     @property
@@ -216,7 +226,8 @@ class DataConfig(Section):
     @property
     def folders(self) -> list[Path]:
         """Every folder or file that images are read from."""
-        return [place for place in (self.photos, self.degraded, self.clean, self.pairs) if place is not None]
+        places = (self.photos, self.degraded, self.clean, self.pairs, self.frames)
+        return [place for place in places if place is not None]
 
 
 class TrainingConfig(Section):

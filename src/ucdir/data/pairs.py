@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ucdir.data.gopro import gopro_pairs
 from ucdir.data.pair import Pair
-from ucdir.data.photos import PhotoStore, decode_groups, held_out_split
+from ucdir.data.photos import PhotoStore, decode_groups, split_off
 from ucdir.data.sid import sid_pairs
 from ucdir.errors import DataError
 from ucdir.images import find_images
@@ -157,9 +157,9 @@ class PairStore:
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         return self.photos[2 * index], self.photos[2 * index + 1]
 
-    def held_out_split(self, hold_out: int) -> tuple[list[int], list[int]]:
+    def held_out_split(self, hold_out: int | Sequence[str]) -> tuple[list[int], list[int]]:
         """Indices to train on and indices set aside, as `PhotoStore.held_out_split`."""
-        return held_out_split(len(self), hold_out, "pairs")
+        return split_off(self.names, hold_out, "pairs")
 
 
 def open_pairs(pairs: Sequence[Pair], cache: Path, smallest_side: int) -> PairStore:

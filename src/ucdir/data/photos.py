@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
@@ -57,13 +58,26 @@ class PhotoStore:
         start = self.offsets[index]
         return self.pixels[start : start + height * width * 3].reshape(height, width, 3)
 
-    def held_out_split(self, hold_out: int) -> tuple[list[int], list[int]]:
-        """Indices to train on and indices set aside, the latter spread evenly over the photographs.
+    def held_out_split(self, hold_out: int | Sequence[str]) -> tuple[list[int], list[int]]:
+        """Indices to train on and indices set aside: by patterns of their names, or so many, spread evenly.
 
         Raises:
-            DataError: nothing would be left to train on.
+            DataError: nothing would be left to train on, or a pattern fits no name.
         """
-        return held_out_split(len(self), hold_out, "photographs")
+        return split_off(self.names, hold_out, "photographs")
+
+
+def split_off(names: Sequence[str], hold_out: int | Sequence[str], what: str) -> tuple[list[int], list[int]]:
+    """Indices to train on and indices set aside of things with these names; see `PhotoStore.held_out_split`."""
+    if isinstance(hold_out, int):
+        return held_out_split(len(names), hold_out, what)
+    for pattern in hold_out:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise DataError(f"data.hold_out_names: {pattern!r} fits none of the {len(names)} {what}.")
+    held = [i for i, name in enumerate(names) if any(fnmatchcase(name, pattern) for pattern in hold_out)]
+    if len(held) == len(names):
+        raise DataError(f"data.hold_out_names sets all {len(names)} {what} aside.")
+    return sorted(set(range(len(names))) - set(held)), held
 
 
 def held_out_split(count: int, hold_out: int, what: str) -> tuple[list[int], list[int]]:

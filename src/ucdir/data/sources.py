@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ucdir.data.documents import document
+from ucdir.data.frames import FrameStore
 from ucdir.data.pairs import PairStore
 from ucdir.data.photos import PhotoStore
 from ucdir.tasks import Example
@@ -85,20 +86,48 @@ class RealPairs:
 
 
 @dataclass(frozen=True)
-class Mixture:
-    """Real pairs with probability `share`, else degraded photos; sample images show pairs alone."""
+class FilmFrames:
+    """Consecutive sharp frames, of which the task makes one blurred image."""
 
-    pairs: RealPairs
-    photos: DegradedPhotos
-    share: float
+    frames: FrameStore
+    counts: tuple[int, int]
+    """Fewest and most frames of an image; an odd number is drawn, so that one is in the middle."""
+    degrade: Callable[[Sequence[Pixels], np.random.Generator], Example]
+    flip: bool
 
     def crop(self, rng: np.random.Generator, side: int) -> Example:
-        """A random crop of a pair or of a degraded photo."""
-        return (self.pairs if rng.random() < self.share else self.photos).crop(rng, side)
+        """The same random crop of some frames of a random run."""
+        run = self.frames[int(rng.integers(len(self.frames)))]
+        fewest, most = self.counts
+        count = min(int(rng.integers(fewest, most + 1)) | 1, most, len(run)) - 1 | 1
+        first = int(rng.integers(len(run) - count + 1))
+        return self.degrade(_crops(run[first : first + count], rng, side, flip=self.flip), rng)
 
     def middle(self, index: int, rng: np.random.Generator, side: int) -> Example:
-        """The middle of both images of a pair."""
-        return self.pairs.middle(index, rng, side)
+        """The middle of a whole run."""
+        run = self.frames[index]
+        return self.degrade([middle(frame, side) for frame in run[: len(run) - 1 | 1]], rng)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Crops of several sources, each in its share; sample images are the first one's alone."""
+
+    parts: Sequence[tuple[float, Source]]
+    """Share of the crops and source; the last one has what is left."""
+
+    def crop(self, rng: np.random.Generator, side: int) -> Example:
+        """A random crop of one of them."""
+        left = rng.random()
+        for share, source in self.parts[:-1]:
+            if left < share:
+                return source.crop(rng, side)
+            left -= share
+        return self.parts[-1][1].crop(rng, side)
+
+    def middle(self, index: int, rng: np.random.Generator, side: int) -> Example:
+        """The middle of an image of the first source."""
+        return self.parts[0][1].middle(index, rng, side)
 
 
 def _crops(images: Sequence[Pixels], rng: np.random.Generator, side: int, *, flip: bool) -> list[Pixels]:

@@ -1,6 +1,7 @@
 """Degradations of a photo: an object with its formula, and a generator that samples one."""
 
 from ucdir.degradations.camera_effects import CameraEffects
+from ucdir.degradations.frame_mean import mean_of_frames
 from ucdir.degradations.jpeg_compression import (
     JpegCompression,
     JpegCompressionGenerator,
@@ -9,6 +10,7 @@ from ucdir.degradations.jpeg_compression import (
 )
 from ucdir.degradations.low_light_noise import LowLightGenerator, LowLightNoise
 from ucdir.degradations.motion_blur import BlurGenerator, DefocusBlur, MotionBlur
+from ucdir.degradations.scene_blur import MovingObject, SceneBlur
 
 __all__ = [
     "BlurGenerator",
@@ -20,5 +22,8 @@ __all__ = [
     "LowLightGenerator",
     "LowLightNoise",
     "MotionBlur",
+    "MovingObject",
+    "SceneBlur",
     "Subsampling",
+    "mean_of_frames",
 ]

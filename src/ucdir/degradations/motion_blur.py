@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from ucdir.degradations.camera_effects import CameraEffects, Light
+from ucdir.degradations.scene_blur import SceneBlur, draw_scene
 from ucdir.errors import ConfigError
 from ucdir.section import Probability, Section
 
@@ -20,7 +21,11 @@ Path3 = npt.NDArray[np.float64]
 MAX_LENGTH = 48.0
 """Longest blur in pixels."""
 
+TONE_CURVES = (None, 1.8, 2.0, 2.2, 2.2, 2.4)
+"""Gammas of cameras (None: the curve of sRGB); 2.2 is that of the blurred pictures of the GoPro data set."""
+
 Length = Annotated[float, Field(ge=0, le=MAX_LENGTH)]
+FrameCount = Annotated[int, Field(ge=1, le=999)]
 FocalLength = Annotated[float, Field(ge=1)]
 
 
@@ -197,15 +202,21 @@ class BlurGenerator(Section):
     tremble: short smooth curves, as between the frames of a film. Each is scaled to a length uniform over `lengths`.
 
     Example:
-        >>> generator = BlurGenerator(lengths=(8.0, 8.0), defocus_probability=0.0)
+        >>> generator = BlurGenerator(lengths=(8.0, 8.0), defocus_probability=0.0, scene_probability=0.0)
         >>> round(generator.draw(np.random.default_rng(0)).blur_length, 2)
         8.0
     """
 
+    frames: tuple[FrameCount, FrameCount] = (5, 25)
+    """Fewest and most frames of a film (`data.frames`) that make one exposure."""
     lengths: tuple[Length, Length] = (0.0, 32.0)
     """Shortest and longest blur in pixels."""
     defocus_probability: Probability = 0.15
     """Share of the crops that are out of focus instead of shaken."""
+    scene_probability: Probability = 0.5
+    """Share of the shaken crops whose camera moves in all six axes, and in which objects move on their own."""
+    objects_probability: Probability = 0.6
+    """Share of those with one to three objects."""
     sharp_probability: Probability = 0.03
     """Share of blurs of length 0, where `lengths` begins at 0."""
     focal_lengths: tuple[FocalLength, FocalLength] = (600.0, 2000.0)
@@ -221,20 +232,25 @@ class BlurGenerator(Section):
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:
-        for name, (low, high) in (("lengths", self.lengths), ("focal_lengths", self.focal_lengths)):
+        for name, (low, high) in (
+            ("lengths", self.lengths), ("focal_lengths", self.focal_lengths), ("frames", self.frames)
+        ):  # fmt: skip
             if low > high:
                 raise ValueError(f"{name} {[low, high]}: the shortest comes first")
         return self
 
-    def draw(self, rng: np.random.Generator) -> MotionBlur | DefocusBlur:
+    def draw(self, rng: np.random.Generator) -> MotionBlur | DefocusBlur | SceneBlur:
         """One blur, and what the camera does around it."""
         kind, sharp, level = rng.random(3)
         length = self.lengths[0] + level * (self.lengths[1] - self.lengths[0])
         if sharp < self.sharp_probability and self.lengths[0] == 0:
             length = 0.0
-        effects = self._effects(rng)
+        effects = self.draw_effects(rng)
         if kind < self.defocus_probability:
             return DefocusBlur(length / 2, effects)
+        if self.scene_probability and rng.random() < self.scene_probability:
+            effects = self.draw_effects(rng, of_film=True)
+            return draw_scene(rng, length, self.lengths, self.objects_probability, effects)
         focal_length = rng.uniform(*self.focal_lengths)
         offset = (rng.uniform(-640, 640), rng.uniform(-360, 360))
         samples = max(2, math.ceil(1.4 * length) + 1)  # close enough that single points do not show
@@ -247,7 +263,8 @@ class BlurGenerator(Section):
                 break
         return MotionBlur(path, focal_length, offset, effects)
 
-    def _effects(self, rng: np.random.Generator) -> CameraEffects:
+    def draw_effects(self, rng: np.random.Generator, *, of_film: bool = False) -> CameraEffects:
+        """What a camera does around a blur; with `of_film` its tone curve is drawn, too."""
         noisy, saved, boosted = rng.random(3) < (
             self.noise_probability, self.jpeg_probability, self.boost_probability
         )  # fmt: skip
@@ -258,6 +275,7 @@ class BlurGenerator(Section):
             read=1e-4 * float(strength) ** 3 if noisy else 0.0,
             jpeg_quality=80 + int(quality * 21) if saved else None,
             seed=int(rng.integers(2**63)),
+            gamma=TONE_CURVES[int(rng.integers(len(TONE_CURVES)))] if of_film else None,
         )
 
 

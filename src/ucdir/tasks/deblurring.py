@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ucdir.degradations import BlurGenerator
+from ucdir.degradations import BlurGenerator, SceneBlur, mean_of_frames
 from ucdir.images import Photo
 from ucdir.tasks.task import Example, Task, hide_some
 
@@ -28,7 +28,7 @@ class Deblurring(Task[BlurGenerator]):
         fixed: dict[str, Any] = {}
         if strength is not None:
             fixed = {"lengths": (strength, strength), "defocus_probability": 0}
-        return cls(BlurGenerator(unknown_probability=0, **fixed))
+        return cls(BlurGenerator(unknown_probability=0, scene_probability=0, **fixed))
 
     def margin(self, side: int) -> int:
         """Half of the longest blur."""
@@ -38,7 +38,14 @@ class Deblurring(Task[BlurGenerator]):
         """Clean uint8 [H,W,3] -> the same blurred, and kind and length of the blur."""
         blur = self.generator.draw(rng)
         known = {"blur_type": blur.blur_type, "blur_length": blur.blur_length}
-        return Example(clean, blur(clean), hide_some(known, self.generator.unknown_probability, rng))
+        sharp, blurred = blur(clean) if isinstance(blur, SceneBlur) else (clean, blur(clean))
+        return Example(sharp, blurred, hide_some(known, self.generator.unknown_probability, rng))
+
+    def of_frames(self, frames: Sequence[NDArray[np.uint8]], rng: np.random.Generator) -> Example:
+        """The frame in the middle, and the mean of all in light; how long the blur is remains unknown."""
+        blurred = mean_of_frames(frames, self.generator.draw_effects(rng, of_film=True))
+        known = hide_some({"blur_type": 0.0}, self.generator.unknown_probability, rng)
+        return Example(frames[len(frames) // 2], blurred, known)
 
     @staticmethod
     def known_scalars(photo: Photo) -> Mapping[str, float]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ucdir.errors import ConfigError
 from ucdir.images import Photo
 from ucdir.section import Section
 
@@ -60,6 +61,14 @@ class Task(ABC, Generic[Generator]):
     @abstractmethod
     def degrade(self, clean: NDArray[np.uint8], rng: np.random.Generator) -> Example:
         """Clean uint8 [H,W,3] -> the example made of it, both images of one size, that of `clean` or a similar one."""
+
+    def of_frames(self, frames: Sequence[NDArray[np.uint8]], rng: np.random.Generator) -> Example:
+        """Consecutive sharp frames of a film, uint8 [H,W,3] each and odd in number -> an example made of them.
+
+        Raises:
+            ConfigError: the task has no use for frames.
+        """
+        raise ConfigError(f"data.frames: {self.name} makes nothing of a film's frames; leave them out.")
 
     @staticmethod
     @abstractmethod

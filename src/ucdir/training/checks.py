@@ -61,6 +61,8 @@ def check_settings(config: Config, processes: int) -> None:
         problems.append(
             f"data.crop {config.data.crop} is not a multiple of the model's coarsest pixel, {grid}"
         )
+    if config.data.frames is not None and config.task != "deblurring":
+        problems.append(f"data.frames are for deblurring, not for {config.task}: leave them out")
     problems += _diffusion_problems(config)
     if config.training.objective == "predictor" and config.training.freeze_predictor:
         problems.append(

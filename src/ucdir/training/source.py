@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ucdir.config import Config
+from ucdir.data.frames import open_frames
 from ucdir.data.pairs import PairStore, find_pairs, open_pairs, pair_folders
 from ucdir.data.photos import PhotoStore, check_outside, open_photos
-from ucdir.data.sources import DegradedPhotos, Mixture, RealPairs, Source
+from ucdir.data.sources import DegradedPhotos, FilmFrames, Mixture, RealPairs, Source
 from ucdir.errors import OutputError
 from ucdir.tasks import Task
 
@@ -32,22 +33,37 @@ def open_source(config: Config, task: Task[Any], output: Path) -> tuple[Source, 
     except OSError as error:
         raise OutputError(f"{output}: cannot be made ({error.strerror}); name another folder.") from None
     pairs = _pairs(config, data.cache or output)
-    if data.photos is None:
-        assert pairs is not None  # noqa: S101 (a configuration names at least one of them)
-        return pairs
-    photos = _photos(config, output)
-    chosen, held_out = photos.held_out_split(0 if pairs else data.hold_out)
-    degraded = DegradedPhotos(photos, chosen, task.degrade, task.margin, data.flip, data.documents_share)
-    if pairs is None:
-        return degraded, f"{len(chosen)} photos", held_out
-    source, words, held_out = pairs
-    return Mixture(source, degraded, data.pairs_share), f"{words} and {len(chosen)} photos", held_out
+    parts: list[tuple[float, Source]] = []
+    words: list[str] = []
+    held_out: list[int] = []
+    if pairs is not None:
+        real, held_out = pairs
+        parts.append((data.pairs_share if data.photos else 1 - data.frames_share, real))
+        words.append(f"{len(real.chosen)} pairs")
+    if data.photos is not None:
+        photos = _photos(config, output)
+        chosen, held_out_photos = photos.held_out_split(0 if pairs else _hold_out(config))
+        held_out = held_out or held_out_photos
+        share = 1 - data.pairs_share * (pairs is not None) - data.frames_share * (data.frames is not None)
+        degraded = DegradedPhotos(photos, chosen, task.degrade, task.margin, data.flip, data.documents_share)
+        parts.append((share, degraded))
+        words.append(f"{len(chosen)} photos")
+    if data.frames is not None:
+        frames = _frames(config, task, data.cache or output)
+        parts.append((data.frames_share, frames))
+        words.append(f"{len(frames.frames)} runs of frames")
+    source = parts[0][1] if len(parts) == 1 else Mixture(parts)
+    return source, " and ".join(words), held_out
 
 
 def held_out_photos(config: Config, output: Path) -> list[str]:
     """The names of the photos that the training run in `output` has held out."""
     photos = _photos(config, output)
-    return [photos.names[i] for i in photos.held_out_split(config.data.hold_out)[1]]
+    return [photos.names[i] for i in photos.held_out_split(_hold_out(config))[1]]
+
+
+def _hold_out(config: Config) -> int | tuple[str, ...]:
+    return config.data.hold_out_names or config.data.hold_out
 
 
 def _photos(config: Config, output: Path) -> PhotoStore:
@@ -59,7 +75,7 @@ def _photos(config: Config, output: Path) -> PhotoStore:
     )
 
 
-def _pairs(config: Config, cache: Path) -> tuple[RealPairs, str, list[int]] | None:
+def _pairs(config: Config, cache: Path) -> tuple[RealPairs, list[int]] | None:
     data = config.data
     if not data.has_pairs:
         return None
@@ -69,5 +85,12 @@ def _pairs(config: Config, cache: Path) -> tuple[RealPairs, str, list[int]] | No
         assert data.degraded is not None and data.clean is not None  # noqa: S101, PT018 (they go together)
         found = pair_folders(data.degraded, data.clean)
     store: PairStore = open_pairs(found, cache / "pairs", smallest_side=data.crop)
-    chosen, held_out = store.held_out_split(data.hold_out)
-    return RealPairs(store, chosen, data.flip), f"{len(chosen)} pairs", held_out
+    chosen, held_out = store.held_out_split(_hold_out(config))
+    return RealPairs(store, chosen, data.flip), held_out
+
+
+def _frames(config: Config, task: Task[Any], cache: Path) -> FilmFrames:
+    data, counts = config.data, config.blur.frames
+    assert data.frames is not None  # noqa: S101 (for the type checker)
+    store = open_frames(data.frames, cache / "frames", smallest_side=data.crop, fewest=counts[0] | 1)
+    return FilmFrames(store, counts, task.of_frames, data.flip)

@@ -1,0 +1,75 @@
+"""Runs of consecutive sharp frames of films, whose mean is what a longer exposure would have seen."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ucdir.data.photos import PhotoStore, decode_groups, find_photos
+from ucdir.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FrameStore:
+    """Decoded frames: `store[i]` are those of run i in their order, uint8 [H,W,3] each and of one size."""
+
+    photos: PhotoStore
+    runs: tuple[range, ...]
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __getitem__(self, index: int) -> list[NDArray[np.uint8]]:
+        return [self.photos[i] for i in self.runs[index]]
+
+
+def open_frames(folder: Path, cache: Path, smallest_side: int, fewest: int) -> FrameStore:
+    """Open the frames below a folder, decoding them into `cache` the first time.
+
+    Frames whose names end in consecutive numbers (`a_0007.png`, `a_0008.png`) are a run.
+
+    Args:
+        folder: with a folder for each film, or all frames in one.
+        cache: folder of the decoded pixels.
+        smallest_side: in pixels.
+        fewest: frames of a run; shorter ones are left out.
+
+    Raises:
+        DataError: there is no such run.
+        OutputError: the cache cannot be written.
+    """
+    files = find_photos(folder)
+    found = decode_groups([(file,) for file in files], cache, smallest_side)
+    runs = [] if found is None else runs_of(found[0].names, found[0].shapes)
+    long = tuple(run for run in runs if len(run) >= fewest)
+    if found is None or not long:
+        raise DataError(
+            f"{folder}: no {fewest} frames of one film follow each other here; their names end in consecutive numbers, "
+            f"as in frame_0007.png, frame_0008.png."
+        )
+    if (short := len(runs) - len(long)) > 0:
+        logger.warning("left out: %d runs of fewer than %d frames in %s", short, fewest, folder)
+    return FrameStore(found[0], long)
+
+
+def runs_of(names: Sequence[str], shapes: Sequence[tuple[int, int]]) -> list[range]:
+    """The places of consecutive frames of one size in a list that is in the order of their names."""
+    runs: list[range] = []
+    before: tuple[str, int, tuple[int, int]] | None = None
+    for place, (name, shape) in enumerate(zip(names, shapes, strict=True)):
+        parts = re.fullmatch(r"(.*?)(\d+)(\.\w+)?", name, flags=re.DOTALL)
+        this = None if parts is None else (parts[1], int(parts[2]), shape)
+        if this is not None and before is not None and this == (before[0], before[1] + 1, before[2]):
+            runs[-1] = range(runs[-1].start, place + 1)
+        else:
+            runs.append(range(place, place + 1))
+        before = this
+    return runs
