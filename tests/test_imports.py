@@ -155,6 +155,9 @@ MAY_IMPORT = {
     "accelerate": ("training/",),
     "onnx": ("model/onnx_graph.py",),
     "onnxruntime": ("engines/onnx_engine.py",),
+    "python_multipart": ("cli/serve.py", "server/"),
+    "starlette": ("cli/serve.py", "server/"),
+    "uvicorn": ("cli/serve.py", "server/"),
 }  # fmt: skip
 
 

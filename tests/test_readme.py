@@ -34,6 +34,7 @@ PAGES = [
     "docs/performance_tables.md",
     "docs/training.md",
     "docs/export.md",
+    "docs/serve.md",
     "docs/use.md",
     *(f"src/ucdir/weights/{name}/README.md" for name in list_models()),
 ]

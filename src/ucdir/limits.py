@@ -59,3 +59,21 @@ MAX_LIST_BYTES = 64 << 20
 
 MAX_RECORD_BYTES = 256 << 20
 """Most that is read of the record of a folder of results; a result takes about 700 bytes."""
+
+MAX_UPLOAD_BYTES = 256 << 20
+"""Largest request that `ucdir serve` takes, unless it is told otherwise."""
+
+MAX_FORM_BYTES = 64 << 10
+"""What a form may take beside its image: fields, headers of parts, boundaries."""
+
+MAX_FIELD_BYTES = 200
+"""Longest value of a form's field."""
+
+MAX_FORM_PARTS = 40
+"""Most parts of a form."""
+
+MAX_CONNECTIONS = 256
+"""Most connections that `ucdir serve` holds at once."""
+
+MAX_PROGRESS_STREAMS = 64
+"""Most streams of progress that it sends at once."""

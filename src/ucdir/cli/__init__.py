@@ -1,4 +1,4 @@
-"""The command line: restore, train, evaluate, ablate, convert, export, degrade, data check, info; each in a file."""
+"""The command line: each command in a file of its own."""
 
 from ucdir.cli.ablate import ablate
 from ucdir.cli.app import app, data_app, main
@@ -9,9 +9,10 @@ from ucdir.cli.evaluate import evaluate
 from ucdir.cli.export import export
 from ucdir.cli.info import info
 from ucdir.cli.restore import restore
+from ucdir.cli.serve import serve
 from ucdir.cli.train import train
 
-for command in (restore, train, evaluate, ablate, convert, export, degrade, info):
+for command in (restore, train, evaluate, ablate, convert, export, degrade, serve, info):
     app.command()(command)
 data_app.command("check")(check)
 app.add_typer(data_app, name="data")
