@@ -1,0 +1,86 @@
+// The engine in this browser: a worker that holds the photo. Cancelling ends the worker, which frees its memory at once.
+
+import { EngineError, type Engine, type Format, type Found, type OnProgress, type Request } from './engine';
+import type { Model } from './model';
+import type { Device } from './networks';
+import type { Call, Reply } from './worker';
+
+export class BrowserEngine implements Engine {
+  readonly name = 'browser';
+  private worker: Worker | null = null;
+  private file: File | null = null;
+
+  /** `base`: address of the page's folder. */
+  constructor(private readonly base: string) {}
+
+  async models(): Promise<Model[]> {
+    const response = await fetch(`${this.base}models/index.json`);
+    if (!response.ok) throw new EngineError('noModels');
+    return (await response.json()) as Model[];
+  }
+
+  device(): Promise<{ device: Device; threads: number }> {
+    return this.call({ kind: 'device' });
+  }
+
+  async inspect(file: File, signal: AbortSignal): Promise<Found> {
+    this.file = null;
+    const found = await this.call<Found>({ kind: 'inspect', file }, signal);
+    this.file = file;
+    return found;
+  }
+
+  async restore(request: Request, onProgress: OnProgress, signal: AbortSignal): Promise<ImageBitmap> {
+    if (!this.worker && this.file) await this.inspect(this.file, signal); // a new worker after cancelling
+    return this.call({ kind: 'restore', request: { ...request, base: this.base } }, signal, onProgress);
+  }
+
+  adjust(fidelity: number): Promise<ImageBitmap> {
+    return this.call({ kind: 'adjust', fidelity });
+  }
+
+  save(format: Format): Promise<Blob> {
+    return this.call({ kind: 'save', format });
+  }
+
+  private waiting: Promise<unknown> = Promise.resolve();
+
+  /** One call after the other. */
+  private call<T>(call: Call, signal?: AbortSignal, onProgress?: OnProgress): Promise<T> {
+    const answer = this.waiting.then(() => this.answer<T>(call, signal, onProgress));
+    this.waiting = answer.catch(() => undefined);
+    return answer;
+  }
+
+  private answer<T>(call: Call, signal?: AbortSignal, onProgress?: OnProgress): Promise<T> {
+    return new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      const worker = (this.worker ??= new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' }));
+      const end = (): void => {
+        worker.terminate();
+        this.worker = null;
+      };
+      const abort = (): void => {
+        end();
+        reject(signal!.reason as Error);
+      };
+      signal?.addEventListener('abort', abort, { once: true });
+      worker.onerror = (event) => {
+        end();
+        reject(new EngineError(/memory/i.test(event.message) ? 'noMemory' : 'failed', { reason: event.message }));
+      };
+      worker.onmessage = ({ data }: MessageEvent<Reply>) => {
+        if ('progress' in data) {
+          onProgress?.(data.progress);
+          return;
+        }
+        signal?.removeEventListener('abort', abort);
+        if ('failed' in data) {
+          if (data.failed === 'noMemory') end();
+          reject(new EngineError(data.failed, data.values));
+        } else resolve(data.result as T);
+      };
+      worker.postMessage(call);
+    });
+  }
+}

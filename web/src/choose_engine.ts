@@ -1,0 +1,33 @@
+// The server that the page came from, where it is `ucdir serve`; else this browser.
+
+import { BrowserEngine } from './browser_engine';
+import type { Engine } from './engine';
+import type { Model } from './model';
+import { modelFile, RUNTIME_FILES } from './networks';
+import { say } from './words';
+
+interface Chosen {
+  engine: Engine;
+  models: Model[];
+  /** Says what it runs on. */
+  device: () => string;
+  /** Addresses of what is needed without a network, beside the page itself. */
+  offlineFiles: string[];
+}
+
+export async function chooseEngine(base: string): Promise<Chosen> {
+  const engine = new BrowserEngine(base);
+  const [models, { device, threads }] = await Promise.all([engine.models(), engine.device()]);
+  const what = (): string =>
+    device === 'webgpu' ? say('deviceGpu') : threads > 1 ? say('deviceThreads', { threads }) : say('deviceThread');
+  return {
+    engine,
+    models,
+    device: () => say('device', { device: what() }),
+    offlineFiles: [
+      ...RUNTIME_FILES[device].map((file) => new URL(file, base).href),
+      `${base}models/index.json`,
+      ...models.flatMap((model) => Object.keys(model.files).map((file) => modelFile(base, model, file))),
+    ],
+  };
+}

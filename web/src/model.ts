@@ -1,0 +1,40 @@
+// What is known of a model in ONNX form: `ucdir.json` (docs/export.md) and the list that the page starts with.
+
+export interface Manifest {
+  precision: string;
+  receptive_field: number;
+  multiple_of: number;
+  prediction: 'noise' | 'residual';
+  scalars: Record<string, { unit: string; range: [number, number] }>;
+  noise_levels: number[];
+  bytes_per_pixel: number;
+  pipeline: {
+    task: string;
+    sampler: string;
+    eta: number;
+    noise_scale: number;
+    residual_scale: number;
+    residual_range: 'image' | 'unit';
+  };
+}
+
+/** A model as a list of models names it. */
+export interface Model {
+  name: string;
+  task: string;
+  scalars: Manifest['scalars'];
+  /** Bytes to be fetched; 0 where the server has it. */
+  bytes: number;
+  /** Folder below `models/`, and file -> the beginning of its SHA-256. */
+  files: Record<string, string>;
+}
+
+/** Two networks on patches [3,h,w]; h and w are multiples of `multiple_of`. */
+export interface Networks {
+  manifest: Manifest;
+  predict(degraded: Float32Array, height: number, width: number): Promise<Float32Array>;
+  denoise(
+    noisy: Float32Array, degraded: Float32Array, guidance: Float32Array, height: number, width: number,
+    level: number, scalars: Record<string, number>,
+  ): Promise<Float32Array>;
+}

@@ -1,0 +1,96 @@
+// Networks in ONNX Runtime: on the GPU by WebGPU where there is one, else on the CPU by WebAssembly.
+
+import gpuLoader from 'onnxruntime-web/ort-wasm-simd-threaded.asyncify.mjs?url';
+import gpuWasm from 'onnxruntime-web/ort-wasm-simd-threaded.asyncify.wasm?url';
+import cpuLoader from 'onnxruntime-web/ort-wasm-simd-threaded.mjs?url';
+import cpuWasm from 'onnxruntime-web/ort-wasm-simd-threaded.wasm?url';
+import type { InferenceSession } from 'onnxruntime-web';
+import type { Manifest, Model, Networks } from './model';
+
+type Runtime = typeof import('onnxruntime-web/wasm');
+export type Device = 'webgpu' | 'wasm';
+
+/** Most threads: beyond, small layers only wait for each other. */
+const MOST_THREADS = 8;
+
+/** Files of the runtime that a device needs, to be kept for being offline. */
+export const RUNTIME_FILES: Record<Device, [loader: string, wasm: string]> = {
+  webgpu: [gpuLoader, gpuWasm],
+  wasm: [cpuLoader, cpuWasm],
+};
+
+export async function findDevice(): Promise<Device> {
+  try {
+    return (await (navigator as { gpu?: { requestAdapter(): Promise<unknown> } }).gpu?.requestAdapter()) ? 'webgpu' : 'wasm';
+  } catch {
+    return 'wasm';
+  }
+}
+
+/** Threads of WebAssembly: one unless the page is cross-origin isolated, see docs/web.md. */
+export const threads = (): number =>
+  self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS) : 1;
+
+const runtimes = new Map<Device, Promise<Runtime>>();
+
+function runtime(device: Device): Promise<Runtime> {
+  let found = runtimes.get(device);
+  if (!found) {
+    found = (device === 'webgpu' ? import('onnxruntime-web/webgpu') : import('onnxruntime-web/wasm')).then((ort) => {
+      const [mjs, wasm] = RUNTIME_FILES[device].map((url) => new URL(url, self.location.href).href) as [string, string];
+      ort.env.wasm.wasmPaths = { mjs, wasm };
+      ort.env.wasm.numThreads = threads();
+      ort.env.logLevel = 'error';
+      return ort as Runtime;
+    });
+    runtimes.set(device, found);
+  }
+  return found;
+}
+
+/** Address of a file of a model, which changes with its content. */
+export const modelFile = (base: string, model: Model, file: string): string =>
+  `${base}models/${model.name}/${file}?${model.files[file] ?? ''}`;
+
+/** Open both networks of a model; a GPU that does not take them is passed over. */
+export async function openNetworks(base: string, model: Model, device: Device): Promise<Networks> {
+  const bytes = async (file: string): Promise<Response> => {
+    const response = await fetch(modelFile(base, model, file));
+    if (!response.ok) throw new Error(`${file}: ${response.status}`);
+    return response;
+  };
+  const manifest = (await (await bytes('ucdir.json')).json()) as Manifest;
+  const [predictor, diffusionModel] = await Promise.all(
+    ['predictor.onnx', 'diffusion_model.onnx'].map(async (file) => (await bytes(file)).arrayBuffer()),
+  ) as [ArrayBuffer, ArrayBuffer];
+  const ort = await runtime(device);
+  const open = (network: ArrayBuffer): Promise<InferenceSession> =>
+    ort.InferenceSession.create(network, { executionProviders: [device], logSeverityLevel: 4 });
+  let sessions: [InferenceSession, InferenceSession];
+  try {
+    sessions = [await open(predictor), await open(diffusionModel)];
+  } catch (error) {
+    if (device === 'wasm') throw error;
+    return openNetworks(base, model, 'wasm');
+  }
+
+  const run = async (
+    session: InferenceSession, images: Record<string, Float32Array>, numbers: Record<string, number>, shape: readonly number[],
+  ): Promise<Float32Array> => {
+    const feeds = Object.fromEntries([
+      ...Object.entries(images).map(([name, data]) => [name, new ort.Tensor('float32', data, shape)] as const),
+      ...Object.entries(numbers).map(([name, value]) => [name, new ort.Tensor('float32', [value], [1])] as const),
+    ]);
+    const { output } = await session.run(feeds);
+    return (await output!.getData()) as Float32Array;
+  };
+  return {
+    manifest,
+    predict: (degraded, height, width) => run(sessions[0], { degraded }, {}, [1, 3, height, width]),
+    denoise: (noisy, degraded, guidance, height, width, level, scalars) => {
+      const unknown = Object.fromEntries(Object.keys(manifest.scalars).map((name) => [name, NaN]));
+      const numbers = { noise_level: level, ...unknown, ...scalars };
+      return run(sessions[1], { noisy, degraded, guidance }, numbers, [1, 3, height, width]);
+    },
+  };
+}
