@@ -127,6 +127,27 @@ def test_sid(tmp_path):
         sid_pairs(tmp_path, "val")
 
 
+def test_polyu_and_a_camera_set_aside(tmp_path):
+    for scene in ("Canon5D2_5_160_3200_chair_5", "Sony_4_200_3200_door_10", "Sony_4_200_3200_door_11"):
+        for kind in ("Real", "mean"):
+            picture(tmp_path / "set" / f"{scene}_{kind}.JPG")
+    picture(tmp_path / "set" / "alone_real.JPG")
+    picture(tmp_path / "set" / "mean.JPG")
+    for layout in ("auto", "polyu"):
+        pairs = find_pairs(tmp_path / "set", layout)
+        assert names(pairs) == [
+            "Canon5D2_5_160_3200_chair_5",
+            "Sony_4_200_3200_door_10",
+            "Sony_4_200_3200_door_11",
+        ]
+        assert (pairs[0].degraded.stem[-4:], pairs[0].clean.stem[-4:]) == ("Real", "mean")
+    store = open_pairs(pairs, tmp_path / "cache", smallest_side=8)
+    assert store.held_out_split(("Sony_*",)) == ([0], [1, 2])
+    for patterns, words in ((("Leica*",), "fits none of the 3 pairs"), (("Canon*", "Sony*"), "all 3 pairs")):
+        with pytest.raises(DataError, match=words):
+            store.held_out_split(patterns)
+
+
 def test_the_lists_of_sid(test_data):
     for name in ("Sony_train", "Sony_val", "Sony_test", "Sony_paired", "Sony_15_paired"):
         file = test_data / "sid" / f"SID_{name}.txt"

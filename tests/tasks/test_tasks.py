@@ -40,7 +40,10 @@ def test_every_task_keeps_its_promises(name):
 
 @pytest.mark.parametrize(("name", "section"), [("deblurring", "blur"), ("low_light", "low_light")])
 def test_each_scalar_is_given_or_not_independently(name, section):
-    made = task(name, **{section: {"unknown_probability": 0.5}})
+    given: dict = {"unknown_probability": 0.5}
+    if name == "low_light":
+        given["developed"] = {"unknown_probability": 0.5}
+    made = task(name, **{section: given})
     hidden = [
         [
             math.isnan(value)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ucdir.data.gopro import gopro_pairs
 from ucdir.data.pair import Pair
 from ucdir.data.photos import PhotoStore, decode_groups, split_off
+from ucdir.data.polyu import polyu_pairs
 from ucdir.data.sid import sid_pairs
 from ucdir.errors import DataError
 from ucdir.images import find_images
@@ -95,6 +96,7 @@ LAYOUTS: dict[str, Callable[[Path], list[Pair]]] = {
     "list": listed_pairs,
     "gopro": gopro_pairs,
     "sid": sid_pairs,
+    "polyu": polyu_pairs,
 }
 """How a data set of pairs may be laid out."""
 
@@ -122,7 +124,7 @@ def find_pairs(place: Path, layout: str = "auto") -> list[Pair]:
     if not place.is_dir():
         return listed_pairs(place)
     reasons = []
-    for name in ("folders", "gopro", "sid"):
+    for name in ("folders", "gopro", "sid", "polyu"):
         try:
             return LAYOUTS[name](place)
         except DataError as error:

@@ -1,6 +1,7 @@
 """Degradations of a photo: an object with its formula, and a generator that samples one."""
 
 from ucdir.degradations.camera_effects import CameraEffects
+from ucdir.degradations.developed_noise import DevelopedNoise, DevelopedNoiseGenerator
 from ucdir.degradations.frame_mean import mean_of_frames
 from ucdir.degradations.jpeg_compression import (
     JpegCompression,
@@ -16,6 +17,8 @@ __all__ = [
     "BlurGenerator",
     "CameraEffects",
     "DefocusBlur",
+    "DevelopedNoise",
+    "DevelopedNoiseGenerator",
     "JpegCompression",
     "JpegCompressionGenerator",
     "JpegHistory",

@@ -4,51 +4,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Final, Self
+from typing import Annotated, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from ucdir.degradations.developed_noise import DevelopedNoise, DevelopedNoiseGenerator
+from ucdir.degradations.sensors import (
+    SENSORS,
+    SPAN,
+    Matrix,
+    draw_matrix,
+    draw_white_balance,
+    tukey_lambda,
+    tukey_lambda_variance,
+)
 from ucdir.errors import ConfigError
-from ucdir.images.camera import camera_to_srgb, develop, undevelop
+from ucdir.images.camera import develop, undevelop
 from ucdir.images.pixels import check_rgb8
 from ucdir.section import Probability, Section
 
-SPAN: Final = 16383 - 512
-"""Digital numbers from black to white of a sensor of 14 bits."""
-
-# ------------------- Sony A7S II, as calibrated and published with ELD (Wei et al. 2020): figures, not their code
-
-GAINS: Final = (0.0939, 6.01)
-"""K in digital numbers an electron, about ISO 100 to 6400 (15,871 digital numbers are 170,000 electrons at ISO 100)."""
-READ_FIT: Final = (0.46210, 0.56571, 0.26337)
-"""Scale of the read noise: log scale = slope · log K + bias ± std."""
-ROW_FIT: Final = (0.52754, -0.59170, 0.29429)
-"""Standard deviation of the row noise, fitted likewise."""
-READ_SHAPES: Final = (
-    0.114, 0.129, 0.057, 0.043, 0.0, 0.0, -0.043, -0.057, -0.086, -0.086, -0.086, -0.086, -0.114, -0.114, -0.143,
-    -0.129, -0.143, -0.143,
-)  # fmt: skip
-"""Shapes λ of the read noise, from low ISO to high: the smaller, the heavier the tail."""
-COLOUR_BIASES: Final = (
-    (1.482, 1.468, 1.483, 1.470), (1.498, 1.480, 1.497, 1.482), (-1.018, -1.038, -1.022, -1.038),
-    (-1.017, -1.039, -1.019, -1.037), (-0.260, -0.295, -0.267, -0.294), (-0.258, -0.290, -0.262, -0.292),
-    (0.611, 0.577, 0.610, 0.576), (0.605, 0.568, 0.601, 0.561), (2.072, 2.009, 2.306, 2.243),
-    (2.091, 2.020, 2.328, 2.260), (-1.347, -1.371, -1.349, -1.366), (-1.322, -1.364, -1.331, -1.360),
-    (-1.560, -1.598, -1.320, -1.357), (-1.553, -1.602, -1.322, -1.359), (1.171, 1.082, 1.147, 1.072),
-    (1.183, 1.072, 1.179, 1.067), (4.073, 3.857, 4.296, 4.096), (4.054, 3.850, 4.292, 4.085),
-)  # fmt: skip
-"""What black is off by in each of the four Bayer colours, in digital numbers, from low ISO to high."""
-
-XYZ_TO_CAMERA: Final = (
-    ((0.6629, -0.1900, -0.0483), (-0.4618, 1.2349, 0.2550), (-0.0622, 0.1381, 0.6514)),  # Sony A7S II
-    ((0.8139, -0.2171, -0.0663), (-0.8747, 1.6541, 0.2295), (-0.1925, 0.2008, 0.8093)),  # Nikon D700
-    ((0.4716, 0.0603, -0.0830), (-0.7798, 1.5474, 0.2480), (-0.1496, 0.1937, 0.6651)),  # Canon 5D Mark II
-)
-"""Colour matrices for daylight, as Adobe publishes them in its DNG profiles."""
-
-Matrix = tuple[tuple[float, float, float], ...]
 Ratio = Annotated[float, Field(ge=1, le=1000)]
 
 
@@ -132,7 +108,8 @@ class LowLightNoise:
         rng = np.random.default_rng(self.seed)
         exposure = self._light(clean) * (SPAN / self.exposure_ratio)
         numbers = rng.poisson(exposure / self.gain).astype(np.float32) * np.float32(self.gain)
-        numbers += self._read_noise(rng.random(exposure.shape, dtype=np.float32))
+        uniform = rng.random(exposure.shape, dtype=np.float32)
+        numbers += np.float32(self.read_scale) * tukey_lambda(uniform, self.read_shape)
         # the rows of R and G lie above those of G and B
         rows = rng.normal(0, self.row_std, (2, exposure.shape[0], 1)).astype(np.float32)
         numbers[..., :2] += rows[0][..., None]
@@ -150,10 +127,20 @@ class LowLightNoise:
         return self._developed(self._light(clean))
 
     @property
+    def scalars(self) -> dict[str, float]:
+        """What can be known of it: the auxiliary scalars."""
+        return {
+            "exposure_ratio": self.exposure_ratio,
+            "gain": self.gain,
+            "noise_strength": self.noise_strength,
+        }
+
+    @property
     def noise_strength(self) -> float:
         """Standard deviation of the noise in a mid-grey (sRGB 0.5) area of the result, in 8-bit levels, to first order.
 
-        The root of the mean variance of red, green and blue; noise so strong that it is cut off at black is less.
+        The root of the mean variance of red, green and blue, at most 255; noise so strong that it is cut off at black
+        is less.
         """
         grey = 0.2140  # light of sRGB 0.5
         slope = 1.055 / 2.4 * grey ** (1 / 2.4 - 1)  # of the tone curve there
@@ -162,7 +149,7 @@ class LowLightNoise:
         read = self.read_scale**2 * tukey_lambda_variance(self.read_shape) + 1 / 12 + self.row_std**2
         variance = (shot + read) / (1, 2, 1) * balance**2  # the mean of two greens, in two rows
         mixed = (np.array(self.colours) ** 2 @ variance).mean()
-        return float(255 * slope * math.sqrt(mixed) * self.exposure_ratio / SPAN)
+        return min(255.0, float(255 * slope * math.sqrt(mixed) * self.exposure_ratio / SPAN))
 
     def _light(self, clean: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         check_rgb8(clean, "low light noise")
@@ -174,68 +161,59 @@ class LowLightNoise:
         srgb = develop(light, np.array(self.white_balance, dtype=np.float32), np.array(self.colours))
         return np.rint(srgb * 255).astype(np.uint8)
 
-    def _read_noise(self, uniform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        u = np.clip(uniform, 1e-7, 1 - 1e-7)
-        if abs(self.read_shape) < 1e-6:  # the limit, a logistic distribution
-            logistic: npt.NDArray[np.float32] = np.float32(self.read_scale) * np.log(u / (1 - u))
-            return logistic
-        shape = np.float32(self.read_shape)
-        numbers: npt.NDArray[np.float32] = np.float32(self.read_scale) * (u**shape - (1 - u) ** shape) / shape
-        return numbers
-
-
-def tukey_lambda_variance(shape: float) -> float:
-    """Variance of (u^λ - (1-u)^λ)/λ: 2/λ² (1/(1+2λ) - Γ(λ+1)²/Γ(2λ+2)), and π²/3 at λ = 0; for λ above -1/2."""
-    if abs(shape) < 1e-4:
-        return math.pi**2 / 3
-    return 2 / shape**2 * (1 / (1 + 2 * shape) - math.gamma(shape + 1) ** 2 / math.gamma(2 * shape + 2))
-
 
 class LowLightGenerator(Section):
-    """Draws dark exposures.
+    """Draws dark exposures and, for half of the crops, noisy photos that were developed by their camera.
 
-    The gain is log-uniform over `GAINS`, and read and row noise follow it as calibrated. The exposure ratio is one of
-    SID's (100, 250, 300) half the time if they lie within `ratios`, otherwise log-uniform over `ratios`.
+    Each is of one of the cameras, the gain log-uniform over its own, and read and row noise follow it as calibrated.
+    The exposure ratio is one of SID's (100, 250, 300) half the time if they lie within `ratios`, otherwise log-uniform
+    over `ratios`.
 
     Example:
-        >>> LowLightGenerator(ratios=(100.0, 100.0), srgb_probability=0.0).draw(np.random.default_rng(0)).exposure_ratio
+        >>> generator = LowLightGenerator(ratios=(100.0, 100.0), srgb_probability=0.0, developed_probability=0.0)
+        >>> generator.draw(np.random.default_rng(0)).exposure_ratio
         100.0
     """
 
     ratios: tuple[Ratio, Ratio] = (50.0, 300.0)
     """Lowest and highest exposure ratio."""
     srgb_probability: Probability = 0.25
-    """Share of the crops whose exposure ratio lies between 1 and the lowest of `ratios`: milder noise, as in images
-    that are not RAW and were not extremely dark."""
+    """Share of the dark exposures whose ratio lies between 1 and the lowest of `ratios`: milder noise."""
+    cameras: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(SENSORS)
+    """Names in `degradations.sensors.SENSORS`."""
+    developed_probability: Probability = 0.5
+    """Share of the crops that are ordinary photos at a high ISO, developed by the camera: see `developed`."""
+    developed: DevelopedNoiseGenerator = DevelopedNoiseGenerator()
+    """What cameras make of the noise of such photos."""
     unknown_probability: Probability = 0.3
-    """Share of the crops whose exposure ratio is not given to the model; likewise for the other two scalars."""
+    """Share of the dark exposures whose ratio is not given to the model; likewise for the other two scalars."""
 
     @model_validator(mode="after")
-    def _rising(self) -> Self:
+    def _ranges(self) -> Self:
         if self.ratios[0] > self.ratios[1]:
             raise ValueError(f"ratios {list(self.ratios)}: the lowest comes first")
+        unknown = [name for name in self.cameras if name not in SENSORS]
+        if unknown:
+            raise ValueError(f"cameras: {unknown[0]!r:.80} is unknown; choose of {', '.join(SENSORS)}")
         return self
 
-    def draw(self, rng: np.random.Generator) -> LowLightNoise:
+    def draw(self, rng: np.random.Generator) -> LowLightNoise | DevelopedNoise:
         """One exposure."""
-        low, high = (math.log(gain) for gain in GAINS)
-        log_gain = rng.uniform(low, high)
-        read_scale, row_std = (
-            math.exp(slope * log_gain + bias + std * rng.standard_normal())
-            for slope, bias, std in (READ_FIT, ROW_FIT)
-        )
-        iso = (log_gain - low) / (high - low) * (len(READ_SHAPES) - 1)
-        near = int(np.clip(round(iso + rng.normal(0, 1.5)), 0, len(READ_SHAPES) - 1))
-        mixed = np.tensordot(rng.dirichlet(np.ones(len(XYZ_TO_CAMERA))), np.array(XYZ_TO_CAMERA), axes=1)
+        developed = self.developed_probability > 0 and rng.random() < self.developed_probability
+        name = self.cameras[int(rng.integers(len(self.cameras))) if len(self.cameras) > 1 else 0]
+        if developed:
+            return self.developed.draw(rng, SENSORS[name])
+        noise = SENSORS[name].draw(rng)
+        colours = draw_matrix(rng)
         return LowLightNoise(
             exposure_ratio=self._ratio(rng),
-            gain=math.exp(log_gain),
-            read_scale=read_scale,
-            read_shape=READ_SHAPES[near],
-            row_std=row_std,
-            colour_bias=COLOUR_BIASES[near],
-            white_balance=(rng.uniform(1.6, 2.4), 1.0, rng.uniform(1.4, 2.4)),
-            colours=tuple(tuple(row) for row in camera_to_srgb(mixed).tolist()),
+            gain=noise.gain,
+            read_scale=noise.read_scale,
+            read_shape=noise.read_shape,
+            row_std=noise.row_std,
+            colour_bias=noise.colour_bias,
+            white_balance=draw_white_balance(rng),
+            colours=colours,
             seed=int(rng.integers(2**63)),
         )
 

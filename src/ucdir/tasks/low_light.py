@@ -1,4 +1,4 @@
-"""Extreme low light (Sec. 4.3): a dark RAW photo, amplified, or a noisy one that is developed already."""
+"""Low light (Sec. 4.3): a dark RAW photo, amplified, or a noisy one that its camera has developed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ucdir.degradations import LowLightGenerator
+from ucdir.degradations import DevelopedNoise, DevelopedNoiseGenerator, LowLightGenerator
 from ucdir.images import Photo
 from ucdir.tasks.task import Example, Task, hide_some
 
@@ -17,24 +17,33 @@ class LowLight(Task[LowLightGenerator]):
     """Sec. 4.3."""
 
     name = "low_light"
-    help = "extreme low light and its noise"
+    help = "noise, and extreme low light"
     section = "low_light"
     scalars = ("exposure_ratio", "gain", "noise_strength")
     strength = "exposure ratio: how many times too dark, 1 to 300"
 
     @classmethod
     def of_strength(cls, strength: float | None) -> Self:
-        """The light of a RAW file, darkened by one ratio."""
+        """The light of a RAW file of SID's camera, darkened by one ratio."""
         fixed: dict[str, Any] = {}
         if strength is not None:
-            fixed = {"ratios": (strength, strength), "srgb_probability": 0}
-        return cls(LowLightGenerator(unknown_probability=0, **fixed))
+            fixed = {
+                "ratios": (strength, strength),
+                "srgb_probability": 0,
+                "developed_probability": 0,
+                "cameras": ("sony_a7s2",),
+            }
+        developed = DevelopedNoiseGenerator(unknown_probability=0)
+        return cls(LowLightGenerator(unknown_probability=0, developed=developed, **fixed))
 
     def degrade(self, clean: NDArray[np.uint8], rng: np.random.Generator) -> Example:
-        """Clean uint8 [H,W,3] -> what a long exposure gives, the amplified dark one, and the scalars."""
+        """Clean uint8 [H,W,3] -> what a long exposure gives, the noisy photo, and the scalars."""
         noise = self.generator.draw(rng)
-        known = {name: float(getattr(noise, name)) for name in self.scalars}
-        scalars = hide_some(known, self.generator.unknown_probability, rng)
+        developed = isinstance(noise, DevelopedNoise)
+        hidden = (
+            self.generator.developed.unknown_probability if developed else self.generator.unknown_probability
+        )
+        scalars = hide_some(noise.scalars, hidden, rng)
         return Example(noise.long_exposure(clean), noise(clean), scalars)
 
     @staticmethod
