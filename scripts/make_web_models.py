@@ -22,7 +22,10 @@ FILES = ("predictor.onnx", "diffusion_model.onnx", "ucdir.json")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Export them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
     parser.add_argument("--model", nargs="+", default=MODELS)
     parser.add_argument("--precision", default="fp32")
