@@ -29,6 +29,11 @@ def watch(event, arguments):
         log.write(event + " " + repr(arguments[0] if event != "socket.connect" else arguments[1]) + chr(10))
 sys.addaudithook(watch)
 from ucdir.cli import main
+import importlib
+for name, value in {constants!r}.items():
+    module, _, attribute = name.rpartition(".")
+    getattr(importlib.import_module(module), attribute)  # it is there
+    setattr(importlib.import_module(module), attribute, value)
 command = sys.modules["ucdir.cli.serve"]
 say = command.say
 command.say = lambda *words, **options: (started.append(1), say(*words, **options))
@@ -40,13 +45,21 @@ main()
 class Server:
     """A server that has been started, and takes requests."""
 
-    def __init__(self, folder: Path, *options: object, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *options: object,
+        environment: Mapping[str, str] | None = None,
+        constants: Mapping[str, float] | None = None,
+    ) -> None:
+        """Start it; `constants` of its modules get other values."""
         self.folder, self.log = folder, folder / "opened.txt"
         folder.mkdir(parents=True, exist_ok=True)
+        program = PROGRAM.format(log=str(self.log), constants=dict(constants or {}))
         words = ["serve", "--port", "0", "--temporary", folder, "--device", "cpu", *options]
         with (folder / "stderr.txt").open("ab") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM.format(log=str(self.log)), *map(str, words)],
+                [sys.executable, "-P", "-c", program, *map(str, words)],
                 stdout=subprocess.PIPE, stderr=errors, text=True,
                 env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
             )  # fmt: skip

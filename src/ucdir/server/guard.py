@@ -10,7 +10,6 @@ import hmac
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -92,7 +91,7 @@ class Guard:
         if not is_api:
             return
         origin = headers.get("origin")
-        elsewhere = origin is not None and urlsplit(origin).netloc != host
+        elsewhere = origin is not None and origin not in (f"http://{host}", f"https://{host}")
         if elsewhere or headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             raise HTTPException(HTTPStatus.FORBIDDEN, "pages of other sites may not use this server.")
         if self.token is None:

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
 
 import uvicorn
 
@@ -19,7 +20,9 @@ from ucdir.server.folder import server_folder
 from ucdir.server.models import Models
 from ucdir.server.settings import Settings
 
-_BACKLOG = 128
+BACKLOG: Final = 128
+KEEP_ALIVE_SECONDS: Final = 5
+"""How long a connection is kept for a further request."""
 
 
 def serve(settings: Settings, ready: Callable[[str], object]) -> int | None:
@@ -46,7 +49,7 @@ def serve(settings: Settings, ready: Callable[[str], object]) -> int | None:
         app = App(settings, models, folder)
         config = uvicorn.Config(
             app.asgi, http=Connection, ws="none", loop="asyncio", lifespan="off", log_config=None, access_log=False,
-            proxy_headers=False, server_header=False, backlog=_BACKLOG,
+            proxy_headers=False, server_header=False, backlog=BACKLOG, timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )  # fmt: skip
         server = _Server(config, app, lambda: ready(_address(settings, listening)))
         try:
@@ -87,8 +90,6 @@ class _Server(uvicorn.Server):
         """The first signal ends it when the current job is done, the second when its current patch is."""
         again, self.should_exit = self.should_exit, True
         self.ended_by = self.ended_by or sig
-        if again:
-            self.force_exit = True
         jobs = self.app.jobs
         self.loop.call_soon_threadsafe(jobs.cancel if again else jobs.stop)
 
@@ -110,7 +111,7 @@ def _socket(settings: Settings) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
-        listening.listen(_BACKLOG)
+        listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
         raise ConfigError(f"{where}: cannot be used ({error.strerror}); choose another.") from error
