@@ -381,8 +381,10 @@ def test_a_dry_run_touches_nothing_and_says_why(ucdir, jpegs, tmp_path, pixels, 
     )
     assert status == 2
     assert "this folder cannot be made" in err
+    _, out, _ = ucdir("restore", folder / "plain.png", "--dry-run", "--brighten", 9, model=False)
+    assert "low light (to be brightened)" in out
     _, out, _ = ucdir("restore", folder / "plain.png", "--dry-run", "--exposure-ratio", 9, model=False)
-    assert "low light (an exposure ratio given)" in out
+    assert "low light (exposure ratio given)" in out
 
 
 def test_json_lines(ucdir, jpegs, tmp_path):

@@ -1,6 +1,15 @@
 """`ucdir degrade`."""
 
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ucdir.cli.shell import command_line
 from ucdir.images import Photo, write
+from ucdir.tasks import TASKS
 
 
 def test_degrade_and_back(ucdir, tmp_path, pixels):
@@ -10,7 +19,10 @@ def test_degrade_and_back(ucdir, tmp_path, pixels):
         "degrade", tmp_path / "clean.png", "-o", bad, "--task", "jpeg_restoration", "--strength", "20"
     )
     assert (status, err) == (0, "")
-    assert out == f"{tmp_path / 'clean.png'}: jpeg restoration, seed 0, jpeg quality 20 -> {bad}\n"
+    assert out == (
+        f"{tmp_path / 'clean.png'}: jpeg restoration, seed 0, jpeg quality 20 -> {bad}\n"
+        f"  ucdir restore {bad} --task jpeg_restoration --jpeg-quality 20\n"
+    )
     assert "jpeg quality 20" in ucdir("restore", bad)[1]
     command = ("degrade", tmp_path / "clean.png", "-o", bad)
     status, _, err = ucdir(*command, "--task", "deblurring")
@@ -49,3 +61,43 @@ def test_a_folder_of_pairs(ucdir, tmp_path, pixels):
         seed,
     )
     assert (tmp_path / "one.png").read_bytes() == made[0].read_bytes()
+
+
+NAMES = [
+    "plain.png",
+    "two words.png",
+    "-o.png",
+    "a'b$(id)`id`;.png",
+    "$'\\x41.png",
+    "line\nbreak.png",
+    "ü😀.png",
+    b"\xff.png",
+]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_command_that_restores_it(ucdir, tmp_path, pixels, monkeypatch, task):
+    monkeypatch.chdir(tmp_path)
+    write(Photo(pixels), tmp_path / "clean.png")
+    status, out, _ = ucdir("degrade", "clean.png", "-o", "bad.png", "--task", task)
+    assert status == 0
+    program, *words = shlex.split(out.splitlines()[1])
+    assert program == "ucdir"
+    options = dict(zip(words[2::2], words[3::2], strict=True))
+    assert options.pop("--task") == task
+    assert {name[2:].replace("-", "_") for name in options} == set(TASKS[task].scalars)
+    status, said, err = ucdir(*words, "--dry-run", model=False)
+    assert (status, err) == (0, "")
+    assert said.startswith("bad.png: would be restored")
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_a_name_of_any_kind_is_quoted(name):
+    path = Path(os.fsdecode(name))
+    line = command_line("printf", "%s", path, "--blur-type", "motion")
+    assert line.isprintable()
+    said = subprocess.run(["bash", "-c", line], capture_output=True, check=True).stdout
+    assert (
+        said
+        == (b"./" if os.fsencode(path).startswith(b"-") else b"") + os.fsencode(path) + b"--blur-typemotion"
+    )

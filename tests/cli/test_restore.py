@@ -277,7 +277,7 @@ def test_the_task_has_to_be_named_where_the_file_does_not_tell(ucdir, tmp_path, 
 
 
 @pytest.mark.parametrize("ratio", ["much", "0.5", "nan", "1e9"])
-def test_an_exposure_ratio_that_is_none(ucdir, photo, ratio):
-    status, _, err = ucdir("restore", photo, "--exposure-ratio", ratio)
+def test_a_brightening_that_is_none(ucdir, photo, ratio):
+    status, _, err = ucdir("restore", photo, "--brighten", ratio)
     assert status == 2
-    assert f"--exposure-ratio {ratio} is neither a number from 1 to 1000, nor auto, nor file" in err
+    assert f"--brighten {ratio} is neither a number from 1 to 1000, nor auto, nor file" in err

@@ -111,7 +111,7 @@ def test_what_has_no_coefficients_is_refused_before_the_work(
 
     refused(tmp_path / "photo.png", r"photo\.png: only the restoration of a JPEG file .* this is a PNG file")
     refused(CLEAN, "image: only the restoration of a JPEG file .* this is an image in memory")
-    refused(photo, "an exposure ratio changes what the JPEG file says", exposure_ratio=8.0)
+    refused(photo, "brightening changes what the JPEG file says", brighten=8.0)
     deblurring = random_pipeline(task="deblurring")
     refused(
         photo, "the task deblurring changes what the JPEG file says; leave out --cons", pipeline=deblurring

@@ -1,7 +1,6 @@
 """One photo: what its file says is used and kept; an image in memory comes back as the kind it was."""
 
 import io
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -277,9 +276,9 @@ def test_arguments_that_are_none_are_refused(pipeline, arguments, message):
 
 
 @pytest.mark.parametrize("ratio", [float("nan"), float("inf"), 0, -1, "bright", None, [2]])
-def test_exposure_ratios_that_are_none_are_refused(pipeline, ratio):
-    with pytest.raises(ConfigError, match="exposure_ratio"):
-        restore(b"", task="jpeg_restoration", pipeline=pipeline, exposure_ratio=ratio)
+def test_brightenings_that_are_none_are_refused(pipeline, ratio):
+    with pytest.raises(ConfigError, match="brighten"):
+        restore(b"", task="jpeg_restoration", pipeline=pipeline, brighten=ratio)
 
 
 def test_samples_that_tell_nothing_are_refused(pipeline, tmp_path):
@@ -395,34 +394,39 @@ def test_a_photo_that_does_not_fit_is_named(pipeline, tmp_path):
 
 
 @pytest.mark.parametrize("ratio", [0, -1, 0.5, 1001, float("nan"), float("inf"), "5", "bright"])
-def test_an_exposure_ratio_out_of_range_is_refused(pipeline, tmp_path, ratio):
+def test_a_brightening_out_of_range_is_refused(pipeline, tmp_path, ratio):
     write(Photo(np.full((8, 8, 3), 9, np.uint8)), tmp_path / "dark.png")
-    with pytest.raises(ConfigError, match="exposure_ratio .* is neither a number from 1 to 1000, nor 'auto'"):
-        restore(tmp_path / "dark.png", pipeline=pipeline, exposure_ratio=ratio)
+    with pytest.raises(ConfigError, match="brighten .* is neither a number from 1 to 1000, nor 'auto'"):
+        restore(tmp_path / "dark.png", pipeline=pipeline, brighten=ratio)
     assert not (tmp_path / "dark.restored.png").exists()
 
 
-def test_an_exposure_ratio_is_not_silently_left_out(pipeline):
-    with pytest.raises(ConfigError, match="exposure_ratio is for files"):
-        restore(np.zeros((8, 8, 3), np.uint8), pipeline=pipeline, exposure_ratio=10.0)
+def test_a_brightening_is_not_silently_left_out(pipeline):
+    with pytest.raises(ConfigError, match="brighten is for files"):
+        restore(np.zeros((8, 8, 3), np.uint8), pipeline=pipeline, brighten=10.0)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg"])
-def test_what_degrade_has_amplified_is_not_brightened_again(pipeline, tmp_path, suffix):
+def test_telling_what_was_amplified_brightens_nothing(tmp_path):
     write(Photo(np.full((24, 24, 3), 120, np.uint8)), tmp_path / "clean.png")
-    dark = tmp_path / f"dark{suffix}"
-    degrade(tmp_path / "clean.png", dark, task="low_light", strength=100)
-    plain = tmp_path / f"plain{suffix}"
-    write(replace(read(dark), metadata=Metadata()), plain)
-    level = read(dark).pixels.mean()
-    assert 60 < level < 180, "it is as bright as it should be"
-    kept = brightened(read(dark), 100.0, "dark")
-    assert np.array_equal(kept.pixels, read(dark).pixels)
-    assert kept.exposure == Exposure(100.0)
-    assert kept.warnings == (
-        "dark: ucdir degrade has amplified its light 100 times already, so it is not brightened again.",
-    )
-    assert brightened(read(plain), 100.0).pixels.mean() > 230, "control: without the comment it is"
+    bright = tmp_path / "bright.png"
+    told = degrade(tmp_path / "clean.png", bright, task="low_light", strength=100)
+    assert told["exposure_ratio"] == 100
+    level = float(read(bright).pixels.mean())
+    pipeline, results = load("low_light"), {}
+    for name, more in {
+        "plain": {},
+        "told": {"scalars": told},
+        "brightened": {"brighten": 100.0},
+        "both": {"brighten": 2.0, "scalars": {"exposure_ratio": 50.0}},
+    }.items():
+        out = tmp_path / f"{name}.png"
+        done = restore(bright, out, pipeline=pipeline, **more)
+        results[name] = (float(read(out).pixels.mean()), done.scalars.get("exposure_ratio"))
+    assert results["told"][0] == pytest.approx(results["plain"][0], abs=2)
+    assert results["told"][1] == 100
+    assert results["brightened"][1] == 100
+    assert results["brightened"][0] > results["plain"][0] + 0.5 * (255 - level), "control: asking for it does"
+    assert results["both"][1] == 50, "what is told overrules"
 
 
 @pytest.mark.parametrize("level", [0, 255])

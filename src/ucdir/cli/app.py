@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ucdir.cli.scalars import NAMED_VALUES
+from ucdir.cli.scalars import value_text
 from ucdir.errors import DeviceError, UcdirError
 from ucdir.memory import save_address_space
 from ucdir.tasks import TASKS
@@ -101,12 +101,7 @@ def discard(descriptor: int) -> None:
 
 def named(scalars: dict[str, float]) -> str:
     """Scalars as they are printed: `jpeg quality 10, `."""
-    return "".join(f"{name.replace('_', ' ')} {_value(name, value)}, " for name, value in scalars.items())
-
-
-def _value(name: str, value: float) -> str:
-    names = list(NAMED_VALUES.get(name, ()))
-    return names[int(value)] if value in range(len(names)) else f"{value:g}"
+    return "".join(f"{name.replace('_', ' ')} {value_text(name, value)}, " for name, value in scalars.items())
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from zlib import crc32
 import typer
 
 from ucdir.cli.app import TASK_NAMES, fail, named, say
+from ucdir.cli.scalars import as_options
+from ucdir.cli.shell import command_line
 from ucdir.errors import UcdirError
 from ucdir.tasks import TASKS
 
@@ -33,7 +35,7 @@ def degrade(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
     force: Annotated[bool, typer.Option("--force", hidden=True)] = False,
 ) -> None:
-    """Degrade clean photos as training does, to try a restoration on them."""
+    """Degrade clean photos as training does, to try a restoration on them, and print the command that restores each."""
     from ucdir.tasks import task_of_strength
     from ucdir.workflows.batch import make_folder
     from ucdir.workflows.degrade import degrade as degrade_file
@@ -61,5 +63,8 @@ def degrade(
         done += 1
         words = f"seed {own}, {named(scalars).removesuffix(', ')}"
         unprinted |= not say(f"{one.photo}: {task.replace('_', ' ')}, {words} -> {path}")
+        unprinted |= not say(
+            f"  {command_line('ucdir', 'restore', path, '--task', task, *as_options(scalars))}"
+        )
     if failed or unprinted:
         raise typer.Exit(1 if done else 2)

@@ -81,10 +81,11 @@ def restore(
         str | None,
         typer.Option(help="Folder of a model of your own, or name of a pretrained one (see ucdir info)."),
     ] = None,
-    exposure_ratio: Annotated[
+    brighten: Annotated[
         str,
         typer.Option(
-            help="How many times to amplify the light: a number, auto, or file (RAW: 10 s / exposure time)."
+            help="How many times to amplify the light: a number, auto (RAW to normal brightness, other photos not at "
+            "all), or file (RAW: 10 s / exposure time)."
         ),
     ] = "auto",
     fidelity: Annotated[
@@ -150,7 +151,7 @@ def restore(
     batch = Batch(
         task, model, device, precision,
         settings={
-            "scalars": scalars, "exposure_ratio": _exposure_ratio(exposure_ratio), "steps": steps,
+            "scalars": scalars, "brighten": _brighten(brighten), "steps": steps,
             "fidelity": fidelity, "samples": samples if average else 1, "consistent": consistent,
         },
         options={
@@ -346,7 +347,7 @@ def _listed(files_from: str | None) -> list[str]:
     return names
 
 
-def _exposure_ratio(text: str) -> float | Literal["auto", "file"]:
+def _brighten(text: str) -> float | Literal["auto", "file"]:
     if text in {"auto", "file"}:
         return text  # type: ignore[return-value]
     try:
@@ -356,6 +357,6 @@ def _exposure_ratio(text: str) -> float | Literal["auto", "file"]:
     low, high = SCALARS["exposure_ratio"].range
     if not low <= ratio <= high:
         raise ConfigError(
-            f"--exposure-ratio {text} is neither a number from {low:g} to {high:g}, nor auto, nor file."
+            f"--brighten {text} is neither a number from {low:g} to {high:g}, nor auto, nor file."
         )
     return ratio

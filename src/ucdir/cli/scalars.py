@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import wraps
 from typing import Annotated, Any
@@ -22,13 +22,11 @@ class BlurType(StrEnum):
 
 NAMED_VALUES: dict[str, type[StrEnum]] = {"blur_type": BlurType}
 """Scalars whose values 0, 1, … have names on the command line."""
-OWN_OPTION = ("exposure_ratio",)
-"""Scalars with an option of their own: this one also says how a RAW file is developed."""
 
 
 def takes_scalars(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of all scalars; it gets the values that were given as its argument `scalars`."""
-    names = [name for name in SCALARS if name not in OWN_OPTION]
+    names = list(SCALARS)
 
     @wraps(command)
     def with_options(**arguments: Any) -> None:
@@ -44,6 +42,21 @@ def takes_scalars(command: Callable[..., None]) -> Callable[..., None]:
     with_options.__signature__ = signature.replace(parameters=list(parameters.values()))  # type: ignore[attr-defined]
     with_options.__annotations__ = {name: p.annotation for name, p in parameters.items()}
     return with_options
+
+
+def as_options(scalars: Mapping[str, float]) -> list[str]:
+    """Scalars as the arguments of a command: `--blur-type`, `motion`, `--blur-length`, `12.5`."""
+    return [
+        part
+        for name, value in scalars.items()
+        for part in (f"--{name.replace('_', '-')}", value_text(name, value))
+    ]
+
+
+def value_text(name: str, value: float) -> str:
+    """A scalar's value as options give it, the name of a named one."""
+    names = list(NAMED_VALUES.get(name, ()))
+    return names[int(value)] if value in range(len(names)) else f"{value:g}"
 
 
 def _option(name: str) -> inspect.Parameter:

@@ -52,11 +52,10 @@ def fields(models: Sequence[str]) -> dict[str, Field]:
         "consistent": _flag(
             "Of a JPEG file, and in a lossless format: contradict nothing that the file says."
         ),
-        "exposure_ratio": _exposure_ratio(),
+        "brighten": _brighten(),
         **{
             name: _number(*scalar.range, f"{scalar.help} Unit: {scalar.unit}.")
             for name, scalar in SCALARS.items()
-            if name != "exposure_ratio"
         },
     }
 
@@ -79,7 +78,7 @@ def arguments(values: Mapping[str, str], known: Mapping[str, Field]) -> dict[str
             given[name] = known[name].parse(text)
         except ValueError as error:
             raise ConfigError(f"field {name}: {text!r:.80} is {error}.") from error
-    scalars = {name: given.pop(name) for name in SCALARS if name != "exposure_ratio" and name in given}
+    scalars = {name: given.pop(name) for name in SCALARS if name in given}
     return {**given, "scalars": scalars}
 
 
@@ -122,7 +121,7 @@ def _flag(help: str) -> Field:
     return Field({"type": "boolean", "default": False, "description": help}, parse)
 
 
-def _exposure_ratio() -> Field:
+def _brighten() -> Field:
     number = _number(*SCALARS["exposure_ratio"].range, "")
     names = ["auto", "file"]
 

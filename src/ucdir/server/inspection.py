@@ -24,7 +24,7 @@ def inspect(
     model: str | None = None,
     task: str = "auto",
     scalars: Mapping[str, float] | None = None,
-    exposure_ratio: float | str = "auto",
+    brighten: float | str = "auto",
 ) -> dict[str, Any]:
     """A photo's properties, and what `restore` would do with the same arguments.
 
@@ -35,13 +35,13 @@ def inspect(
         model: as named, or None.
         task: a name in `TASKS`, or "auto".
         scalars: as given.
-        exposure_ratio: as given.
+        brighten: as given.
 
     Raises:
         ImageError: the photo cannot be read.
         ConfigError: the model is for another task.
     """
-    photo = read(source, exposure_ratio=exposure_ratio)  # type: ignore[arg-type]
+    photo = read(source, exposure_ratio=brighten)  # type: ignore[arg-type]
     height, width, channels = photo.pixels.shape
     found = {
         "format": photo.format,
@@ -53,7 +53,7 @@ def inspect(
         "jpeg_quality": {"tables": photo.jpeg_quality, "pixels": _quality_of_pixels(photo)},
         "metadata": _names(photo.metadata),
     }
-    plan, notes = _plan(photo, model_of, task_of, model, task, scalars or {}, exposure_ratio)
+    plan, notes = _plan(photo, model_of, task_of, model, task, scalars or {}, brighten)
     return {**found, "plan": plan, "notes": notes}
 
 
@@ -79,14 +79,14 @@ def _plan(
     model: str | None,
     task: str,
     scalars: Mapping[str, float],
-    exposure_ratio: float | str,
+    brighten: float | str,
 ) -> tuple[dict[str, Any], list[str]]:
     """What would be done, as `workflows.restore` decides it, and what would be said."""
     if model is not None:
         check_task(task, task_of(model))
     if task in ("auto", "jpeg_restoration"):
         photo = with_jpeg_quality(photo, NAME)
-    photo = brightened(photo, exposure_ratio, NAME)  # type: ignore[arg-type]
+    photo = brightened(photo, brighten)  # type: ignore[arg-type]
     try:
         chosen, reason = explain_task(photo, scalars, NAME)
     except ConfigError as error:

@@ -54,7 +54,7 @@ SCALARS: dict[str, Scalar] = {
             unit="pixels", range=(0, 64), scale=(0, 64),
         ),
         Scalar(
-            "exposure_ratio", "How many times the light was amplified.",
+            "exposure_ratio", "How many times the light was amplified already, by the camera or a program.",
             unit="times", range=(1, 1000), scale=(1, 1000), logarithmic=True,
         ),
         Scalar(

@@ -154,7 +154,7 @@ class Batch:
             return self._model_task(self.model), "what the model is for"
         if self.task != "auto":
             return self.task, "as chosen"
-        amplified = kind == "RAW" or not isinstance(self.settings.get("exposure_ratio", "auto"), str)
+        amplified = kind == "RAW" or not isinstance(self.settings.get("brighten", "auto"), str)
         photo = Photo(
             np.zeros((1, 1, 1), np.uint8), format=kind, jpeg_quality=quality,
             exposure=Exposure(1.0) if amplified else None,

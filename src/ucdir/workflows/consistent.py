@@ -23,7 +23,7 @@ def check_consistent(photo: Photo | None, task: str, name: str) -> None:
         name: of the image, for the message.
 
     Raises:
-        ConfigError: it is no JPEG file, or the task or an exposure ratio wants pixels that differ from the file's.
+        ConfigError: it is no JPEG file, or the task or the brightening wants pixels that differ from the file's.
     """
     if photo is None or photo.jpeg_coefficients is None:
         kind = "an image in memory" if photo is None else f"a {photo.format} file"
@@ -31,7 +31,7 @@ def check_consistent(photo: Photo | None, task: str, name: str) -> None:
             f"{name}: only the restoration of a JPEG file can be consistent with it; this is {kind}."
         )
     if task != "jpeg_restoration" or photo.exposure is not None:
-        what = f"the task {task}" if photo.exposure is None else "an exposure ratio"
+        what = f"the task {task}" if photo.exposure is None else "brightening"
         raise ConfigError(
             f"{name}: {what} changes what the JPEG file says; leave out --consistent, or choose jpeg_restoration."
         )

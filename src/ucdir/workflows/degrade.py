@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -65,12 +64,3 @@ def _record(task: str, scalars: Mapping[str, float]) -> tuple[str, str]:
     """The comment that says what was done."""
     values = "".join(f", {name} {value:g}" for name, value in scalars.items())
     return "Comment", f"{_MARK}{task}{values}"
-
-
-def degraded_ratio(photo: Photo) -> str | None:
-    """How many times `degrade` has amplified a photo's light, if its comment says so."""
-    for _, text in photo.metadata.texts:
-        if text.startswith(f"{_MARK}low_light"):
-            found = re.search(r"exposure_ratio ([\d.]{1,10})", text)
-            return None if found is None else found[1]
-    return None

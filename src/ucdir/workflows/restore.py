@@ -39,7 +39,6 @@ from ucdir.pipeline import OnStep, RestorationPipeline, is_number, is_whole, loa
 from ucdir.tasks import TASKS, JpegRestoration
 from ucdir.tasks.scalars import DIALS, SCALARS, check_mapping
 from ucdir.workflows.consistent import check_consistent, made_consistent
-from ucdir.workflows.degrade import degraded_ratio
 
 STRONG_JPEG = 60
 """JPEG files below this quality are taken to need JPEG restoration."""
@@ -88,7 +87,7 @@ def restore(
     task: str = "auto",
     pipeline: Models = load,
     scalars: Mapping[str, float] | None = None,
-    exposure_ratio: float | Literal["auto", "file"] = "auto",
+    brighten: float | Literal["auto", "file"] = "auto",
     seed: int = 0,
     samples: int = 1,
     uncertainty: str | Path | None = None,
@@ -109,8 +108,9 @@ def restore(
         task: a name in `tasks.TASKS`, or "auto": see `choose_task`.
         pipeline: from `load`, or a function that gives the pipeline of a task.
         scalars: what is known of the degradation, such as `{"jpeg_quality": 10}`; overrules what the file says.
-        exposure_ratio: how many times the light is amplified, for RAW files and dark photos: see `images.read`; "auto"
-            leaves photos that are not RAW as bright as they are. Only of a path or bytes.
+        brighten: how many times to amplify the light of a RAW file or a dark photo: a number from 1 to 1000, or "auto"
+            or "file", see `images.read`, which leave photos that are not RAW as bright as they are. Only of a path or
+            bytes. What was amplified before is told by the scalar `exposure_ratio`.
         seed: the same seed gives the same image.
         samples: how many restorations are sampled, with the seeds `seed`, `seed` + 1, …; the result is their mean,
             which is closer to the clean image than any of them, and smoother.
@@ -141,9 +141,9 @@ def restore(
         raise ConfigError(
             "output, uncertainty, force and keep_times are for files; an image in memory is returned."
         )
-    if not (is_file or isinstance(image, bytes) or exposure_ratio == "auto"):
-        raise ConfigError("exposure_ratio is for files; an image in memory is restored as bright as it is.")
-    _check_exposure_ratio(exposure_ratio)
+    if not (is_file or isinstance(image, bytes) or brighten == "auto"):
+        raise ConfigError("brighten is for files; an image in memory is restored as bright as it is.")
+    _check_brighten(brighten)
     if format is not None and not isinstance(image, bytes):
         raise ConfigError(
             "format is for the bytes of a file; the suffix of output chooses the format of a file."
@@ -157,9 +157,9 @@ def restore(
             target = default_output(source) if output is None else Path(output)
             uncertain = None if uncertainty is None else Path(uncertainty)
             times_of = source if keep_times else None
-            return _restore_file(source, target, sampling, exposure_ratio, uncertain, force, times_of)
+            return _restore_file(source, target, sampling, brighten, uncertain, force, times_of)
         if isinstance(image, bytes):
-            return _restore_bytes(image, sampling, exposure_ratio, format)[0]
+            return _restore_bytes(image, sampling, brighten, format)[0]
         return from_signal(sampling(to_signal(image)).mean, image)
 
 
@@ -169,7 +169,7 @@ def restore_bytes(
     task: str = "auto",
     pipeline: Models = load,
     scalars: Mapping[str, float] | None = None,
-    exposure_ratio: float | Literal["auto", "file"] = "auto",
+    brighten: float | Literal["auto", "file"] = "auto",
     seed: int = 0,
     samples: int = 1,
     consistent: bool = False,
@@ -178,10 +178,10 @@ def restore_bytes(
     **options: Unpack[SamplingOptions],
 ) -> tuple[bytes, RestoredPhoto]:
     """As `restore` of the bytes of a file, and what was done."""
-    _check_exposure_ratio(exposure_ratio)
+    _check_brighten(brighten)
     sampling = _Sampling(task, pipeline, scalars or {}, seed, samples, consistent, on_step, options)
     with _named_if_memory_is_short("image"):
-        return _restore_bytes(data, sampling, exposure_ratio, format)
+        return _restore_bytes(data, sampling, brighten, format)
 
 
 @contextmanager
@@ -195,12 +195,12 @@ def _named_if_memory_is_short(name: str) -> Iterator[None]:
         ) from error
 
 
-def _check_exposure_ratio(ratio: float | str) -> None:
+def _check_brighten(ratio: float | str) -> None:
     low, high = SCALARS["exposure_ratio"].range
     named = isinstance(ratio, str) and ratio in ("auto", "file")
     if not named and not (is_number(ratio) and low <= float(ratio) <= high):
         raise ConfigError(
-            f"exposure_ratio {ratio!r:.80} is neither a number from {low:g} to {high:g}, nor 'auto', nor 'file'."
+            f"brighten {ratio!r:.80} is neither a number from {low:g} to {high:g}, nor 'auto', nor 'file'."
         )
 
 
@@ -211,7 +211,7 @@ def _restore_file(
     source: Path,
     target: Path,
     sampling: _Sampling,
-    exposure_ratio: float | Literal["auto", "file"],
+    brighten: float | Literal["auto", "file"],
     uncertainty: Path | None,
     force: bool,
     times_of: Path | None,
@@ -222,7 +222,7 @@ def _restore_file(
         if uncertainty.resolve() in (source.resolve(), target.resolve()):
             raise ConfigError(f"{shown(uncertainty)}: the uncertainty map needs a file of its own.")
         check_writable(uncertainty, force=force)
-    photo = _read(source, exposure_ratio, sampling)
+    photo = _read(source, brighten, sampling)
     check_writable(target, force=force, photo=photo)
     try:
         result = sampling(to_srgb_signal(photo), photo, shown(source))
@@ -244,10 +244,10 @@ def _restore_file(
 
 
 def _restore_bytes(
-    data: bytes, sampling: _Sampling, exposure_ratio: float | Literal["auto", "file"], format: str | None
+    data: bytes, sampling: _Sampling, brighten: float | Literal["auto", "file"], format: str | None
 ) -> tuple[bytes, RestoredPhoto]:
     began = time.perf_counter()
-    photo = _read(data, exposure_ratio, sampling)
+    photo = _read(data, brighten, sampling)
     if photo.jpeg_coefficients is not None and not is_lossless(format or photo.format):
         raise ConfigError(
             f"format {format or photo.format}: a lossy format would not stay consistent; choose 'png' or 'tiff'."
@@ -262,14 +262,12 @@ def _restore_bytes(
     )  # fmt: skip
 
 
-def _read(
-    source: Path | bytes, exposure_ratio: float | Literal["auto", "file"], sampling: _Sampling
-) -> Photo:
-    photo = read(source, exposure_ratio=exposure_ratio, coefficients=sampling.consistent)
+def _read(source: Path | bytes, brighten: float | Literal["auto", "file"], sampling: _Sampling) -> Photo:
+    photo = read(source, exposure_ratio=brighten, coefficients=sampling.consistent)
     name = "the image" if isinstance(source, bytes) else shown(source)
     if sampling.task in ("auto", JpegRestoration.name):
         photo = with_jpeg_quality(photo, name)
-    return brightened(photo, exposure_ratio, name)
+    return brightened(photo, brighten)
 
 
 def with_jpeg_quality(photo: Photo, name: str) -> Photo:
@@ -293,20 +291,11 @@ def _pixels(result: _Result, photo: Photo, sampling: _Sampling, name: str) -> tu
     return made_consistent(pixels, photo, name) if sampling.consistent else (pixels, ())
 
 
-def brightened(
-    photo: Photo, exposure_ratio: float | Literal["auto", "file"], name: str = "the image"
-) -> Photo:
-    """A photo that is not RAW with its light amplified `exposure_ratio` times, if that is a number.
-
-    One that says that `ucdir degrade` has amplified it is as bright as it should be, and stays so.
-    """
-    if photo.exposure is not None or isinstance(exposure_ratio, str):
+def brightened(photo: Photo, brighten: float | Literal["auto", "file"]) -> Photo:
+    """A photo that is not RAW with its light amplified `brighten` times, if that is a number."""
+    if photo.exposure is not None or isinstance(brighten, str):
         return photo
-    exposure = Exposure(ratio=float(exposure_ratio))
-    if (ratio := degraded_ratio(photo)) is not None:
-        note = f"{name}: ucdir degrade has amplified its light {ratio} times already, so it is not brightened again."
-        return replace(photo, exposure=exposure, warnings=(*photo.warnings, note))
-    return replace(photo, pixels=amplified(photo, exposure_ratio), exposure=exposure)
+    return replace(photo, pixels=amplified(photo, brighten), exposure=Exposure(ratio=float(brighten)))
 
 
 def _grey(std: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -428,7 +417,7 @@ def explain_task(photo: Photo | None, scalars: Mapping[str, float], name: str) -
     if photo is None:
         raise ConfigError(f"{name}: an image in memory needs a task; choose one of {', '.join(TASKS)}.")
     if photo.exposure is not None:
-        return "low_light", "a RAW file" if photo.format == "RAW" else "an exposure ratio given"
+        return "low_light", "a RAW file" if photo.format == "RAW" else "to be brightened"
     kind = "a JPEG file of" if photo.format == "JPEG" else "once a JPEG file of about"
     quality = "" if photo.jpeg_quality is None else f"{kind} quality {photo.jpeg_quality}"
     if photo.jpeg_quality is not None and photo.jpeg_quality < STRONG_JPEG:
