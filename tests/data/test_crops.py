@@ -33,7 +33,7 @@ class Pictures(PhotoStore):
         return self.planes[index][:height, :width]
 
 
-def darken(clean, rng):
+def darken(clean, rng, side):
     return Example(clean, clean // 2, {"jpeg_quality": float(rng.integers(1, 101))})
 
 

@@ -28,7 +28,7 @@ class Pairs(Store):
         return self.pictures[index] // 2, self.pictures[index]
 
 
-def mark_border(clean, rng):
+def mark_border(clean, rng, side):
     """Spoils two pixels at each border, as a degradation does that looks beyond the crop."""
     degraded = np.full_like(clean, 255)
     degraded[2:-2, 2:-2] = clean[2:-2, 2:-2]

@@ -13,6 +13,7 @@ from ucdir.data.documents import document
 from ucdir.data.frames import FrameStore
 from ucdir.data.pairs import PairStore
 from ucdir.data.photos import PhotoStore
+from ucdir.images.pixels import middle
 from ucdir.tasks import Example
 
 Pixels = NDArray[np.uint8]
@@ -21,8 +22,8 @@ Pixels = NDArray[np.uint8]
 class Degrade(Protocol):
     """A task's degradation with random parameters, which it returns as auxiliary scalars."""
 
-    def __call__(self, clean: Pixels, rng: np.random.Generator) -> Example:
-        """Clean uint8 [H,W,3] -> clean image, degraded image and scalars."""
+    def __call__(self, clean: Pixels, rng: np.random.Generator, side: int) -> Example:
+        """Clean uint8 [H,W,3] -> clean image, degraded image and scalars; side x side pixels in the middle are used."""
 
 
 class Source(Protocol):
@@ -56,13 +57,13 @@ class DegradedPhotos:
         else:
             photo = self.photos[self.chosen[int(rng.integers(len(self.chosen)))]]
         (crop,) = _crops((photo,), rng, wide, flip=self.flip)
-        return _without_margin(self.degrade(crop, rng), side)
+        return _without_margin(self.degrade(crop, rng, side), side)
 
     def middle(self, index: int, rng: np.random.Generator, side: int) -> Example:
         """The middle of a photo, degraded."""
         photo = self.photos[index]
         wide = middle(photo, side + 2 * self.margin(side))
-        return _without_margin(self.degrade(wide, rng), side)
+        return _without_margin(self.degrade(wide, rng, side), side)
 
 
 @dataclass(frozen=True)
@@ -141,13 +142,6 @@ def _crops(images: Sequence[Pixels], rng: np.random.Generator, side: int, *, fli
         crops = [np.rot90(crop, turns) for crop in crops]
         crops = [crop[:, ::-1] for crop in crops] if mirrored else crops
     return [np.ascontiguousarray(crop) for crop in crops]
-
-
-def middle(image: Pixels, side: int) -> Pixels:
-    """The middle of an image, at most `side` pixels a side."""
-    height, width = (min(side, size) for size in image.shape[:2])
-    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-    return np.ascontiguousarray(image[top : top + height, left : left + width])
 
 
 def _without_margin(example: Example, side: int) -> Example:

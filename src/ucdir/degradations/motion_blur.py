@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from ucdir.degradations.camera_effects import CameraEffects, Light
 from ucdir.degradations.scene_blur import SceneBlur, draw_scene
+from ucdir.degradations.warp import AT_ONCE, Box, middle_box, mirrored_planes, sampled, to_light
 from ucdir.errors import ConfigError
 from ucdir.section import Probability, Section
 
@@ -82,49 +83,65 @@ class MotionBlur:
         seen = _displaced(np.zeros((1, 2)), self)[:, 0]
         return float(np.sqrt(12 * seen.var(axis=0).sum()))
 
-    def __call__(self, clean: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """uint8 [H,W,3] -> uint8 [H,W,3], a new array.
+    def __call__(self, clean: npt.NDArray[np.uint8], side: int | None = None) -> npt.NDArray[np.uint8]:
+        """uint8 [H,W,3] -> uint8 [H,W,3], a new array; with `side`, at most so many pixels a side of its middle.
 
         Raises:
             DataError: `clean` is of another type or shape, or empty.
         """
-        return self.effects.around(self._blurred, clean)
+        return self.effects.around(lambda light: self._blurred(light, middle_box(light, side)), clean)
 
-    def _blurred(self, light: Light) -> Light:
+    def _blurred(self, light: Light, box: Box) -> Light:
+        top, left, height, width = box
         if not self.rotations.any():
-            return light
+            return light[top : top + height, left : left + width]
         import torch
-        import torch.nn.functional as F
 
-        height, width = light.shape[:2]
-        y, x = np.mgrid[:height, :width].astype(np.float64)
-        pixels = np.stack([x - (width - 1) / 2, y - (height - 1) / 2], axis=-1).reshape(-1, 2)
-        places = (_displaced(pixels, self) + pixels).reshape(-1, height, width, 2)
-        # grid_sample counts from -1 to 1, from edge to edge
-        grid = torch.from_numpy((places * (2 / width, 2 / height)).astype(np.float32))
-        plane = torch.from_numpy(np.ascontiguousarray(light.transpose(2, 0, 1)))[None]
-        total = torch.zeros_like(plane)
-        for part in torch.split(grid, 8):
-            seen = F.grid_sample(
-                plane.expand(len(part), -1, -1, -1), part, padding_mode="reflection", align_corners=False
+        # of the box's columns and rows from the image's centre
+        x = np.arange(left, left + width) - (light.shape[1] - 1) / 2
+        y = np.arange(top, top + height) - (light.shape[0] - 1) / 2
+        corners = np.array([(across, down) for across in x[[0, -1]] for down in y[[0, -1]]])
+        reach = math.ceil(float(np.abs(_displaced(corners, self)).max())) + 1
+        planes = mirrored_planes(light, box, reach)
+        # from the planes' centre, in halves of their sides, as grid_sample counts
+        size = np.array([planes.shape[2] / 2, planes.shape[1] / 2])
+        shift = -(np.array([x[0] + x[-1], y[0] + y[-1]]) / 2 + self.offset) / size
+        turned = _rotations(self.rotations)
+        turned[:, :2] *= self.focal_length / size[:, None]
+        columns = turned[:, :, 0, None] * (x + self.offset[0])
+        rows = turned[:, :, 1, None] * (y + self.offset[1]) + turned[:, :, 2, None] * self.focal_length
+        columns, rows = (torch.from_numpy(part.astype(np.float32)) for part in (columns, rows))
+        total = torch.zeros(3, height, width)
+        for first in range(0, len(turned), AT_ONCE):
+            times = slice(first, first + AT_ONCE)
+            seen = columns[times, :, None, :] + rows[times, :, :, None]
+            grid = seen[:, :2].div_(seen[:, 2:]).permute(0, 2, 3, 1) + torch.tensor(
+                shift, dtype=torch.float32
             )
-            total += seen.sum(dim=0)
-        mean: Light = (total[0] / len(grid)).permute(1, 2, 0).contiguous().numpy()
-        return mean
+            total += sampled(planes, grid).sum(dim=0)
+        return to_light(total / len(turned))
+
+
+def _rotations(path: Path3) -> npt.NDArray[np.float64]:
+    """roll · pitch · yaw, [T,3,3]: yaw about the vertical axis, pitch about the horizontal one, roll about the optical
+    one."""
+    (cy, cp, cr), (sy, sp, sr) = np.cos(path.T), np.sin(path.T)
+    o, i = np.zeros(len(path)), np.ones(len(path))
+    yaw = np.array([[cy, o, sy], [o, i, o], [-sy, o, cy]])
+    pitch = np.array([[i, o, o], [o, cp, sp], [o, -sp, cp]])
+    roll = np.array([[cr, -sr, o], [sr, cr, o], [o, o, i]])
+    turned: npt.NDArray[np.float64] = np.einsum("ijt,jkt,klt->til", roll, pitch, yaw)
+    return turned
 
 
 def _displaced(pixels: npt.NDArray[np.float64], blur: MotionBlur) -> npt.NDArray[np.float64]:
     """How far pixels [P,2], counted from the image's centre, are moved at each time: [T,P,2]."""
-    yaw, pitch, roll = blur.rotations.T[:, :, None]
-    start_x, start_y = (pixels + blur.offset).T
-    f = blur.focal_length
-    # yaw about the vertical axis, pitch about the horizontal one, roll about the optical one
-    x = np.cos(yaw) * start_x + np.sin(yaw) * f
-    z = np.cos(yaw) * f - np.sin(yaw) * start_x
-    y = np.cos(pitch) * start_y + np.sin(pitch) * z
-    z = np.cos(pitch) * z - np.sin(pitch) * start_y
-    x, y = np.cos(roll) * x - np.sin(roll) * y, np.sin(roll) * x + np.cos(roll) * y
-    return np.stack([f * x / z - start_x, f * y / z - start_y], axis=-1)
+    start = pixels + blur.offset
+    seen = _rotations(blur.rotations) @ np.column_stack([start, np.full(len(start), blur.focal_length)]).T
+    displaced: npt.NDArray[np.float64] = (blur.focal_length * seen[:, :2] / seen[:, 2:]).transpose(
+        0, 2, 1
+    ) - start
+    return displaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,25 +190,20 @@ class DefocusBlur:
         kernel: Light = (share / share.sum()).astype(np.float32)
         return kernel
 
-    def __call__(self, clean: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """uint8 [H,W,3] -> uint8 [H,W,3], a new array.
+    def __call__(self, clean: npt.NDArray[np.uint8], side: int | None = None) -> npt.NDArray[np.uint8]:
+        """As that of `MotionBlur`."""
+        return self.effects.around(lambda light: self._blurred(light, middle_box(light, side)), clean)
 
-        Raises:
-            DataError: `clean` is of another type or shape, or empty.
-        """
-        return self.effects.around(self._blurred, clean)
-
-    def _blurred(self, light: Light) -> Light:
+    def _blurred(self, light: Light, box: Box) -> Light:
         import torch
-        import torch.nn.functional as F
 
         kernel = self.kernel()
         reach = len(kernel) // 2
-        framed = np.pad(light, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
-        planes = torch.from_numpy(np.ascontiguousarray(framed.transpose(2, 0, 1)))[:, None]
-        blurred = F.conv2d(planes, torch.from_numpy(kernel)[None, None])
-        result: Light = blurred[:, 0].permute(1, 2, 0).contiguous().numpy()
-        return result
+        planes = mirrored_planes(light, box, reach)
+        size = planes.shape[1:]
+        spectrum = torch.fft.rfft2(planes) * torch.fft.rfft2(torch.from_numpy(kernel), s=size)
+        blurred = torch.fft.irfft2(spectrum, s=size)[:, 2 * reach :, 2 * reach :]
+        return to_light(blurred)
 
 
 class BlurGenerator(Section):

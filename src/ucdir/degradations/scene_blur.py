@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ucdir.degradations.camera_effects import CameraEffects, Light
+from ucdir.degradations.warp import AT_ONCE, Box, middle_box, mirrored_planes, sampled, to_light, to_planes
 from ucdir.errors import ConfigError
-from ucdir.images.pixels import check_rgb8
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,9 +23,6 @@ turn in radians, growth (0.01: one hundredth). T is odd, and the row in the midd
 
 FRAMES = (5, 33)
 """Fewest and most frames that an exposure is made of; one a pixel of the longest blur in between."""
-
-AT_ONCE = 4
-"""Frames that are warped together, so that they stay in a core's cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,42 +85,58 @@ class SceneBlur:
         """Length of the background's blur at the image's centre, as `MotionBlur.blur_length`; NaN with objects."""
         return math.nan if self.objects else length_of(self.camera, self.offset)
 
-    def __call__(self, clean: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """uint8 [H,W,3] -> the sharp image, which is `clean` with the objects in it, and the blurred one, both new.
+    def __call__(
+        self, clean: npt.NDArray[np.uint8], side: int | None = None
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """The sharp image, which is `clean` with the objects in it, and the blurred one.
+
+        Args:
+            clean: uint8 [H,W,3].
+            side: at most so many pixels a side of the middle are made; None for all.
+
+        Returns:
+            two new arrays, uint8 [h,w,3] each.
 
         Raises:
             DataError: `clean` is of another type or shape, or empty.
         """
-        check_rgb8(clean, "a blur")
-        blurred = self.effects.around(lambda light: self._mean(light, slice(None)), clean)
-        if not self.objects:
-            return clean.copy(), blurred
-        middle = len(self.camera) // 2
-        sharp = CameraEffects(gamma=self.effects.gamma)
-        return sharp.around(lambda light: self._mean(light, slice(middle, middle + 1)), clean), blurred
+        light = self.effects.light(clean)
+        box = middle_box(light, side)
+        shapes = {
+            thing: shape
+            for thing in self.objects
+            if (shape := _Shape.of(thing, *clean.shape[:2])) is not None
+        }
+        blurred = self.effects.pixels(self._blurred(light, shapes, box))
+        if shapes:  # lamps brighter than white are blurred so, but white in the sharp image
+            plain = CameraEffects(gamma=self.effects.gamma)
+            clean = plain.pixels(_with_objects(plain.light(clean), [*shapes.values()]))
+        top, left, height, width = box
+        return clean[top : top + height, left : left + width].copy(), blurred
 
-    def _mean(self, light: Light, times: slice) -> Light:
-        """The mean of these frames."""
+    def _blurred(self, light: Light, shapes: Mapping[MovingObject, _Shape], box: Box) -> Light:
         import torch
 
-        height, width = light.shape[:2]
-        camera = self.camera[times]
+        top, left, height, width = box
         x, y = self.offset
-        middle = ((width - 1) / 2 - x, (height - 1) / 2 - y)
-        reach = _reach(camera, middle, (0, 0, height, width))
-        framed = np.pad(light, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
-        background = _Layer(_planes(framed), (-reach, -reach), middle, camera, (0, 0, height, width))
-        objects = [_object_layer(light, thing, times) for thing in self.objects]
-        frames = [background.frames(), *(layer.frames() for layer in objects)]
+        centre = ((light.shape[1] - 1) / 2 - x, (light.shape[0] - 1) / 2 - y)
+        reach = _reach(self.camera, centre, box)
+        planes = mirrored_planes(light, box, reach)
+        background = _Layer(planes, (top - reach, left - reach), centre, self.camera, box)
+        layers = (_layer(light, thing, shape, box) for thing, shape in shapes.items())
+        objects = [layer for layer in layers if layer is not None]
         total = torch.zeros(3, height, width)
-        for scene, *things in zip(*frames, strict=True):
-            for layer, thing in zip(objects, things, strict=True):
-                top, left, high, wide = layer.box
-                part = scene[:, :, top : top + high, left : left + wide]
-                part.mul_(1 - thing[:, 3:]).add_(thing[:, :3])
+        for first in range(0, len(self.camera), AT_ONCE):
+            times = slice(first, first + AT_ONCE)
+            # a camera on a tripod sees one background
+            scene = background.frames(times) if reach else planes.repeat(len(self.camera[times]), 1, 1, 1)
+            for thing in objects:
+                up, back, high, wide = thing.box
+                part = scene[:, :, up - top : up - top + high, back - left : back - left + wide]
+                seen = thing.frames(times)
+                part.addcmul_(part, seen[:, 3:], value=-1).add_(seen[:, :3])
             total += scene.sum(dim=0)
-        mean: Light = (total / len(camera)).permute(1, 2, 0).contiguous().numpy()
-        return mean
+        return to_light(total / len(self.camera))
 
 
 def length_of(motion: Motion, offset: tuple[float, float] = (0.0, 0.0)) -> float:
@@ -187,6 +200,54 @@ def draw_scene(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Shape:
+    """An object's opacity in the middle of the exposure, and where its texture comes from."""
+
+    top: int
+    left: int
+    opacity: Light
+    """[h,w,1], the smallest rectangle with all that is not 0."""
+    texture: tuple[int, int]
+    """Row and column in the image turned by half a circle."""
+    gain: np.float32
+
+    @classmethod
+    def of(cls, thing: MovingObject, height: int, width: int) -> _Shape | None:
+        """Its shape in an image of this size; None where nothing of it can be seen."""
+        rng = np.random.default_rng(thing.seed)
+        opacity = soft_shape(rng, height, width, thing.coverage)
+        rows, columns = np.flatnonzero(opacity.any(axis=1)), np.flatnonzero(opacity.any(axis=0))
+        if not len(rows):
+            return None
+        top, left, bottom, right = int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+        texture = rng.integers(height - bottom + top + 1), rng.integers(width - right + left + 1)
+        return cls(
+            top,
+            left,
+            opacity[top:bottom, left:right, None],
+            (int(texture[0]), int(texture[1])),
+            np.float32(thing.gain),
+        )
+
+    def light(self, light: Light) -> Light:
+        """Its light, dimmed by its opacity: [h,w,3]."""
+        (height, width, _), (top, left) = self.opacity.shape, self.texture
+        texture = light[::-1, ::-1][top : top + height, left : left + width]
+        return texture * (self.gain * self.opacity)
+
+
+def _with_objects(light: Light, shapes: Sequence[_Shape]) -> Light:
+    """The frame in the middle."""
+    scene = light.copy()
+    for shape in shapes:
+        height, width, _ = shape.opacity.shape
+        part = scene[shape.top : shape.top + height, shape.left : shape.left + width]
+        part *= 1 - shape.opacity
+        part += shape.light(light)
+    return scene
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Layer:
     """Something that moves in front of what lies below."""
 
@@ -197,13 +258,12 @@ class _Layer:
     centre: tuple[float, float]
     """That it turns and grows about, (x, y) in the image."""
     motion: Motion
-    box: tuple[int, int, int, int]
-    """Part of the image that it is seen in: top, left, height, width."""
+    box: Box
+    """Part of the image that it is seen in."""
 
-    def frames(self) -> Iterator[Tensor]:
-        """What is seen in the box, [n,C,height,width] for some frames at a time; bilinear."""
+    def frames(self, times: slice) -> Tensor:
+        """What is seen in the box at these times, [T,C,height,width]."""
         import torch
-        import torch.nn.functional as F
 
         top, left, height, width = self.box
         x = torch.arange(left, left + width, dtype=torch.float32) - self.centre[0]
@@ -213,57 +273,38 @@ class _Layer:
         scale_x, scale_y = 2 / wide, 2 / high
         start_x = (self.centre[0] - self.corner[1] + 0.5) * scale_x - 1
         start_y = (self.centre[1] - self.corner[0] + 0.5) * scale_y - 1
-        steps = torch.from_numpy(self.motion.astype(np.float32))
-        for some in torch.split(steps, AT_ONCE):
-            right, down, turn, growth = some[:, :, None].unbind(dim=1)
-            grid = torch.empty(len(some), height, width, 2)
-            along = ((1 + growth) * x + right) * scale_x + start_x
-            across = ((1 + growth) * y + down) * scale_y + start_y
-            torch.add(along[:, None], (-scale_x * turn * y)[:, :, None], out=grid[..., 0])
-            torch.add((scale_y * turn * x)[:, None], across[:, :, None], out=grid[..., 1])
-            yield F.grid_sample(
-                self.planes.expand(len(some), -1, -1, -1), grid, padding_mode="zeros", align_corners=False
-            )
+        motion = torch.from_numpy(self.motion[times].astype(np.float32))
+        right, down, turn, growth = motion[:, :, None].unbind(dim=1)
+        grid = torch.empty(len(motion), height, width, 2)
+        along = ((1 + growth) * x + right) * scale_x + start_x
+        across = ((1 + growth) * y + down) * scale_y + start_y
+        torch.add(along[:, None], (-scale_x * turn * y)[:, :, None], out=grid[..., 0])
+        torch.add((scale_y * turn * x)[:, None], across[:, :, None], out=grid[..., 1])
+        return sampled(self.planes, grid)
 
 
-def _planes(light: Light) -> Tensor:
-    import torch
+def _layer(light: Light, thing: MovingObject, shape: _Shape, box: Box) -> _Layer | None:
+    """The object as it is seen in the box; None if it never is."""
+    height, width, _ = shape.opacity.shape
+    centre = (shape.left + (width - 1) / 2, shape.top + (height - 1) / 2)
+    reach = _reach(thing.motion, centre, (shape.top, shape.left, height, width))
+    top, left = max(box[0], shape.top - reach), max(box[1], shape.left - reach)
+    high = min(box[0] + box[2], shape.top + height + reach) - top
+    wide = min(box[1] + box[3], shape.left + width + reach) - left
+    if min(high, wide) <= 0:
+        return None
+    planes = to_planes(np.concatenate([shape.light(light), shape.opacity], axis=2))
+    return _Layer(planes, (shape.top, shape.left), centre, thing.motion, (top, left, high, wide))
 
-    return torch.from_numpy(np.ascontiguousarray(light.transpose(2, 0, 1)))
 
-
-def _reach(motion: Motion, centre: tuple[float, float], box: tuple[int, int, int, int]) -> int:
+def _reach(motion: Motion, centre: tuple[float, float], box: Box) -> int:
     """Pixels by which nothing in the box is moved farther; the corners move the most."""
     top, left, height, width = box
-    corners_x = np.array([left, left + width - 1]) - centre[0]
-    corners_y = np.array([top, top + height - 1]) - centre[1]
     right, down, turn, growth = np.abs(motion).max(axis=0)
-    x, y = np.abs(corners_x).max(), np.abs(corners_y).max()
+    x = max(abs(left - centre[0]), abs(left + width - 1 - centre[0]))
+    y = max(abs(top - centre[1]), abs(top + height - 1 - centre[1]))
     farthest = float(max(right + growth * x + turn * y, down + growth * y + turn * x))
     return math.ceil(farthest) + 1 if farthest else 0
-
-
-def _object_layer(light: Light, thing: MovingObject, times: slice) -> _Layer:
-    """The object's light, dimmed by its opacity, and the opacity: [4,h,w]."""
-    height, width = light.shape[:2]
-    rng = np.random.default_rng(thing.seed)
-    opacity = soft_shape(rng, height, width, thing.coverage)
-    rows, columns = np.flatnonzero(opacity.any(axis=1)), np.flatnonzero(opacity.any(axis=0))
-    top, left, bottom, end = (
-        (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1) if len(rows) else (0, 0, 1, 1)
-    )
-    high, wide = int(bottom - top), int(end - left)
-    # the texture comes from another place, the other way round
-    from_top, from_left = int(rng.integers(height - high + 1)), int(rng.integers(width - wide + 1))
-    texture = light[::-1, ::-1][from_top : from_top + high, from_left : from_left + wide]
-    alpha = opacity[top:bottom, left:end, None]
-    rgba = np.concatenate([texture * (np.float32(thing.gain) * alpha), alpha], axis=2)
-    centre = ((left + end - 1) / 2, (top + bottom - 1) / 2)
-    motion = thing.motion[times]
-    reach = _reach(motion, centre, (int(top), int(left), high, wide))
-    up, back = max(0, int(top) - reach), max(0, int(left) - reach)
-    box = (up, back, min(height, int(bottom) + reach) - up, min(width, int(end) + reach) - back)
-    return _Layer(_planes(rgba), (int(top), int(left)), centre, motion, box)
 
 
 def soft_shape(rng: np.random.Generator, height: int, width: int, coverage: float) -> npt.NDArray[np.float32]:

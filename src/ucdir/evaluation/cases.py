@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from ucdir.data.pair import Pair
 from ucdir.data.pairs import find_pairs
 from ucdir.data.photos import find_photos, held_out_split, rgb8
-from ucdir.data.sources import middle
 from ucdir.errors import ConfigError, DataError
+from ucdir.images.pixels import middle
 from ucdir.tasks import Task, task_class, task_of_strength
 
 Pixels = NDArray[np.uint8]

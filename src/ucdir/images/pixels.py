@@ -16,6 +16,8 @@ from ucdir.errors import ConfigError, DataError
 Pixels = npt.NDArray[np.unsignedinteger[Any]]
 """uint8 or uint16 over the full range, 0..255 or 0..65535."""
 
+Rgb8 = npt.NDArray[np.uint8]
+
 Signal = npt.NDArray[np.float32]
 """[B,3,H,W], nominally in [-1,1]."""
 
@@ -27,6 +29,13 @@ _GREY: Final = ("1", "L", "LA")
 
 _ROWS: Final = 256
 """Rows that are converted at once, so that intermediate results stay small."""
+
+
+def middle(image: Rgb8, side: int) -> Rgb8:
+    """The middle of an image [H,W,3], at most side x side pixels, as a contiguous array."""
+    height, width = (min(side, size) for size in image.shape[:2])
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return np.ascontiguousarray(image[top : top + height, left : left + width])
 
 
 def to_signal(image: Any) -> Signal:

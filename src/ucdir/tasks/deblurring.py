@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ucdir.degradations import BlurGenerator, SceneBlur, mean_of_frames
 from ucdir.images import Photo
+from ucdir.images.pixels import middle
 from ucdir.tasks.task import Example, Task, hide_some
 
 
@@ -31,14 +32,21 @@ class Deblurring(Task[BlurGenerator]):
         return cls(BlurGenerator(unknown_probability=0, scene_probability=0, **fixed))
 
     def margin(self, side: int) -> int:
-        """Half of the longest blur."""
-        return 24
+        """Half of the longest blur, and what a bent path needs."""
+        return 32
 
     def degrade(self, clean: NDArray[np.uint8], rng: np.random.Generator) -> Example:
-        """Clean uint8 [H,W,3] -> the same blurred, and kind and length of the blur."""
+        """Clean uint8 [H,W,3] -> the same blurred, perhaps with objects in it, and kind and length of the blur."""
+        return self.degrade_middle(clean, rng, max(clean.shape))
+
+    def degrade_middle(self, clean: NDArray[np.uint8], rng: np.random.Generator, side: int) -> Example:
+        """The same, at most side x side pixels."""
         blur = self.generator.draw(rng)
         known = {"blur_type": blur.blur_type, "blur_length": blur.blur_length}
-        sharp, blurred = blur(clean) if isinstance(blur, SceneBlur) else (clean, blur(clean))
+        if isinstance(blur, SceneBlur):
+            sharp, blurred = blur(clean, side)
+        else:
+            sharp, blurred = middle(clean, side), blur(clean, side)
         return Example(sharp, blurred, hide_some(known, self.generator.unknown_probability, rng))
 
     def of_frames(self, frames: Sequence[NDArray[np.uint8]], rng: np.random.Generator) -> Example:

@@ -62,6 +62,10 @@ class Task(ABC, Generic[Generator]):
     def degrade(self, clean: NDArray[np.uint8], rng: np.random.Generator) -> Example:
         """Clean uint8 [H,W,3] -> the example made of it, both images of one size, that of `clean` or a similar one."""
 
+    def degrade_middle(self, clean: NDArray[np.uint8], rng: np.random.Generator, side: int) -> Example:
+        """As `degrade`, where only side x side pixels in the middle are wanted; what is around may be missing."""
+        return self.degrade(clean, rng)
+
     def of_frames(self, frames: Sequence[NDArray[np.uint8]], rng: np.random.Generator) -> Example:
         """Consecutive sharp frames of a film, uint8 [H,W,3] each and odd in number -> an example made of them.
 

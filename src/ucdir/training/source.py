@@ -45,7 +45,9 @@ def open_source(config: Config, task: Task[Any], output: Path) -> tuple[Source, 
         chosen, held_out_photos = photos.held_out_split(0 if pairs else _hold_out(config))
         held_out = held_out or held_out_photos
         share = 1 - data.pairs_share * (pairs is not None) - data.frames_share * (data.frames is not None)
-        degraded = DegradedPhotos(photos, chosen, task.degrade, task.margin, data.flip, data.documents_share)
+        degraded = DegradedPhotos(
+            photos, chosen, task.degrade_middle, task.margin, data.flip, data.documents_share
+        )
         parts.append((share, degraded))
         words.append(f"{len(chosen)} photos")
     if data.frames is not None:
