@@ -93,6 +93,7 @@ def test_no_path_or_url_of_a_client_is_opened(server, test_data, root):
             assert answer[:13] in (b"HTTP/1.1 400 ", b"HTTP/1.1 403 "), (name, text, answer[:80])
         assert server.get(f"/v1/progress/{quote(text, safe='')}")[0] == 404
     assert server.post("/v1/restore", {"image": ("../../etc/passwd", photo())})[0] == 200
+    server.wait_for("ucdir_jobs", 0)
     own = [str(server.folder), "/proc/", "/sys/fs/cgroup", str(root / "src"), sys.prefix, sys.base_prefix]
     found = opened(server)[before:]
     assert any(name.startswith(str(server.folder)) for _, name in found)  # the control: uploads are
