@@ -299,3 +299,36 @@ def test_what_does_not_fit_is_refused_by_call_or_by_load(model_folder):
             pipe(image, **options)
     with pytest.raises(ConfigError, match="'much' is not a size of memory"):
         load(model_folder, max_memory="much")
+
+
+# ---------------------------------------------------------------------------------------------------------- amount
+
+
+def test_amount_is_how_far_from_the_degraded_to_the_restored_image(pipeline):
+    image = image_of(20, 28)
+    whole = pipeline.restore_signal(image, amount=1)
+    np.testing.assert_array_equal(whole, pipeline.restore_signal(image))
+    np.testing.assert_array_equal(pipeline.restore_signal(image, amount=0), image)
+    found = pipeline.restore_signal(image, amount=0.3)
+    np.testing.assert_allclose(found, image + 0.3 * (whole - image), atol=1e-6)
+    assert np.abs(whole - image).max() > 0.1, "control"
+
+
+def test_less_is_applied_the_better_the_jpeg_is(pipeline):
+    qualities, seeds = [10, 30, 60, 90, 100, float("nan")], [0] * 6
+    images = image_of(12, 16, batch=6)
+
+    def run(**options):
+        return pipeline.restore_signal(images, seed=seeds, scalars={"jpeg_quality": qualities}, **options)
+
+    whole, found = run(amount=1), run()
+    for i, share in enumerate([1, 1, 0.65, 0.2, 0, 1]):
+        np.testing.assert_allclose(found[i], images[i] + share * (whole[i] - images[i]), atol=1e-6)
+    assert np.array_equal(found[:2], whole[:2]), "to the bit where all is applied"
+    np.testing.assert_allclose(run(patch_size=84), found, atol=1e-4)
+
+
+@pytest.mark.parametrize("amount", [-0.1, 1.5, float("nan"), "half"])
+def test_an_amount_is_a_share(pipeline, amount):
+    with pytest.raises(ConfigError, match=r"amount .* is not a number from 0 to 1"):
+        pipeline(np.zeros((8, 8, 3), np.uint8), amount=amount)

@@ -102,6 +102,7 @@ class RestorationPipeline(diffusers.DiffusionPipeline):  # type: ignore[misc]
         strength: float | None = None,
         eta: float | None = None,
         fidelity: float = 0.0,
+        amount: float | None = None,
         patch_size: int | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
@@ -118,6 +119,7 @@ class RestorationPipeline(diffusers.DiffusionPipeline):  # type: ignore[misc]
             strength: fraction of T that sampling starts from, the core's `start_fraction`.
             eta: share of the ancestral noise, for schedulers that have it; 0 is deterministic after the first noise.
             fidelity: share of the residual that is left out; 1 is the initial prediction, without the sampled detail.
+            amount: how much of the restoration is applied; by default what the task says.
             patch_size: longest side of a patch in pixels; by default large images are split as memory allows.
             output_type: "pil", or float32 in [0,1] on the CPU: "np", an array [B,H,W,3], or "pt", a tensor [B,3,H,W].
             return_dict: whether to return an `ImagePipelineOutput` or a tuple.
@@ -134,6 +136,7 @@ class RestorationPipeline(diffusers.DiffusionPipeline):  # type: ignore[misc]
         strength = config.start_fraction if strength is None else strength
         eta = config.eta if eta is None else eta
         _check(output_type, steps, strength=strength, eta=eta, fidelity=fidelity)
+        core.check_amount(amount)
         degraded = to_signal(image)
         batch, _, height, width = degraded.shape
         noise = NoiseByPlace(_seeds(generator, seed, batch), height, width)
@@ -155,6 +158,7 @@ class RestorationPipeline(diffusers.DiffusionPipeline):  # type: ignore[misc]
                 restored += residual.numpy() / np.float32(config.residual_scale / (1 - fidelity))
         self.maybe_free_model_hooks()
         check_finite(restored)
+        restored = core.apply(restored, degraded, config.task, given, amount)
         like = {"pil": np.empty((1, 1, 1, 3), np.uint8), "np": np.empty((1, 1, 1, 3), np.float32)}
         images = from_signal(restored, like.get(output_type, torch.empty(1, 3, 1, 1)))
         images = [Image.fromarray(pixels) for pixels in images] if output_type == "pil" else images

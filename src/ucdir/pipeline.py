@@ -55,6 +55,7 @@ class RestorationPipeline:
         start_fraction: float | None = None,
         eta: float | None = None,
         fidelity: float = 0.0,
+        amount: float | None = None,
         patch_size: int | None = None,
         max_memory: int | str | None = None,
         on_step: OnStep | None = None,
@@ -71,6 +72,8 @@ class RestorationPipeline:
             start_fraction: fraction of T that sampling starts from; 0 gives the initial prediction alone.
             eta: share of the ancestral noise, for samplers that add noise; 0 is deterministic after the first noise.
             fidelity: share of the residual that is left out; 1 is the initial prediction, without the sampled detail.
+            amount: how much of the restoration is applied: 0 gives the image as it is, 1 all; by default what the task
+                says, which is all but for JPEG files of high quality (`JpegRestoration.amount`).
             patch_size: longest side of a patch in pixels; by default large images are split as memory allows.
             max_memory: main memory that this process may take, in bytes or as "2GB"; by default that of the pipeline,
                 or what is free. It decides how large patches are, and how many images are restored at once.
@@ -86,7 +89,7 @@ class RestorationPipeline:
         """
         restored = self.restore_signal(
             to_signal(image), steps=steps, seed=seed, scalars=scalars, start_fraction=start_fraction, eta=eta,
-            fidelity=fidelity, patch_size=patch_size, max_memory=max_memory, on_step=on_step,
+            fidelity=fidelity, amount=amount, patch_size=patch_size, max_memory=max_memory, on_step=on_step,
         )  # fmt: skip
         return from_signal(restored, image)
 
@@ -100,6 +103,7 @@ class RestorationPipeline:
         start_fraction: float | None = None,
         eta: float | None = None,
         fidelity: float = 0.0,
+        amount: float | None = None,
         patch_size: int | None = None,
         max_memory: int | str | None = None,
         on_step: OnStep | None = None,
@@ -113,7 +117,7 @@ class RestorationPipeline:
         steps = config.steps if steps is None else steps
         start_fraction = config.start_fraction if start_fraction is None else start_fraction
         sampler, options = self._sampler(eta)
-        _check(steps, start_fraction, fidelity)
+        _check(steps, start_fraction, fidelity, amount)
         batch, _, height, width = degraded.shape
         seeds = seeds_of(seed, batch)
         given = check_scalars(scalars or {}, self.engine.scalars, batch)
@@ -144,7 +148,7 @@ class RestorationPipeline:
                     residual /= config.residual_scale / (1 - fidelity)
                     restored += residual
                 check_finite(restored)
-                return np.clip(restored, -1, 1, out=restored)
+                return apply(restored, degraded, config.task, given, amount)
 
         result = np.empty(degraded.shape, np.float32)
         for first in range(0, batch, count):
@@ -152,7 +156,8 @@ class RestorationPipeline:
             own = {name: values[part].tolist() for name, values in given.items()}
             result[part] = self.restore_signal(
                 degraded[part], steps=steps, seed=seeds[part], scalars=own, start_fraction=start_fraction,
-                eta=eta, fidelity=fidelity, patch_size=patch_size, max_memory=max_memory, on_patch=on_patch,
+                eta=eta, fidelity=fidelity, amount=amount, patch_size=patch_size, max_memory=max_memory,
+                on_patch=on_patch,
             )  # fmt: skip
             if on_step is not None:
                 on_step(min(first + count, batch) * steps, batch * steps)
@@ -224,13 +229,46 @@ def is_share(number: object) -> bool:
     return isinstance(number, (int, float, np.integer, np.floating)) and bool(0 <= number <= 1)
 
 
-def _check(steps: int, start_fraction: float, fidelity: float) -> None:
+def _check(steps: int, start_fraction: float, fidelity: float, amount: float | None) -> None:
     if not is_whole(steps) or not 1 <= steps <= MAX_SAMPLING_STEPS:
         raise ConfigError(f"steps {steps!r} is not a whole number from 1 to {MAX_SAMPLING_STEPS}.")
     if not is_share(start_fraction):
         raise ConfigError(f"start_fraction {start_fraction!r} is not a fraction of T; choose 0 to 1.")
     if not is_share(fidelity):
         raise ConfigError(f"fidelity {fidelity!r} is not a number from 0 to 1.")
+    check_amount(amount)
+
+
+def check_amount(amount: object) -> None:
+    """Refuse an amount that is neither None nor a share.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if amount is not None and not is_share(amount):
+        raise ConfigError(f"amount {amount!r:.80} is not a number from 0 to 1.")
+
+
+def apply(
+    restored: Planes, degraded: Planes, task: str, scalars: Mapping[str, np.ndarray], amount: float | None
+) -> Planes:
+    """Limit the restored images to [-1,1] and, in place, go as much of the way to them as `amount` says.
+
+    Args:
+        restored: [B,3,H,W], changed.
+        degraded: [B,3,H,W] in [-1,1].
+        task: a name in `TASKS`; its own amount is taken where `amount` is None.
+        scalars: that are known, by name, [B] each.
+        amount: 0..1 or None.
+    """
+    np.clip(restored, -1, 1, out=restored)
+    shares = TASKS[task].amount(scalars) if amount is None else np.full(len(restored), amount, np.float32)
+    for i, share in enumerate(() if shares is None else shares):
+        if share < 1:
+            restored[i] -= degraded[i]
+            restored[i] *= share
+            restored[i] += degraded[i]
+    return restored
 
 
 def seeds_of(seed: int | Sequence[int], batch: int) -> list[int]:

@@ -1,6 +1,7 @@
 """`consistent`: the written photo compresses to the coefficients of the JPEG file that it was restored from."""
 
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -8,11 +9,11 @@ from PIL import Image
 
 from ucdir.degradations import JpegCompression
 from ucdir.degradations.jpeg_consistency import share_consistent
-from ucdir.errors import ConfigError
-from ucdir.images import Photo, read, write
+from ucdir.errors import ConfigError, ImageError
+from ucdir.images import Photo, encode_photo, read, write
 from ucdir.images.decode import upright
 from ucdir.images.jpeg_coefficients import jpeg_coefficients
-from ucdir.pipeline import RestorationPipeline
+from ucdir.pipeline import RestorationPipeline, load
 from ucdir.workflows.restore import restore
 
 Y, X = np.mgrid[:37, :52]
@@ -117,3 +118,74 @@ def test_what_has_no_coefficients_is_refused_before_the_work(
         photo, "the task deblurring changes what the JPEG file says; leave out --cons", pipeline=deblurring
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.jpg", "photo.png"]
+
+
+# ------------------------------------------------------------------------------------- files of high quality, unasked
+
+
+def test_files_of_high_quality_are_nearly_consistent_unless_it_is_declined(pipeline, tmp_path):
+    for quality, expected in ((60, False), (80, True), (92, True)):
+        data = JpegCompression(quality).encode(CLEAN)
+
+        def found(given, data=data, **options):
+            options = {"pipeline": pipeline, "task": "jpeg_restoration", "amount": 1, **options}
+            return share(read(restore(given, format="png", **options)).pixels, data)
+
+        declined = found(data, consistent=False)
+        assert declined < 0.75
+        assert (found(data) > 0.8) == expected
+        assert found(data, scalars={"jpeg_quality": 50}) == found(
+            data, scalars={"jpeg_quality": 50}, consistent=False
+        ), "an earlier, stronger compression is what counts"
+    (tmp_path / "photo.jpg").write_bytes(data)
+    for suffix in (".png", ".jpg"):
+        done = restore(tmp_path / "photo.jpg", tmp_path / f"out{suffix}", pipeline=pipeline)
+        assert done.notes == (), "it is no promise"
+    assert restore(data, pipeline=pipeline)[:2] == b"\xff\xd8", "a lossy format is not refused"
+
+
+def test_what_cannot_be_made_consistent_is_restored_as_it_was(
+    pipeline, random_pipeline, tmp_path, monkeypatch
+):
+    Image.fromarray(CLEAN).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=90)
+    with pytest.raises(ImageError, match="leave out --consistent"):
+        restore(tmp_path / "cmyk.jpg", pipeline=pipeline, consistent=True)
+    restore(tmp_path / "cmyk.jpg", pipeline=pipeline)
+    (tmp_path / "photo.jpg").write_bytes(JpegCompression(90).encode(CLEAN))
+    monkeypatch.setattr(
+        sys.modules["ucdir.images.read"], "jpeg_coefficients", lambda *_: pytest.fail("they are not needed")
+    )
+    restore(tmp_path / "photo.jpg", tmp_path / "a.png", pipeline=random_pipeline(task="deblurring"))
+    restore(tmp_path / "photo.jpg", tmp_path / "b.png", pipeline=pipeline, consistent=False)
+
+
+def natural(height, width):
+    """Soft shapes with texture whose spectrum falls as that of photographs does: uint8 [H,W,3]."""
+    rng = np.random.default_rng(3)
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)) + 1 / width
+    noise = np.fft.rfft2(rng.normal(size=(3, height, width))) / frequency**1.2
+    texture = np.fft.irfft2(noise, (height, width)).transpose(1, 2, 0)
+    y, x = np.mgrid[:height, :width][..., None]
+    shapes = sum(
+        rng.uniform(-60, 60, 3) / (1 + np.exp((np.hypot(y - cy, x - cx) - radius) / 0.7))
+        for cy, cx, radius in rng.uniform((0, 0, 8), (height, width, 40), (9, 3))
+    )
+    return np.clip(128 + shapes + 14 * texture / texture.std(), 0, 255).astype(np.uint8)
+
+
+def test_what_the_package_restores_is_nearer_to_the_clean_image_than_the_jpeg():
+    """Of high qualities, with no option given; a PNG made of the JPEG likewise."""
+    clean, pipeline = natural(128, 160), load("jpeg_restoration", "cpu", "fp32")
+
+    def psnr(pixels):
+        return float(-10 * np.log10(np.square(pixels / 255 - clean / 255).mean()))
+
+    for quality in (80, 93):
+        data = JpegCompression(quality).encode(clean)
+        found = psnr(read(restore(data, pipeline=pipeline, format="png")).pixels)
+        all_of_it = restore(data, pipeline=pipeline, format="png", amount=1, consistent=False)
+        assert found > psnr(read(data).pixels) + 0.02
+        assert psnr(read(all_of_it).pixels) < psnr(read(data).pixels), "control"
+    before = read(JpegCompression(80).encode(clean)).pixels
+    png = b"".join(encode_photo(Photo(before), "PNG")[0])
+    assert psnr(read(restore(png, pipeline=pipeline, task="jpeg_restoration")).pixels) > psnr(before)

@@ -92,6 +92,14 @@ def restore(
         float,
         typer.Option(min=0, max=1, help="0: all of the sampled detail. 1: none, the initial prediction."),
     ] = 0.0,
+    amount: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="How much of the restoration is applied, 1: all. Default: all, of a JPEG above quality 40 less.",
+        ),
+    ] = None,
     samples: Annotated[
         int, typer.Option(min=1, max=64, help="Number of restorations to sample, with consecutive seeds.")
     ] = 1,
@@ -103,12 +111,13 @@ def restore(
         typer.Option(help="File for a map of where the samples differ: there, detail was invented."),
     ] = None,
     consistent: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--consistent",
-            help="Of a JPEG file: contradict nothing it says. The result compresses to the same file.",
+            "--consistent/--no-consistent",
+            help="Of a JPEG file: contradict nothing it says. The result compresses to the same file. Default: nearly, "
+            "from quality 75 on.",
         ),
-    ] = False,
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -152,7 +161,7 @@ def restore(
         task, model, device, precision,
         settings={
             "scalars": scalars, "brighten": _brighten(brighten), "steps": steps,
-            "fidelity": fidelity, "samples": samples if average else 1, "consistent": consistent,
+            "fidelity": fidelity, "amount": amount, "samples": samples if average else 1, "consistent": consistent,
         },
         options={
             "patch_size": patch_size, "max_memory": max_memory, "uncertainty": uncertainty, "keep_times": keep_times,

@@ -81,6 +81,7 @@ class Restorer:
         given = case.scalars if self.given is None else self.given
         restored: Pixels = self.pipeline(
             _degraded(case), steps=self.steps, seed=self.seed, start_fraction=self.start_fraction,
+            amount=1 if self.start_fraction == 0 else None,
             scalars={name: value for name, value in given.items() if name in self.pipeline.engine.scalars},
         )  # fmt: skip
         return restored

@@ -29,7 +29,7 @@ def read(
     source: Path | bytes,
     *,
     exposure_ratio: float | Literal["auto", "file"] = "auto",
-    coefficients: bool = False,
+    coefficients: bool | int = False,
 ) -> Photo:
     """A photograph, upright, with 8 or 16 bits a sample as its file has them.
 
@@ -39,7 +39,8 @@ def read(
     Args:
         source: a file, taken literally, or the bytes of one; its content says what it is.
         exposure_ratio: of RAW files, see `read_raw`; others are left as bright as they are.
-        coefficients: whether a JPEG file's quantised coefficients are read too.
+        coefficients: whether a JPEG file's quantised coefficients are read too; a number: from that quality on, and
+            only if they can be.
 
     Raises:
         ImageError: it cannot be opened, is not a supported image, is damaged or cut off (rather than half
@@ -63,8 +64,12 @@ def read(
             return replace(photo, metadata=metadata, warnings=(*said, *warnings))
         orientation = _orientation(contents)
         photo = _assemble(name, kind, contents, orientation)
-        if coefficients and kind == "JPEG":
-            photo = replace(photo, jpeg_coefficients=jpeg_coefficients(data, orientation))
+        if kind == "JPEG" and (coefficients is True or 0 < coefficients <= (photo.jpeg_quality or 0)):
+            try:
+                photo = replace(photo, jpeg_coefficients=jpeg_coefficients(data, orientation))
+            except (DecodeError, ImageError):
+                if coefficients is True:
+                    raise
         return photo
     except ImageError as error:
         raise ImageError(f"{name} {error}") from error

@@ -13,6 +13,12 @@ from ucdir.degradations import JpegCompressionGenerator
 from ucdir.images import Photo
 from ucdir.tasks.task import Example, Task, hide_some
 
+# High qualities: what is done so that a photo is not made worse (docs/results.md has the figures).
+AMOUNTS = {30: 1.0, 60: 0.65, 80: 0.4, 100: 0.0}
+"""How much of a restoration is applied, by JPEG quality; linear in between."""
+CONSISTENT_FROM = 75
+"""Quality of a JPEG file from which on a restoration is made consistent with it."""
+
 
 class JpegRestoration(Task[JpegCompressionGenerator]):
     """Sec. 4.5."""
@@ -54,6 +60,18 @@ class JpegRestoration(Task[JpegCompressionGenerator]):
         framed = np.pad(clean, ((top, 0), (left, 0), (0, 0)), mode="symmetric")
         clean, degraded = (image[top:, left:] for image in history(framed))
         return Example(clean, degraded, scalars)
+
+    @staticmethod
+    def amount(scalars: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32] | None:
+        """As in `AMOUNTS`; all where the quality is unknown.
+
+        The better the file, the less is wrong with its pixels and the more of what a model changes is an error of its
+        own. The two errors are nearly independent, so a mean of both images has less of it than either.
+        """
+        quality = scalars.get("jpeg_quality")
+        if quality is None:
+            return None
+        return np.interp(np.nan_to_num(quality), list(AMOUNTS), list(AMOUNTS.values())).astype(np.float32)
 
     @staticmethod
     def known_scalars(photo: Photo) -> Mapping[str, float]:

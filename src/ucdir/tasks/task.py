@@ -75,6 +75,15 @@ class Task(ABC, Generic[Generator]):
         raise ConfigError(f"data.frames: {self.name} makes nothing of a film's frames; leave them out.")
 
     @staticmethod
+    def amount(scalars: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32] | None:
+        """How much of the restoration is applied, 0..1 for each image of a batch, where a call does not say; None: all.
+
+        Args:
+            scalars: that are known, by name, [B] each, NaN where unknown.
+        """
+        return None
+
+    @staticmethod
     @abstractmethod
     def known_scalars(photo: Photo) -> Mapping[str, float]:
         """The scalars that are known from the photo's own file."""

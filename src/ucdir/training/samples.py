@@ -88,7 +88,9 @@ def restore_samples(
         {
             "input": sample.degraded,
             "predictor": pipeline.restore_signal(sample.degraded, start_fraction=0),
-            "restored": pipeline.restore_signal(sample.degraded, seed=place, scalars=sample.scalars),
+            "restored": pipeline.restore_signal(
+                sample.degraded, seed=place, scalars=sample.scalars, amount=1
+            ),
             "clean": sample.clean,
         }
         for place, sample in enumerate(samples)

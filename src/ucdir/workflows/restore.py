@@ -37,8 +37,9 @@ from ucdir.images.srgb import amplified, from_srgb_signal, to_srgb_signal
 from ucdir.limits import MAX_SAMPLES
 from ucdir.pipeline import OnStep, RestorationPipeline, is_number, is_whole, load
 from ucdir.tasks import TASKS, JpegRestoration
+from ucdir.tasks.jpeg_restoration import CONSISTENT_FROM
 from ucdir.tasks.scalars import DIALS, SCALARS, check_mapping
-from ucdir.workflows.consistent import check_consistent, made_consistent
+from ucdir.workflows.consistent import check_consistent, gains_by_consistency, made_consistent
 
 STRONG_JPEG = 60
 """JPEG files below this quality are taken to need JPEG restoration."""
@@ -60,6 +61,7 @@ class SamplingOptions(TypedDict, total=False):
     start_fraction: float | None
     eta: float | None
     fidelity: float
+    amount: float | None
     patch_size: int | None
     max_memory: int | str | None
 
@@ -91,7 +93,7 @@ def restore(
     seed: int = 0,
     samples: int = 1,
     uncertainty: str | Path | None = None,
-    consistent: bool = False,
+    consistent: bool | None = None,
     format: str | None = None,
     force: bool = False,
     keep_times: bool = False,
@@ -118,13 +120,13 @@ def restore(
             their standard deviation, white from `UNCERTAIN` 8-bit levels on. It needs 2 samples or more.
         consistent: whether the result is moved to the nearest image that compresses to the JPEG file's own
             coefficients, see `degradations.jpeg_consistency`; only of a JPEG file or its bytes, for JPEG restoration.
-            A lossy format undoes it.
+            A lossy format undoes it. None: from quality `CONSISTENT_FROM` on, where it can be.
         format: of bytes, the format of the result, such as "png"; by default that of `image`, or PNG for GIF, HEIC and
             RAW.
         force: overwrite an existing output.
         keep_times: of a path, whether the output gets the photo's times of access and change.
         on_step: called as (steps done, steps in all).
-        options: steps, start_fraction, eta, fidelity, patch_size, max_memory: see `RestorationPipeline`.
+        options: steps, start_fraction, eta, fidelity, amount, patch_size, max_memory: see `RestorationPipeline`.
 
     Returns:
         a `RestoredPhoto` for a path, else the restored image of the same kind as `image`.
@@ -172,7 +174,7 @@ def restore_bytes(
     brighten: float | Literal["auto", "file"] = "auto",
     seed: int = 0,
     samples: int = 1,
-    consistent: bool = False,
+    consistent: bool | None = None,
     format: str | None = None,
     on_step: OnStep | None = None,
     **options: Unpack[SamplingOptions],
@@ -248,7 +250,7 @@ def _restore_bytes(
 ) -> tuple[bytes, RestoredPhoto]:
     began = time.perf_counter()
     photo = _read(data, brighten, sampling)
-    if photo.jpeg_coefficients is not None and not is_lossless(format or photo.format):
+    if sampling.consistent and not is_lossless(format or photo.format):
         raise ConfigError(
             f"format {format or photo.format}: a lossy format would not stay consistent; choose 'png' or 'tiff'."
         )
@@ -263,7 +265,10 @@ def _restore_bytes(
 
 
 def _read(source: Path | bytes, brighten: float | Literal["auto", "file"], sampling: _Sampling) -> Photo:
-    photo = read(source, exposure_ratio=brighten, coefficients=sampling.consistent)
+    wanted: bool | int = bool(sampling.consistent)
+    if sampling.consistent is None and sampling.is_of_jpeg:
+        wanted = CONSISTENT_FROM
+    photo = read(source, exposure_ratio=brighten, coefficients=wanted)
     name = "the image" if isinstance(source, bytes) else shown(source)
     if sampling.task in ("auto", JpegRestoration.name):
         photo = with_jpeg_quality(photo, name)
@@ -288,7 +293,11 @@ def with_jpeg_quality(photo: Photo, name: str) -> Photo:
 def _pixels(result: _Result, photo: Photo, sampling: _Sampling, name: str) -> tuple[Pixels, tuple[str, ...]]:
     """The restored photo's pixels, and what is to be said about them."""
     pixels = from_srgb_signal(result.mean, photo)
-    return made_consistent(pixels, photo, name) if sampling.consistent else (pixels, ())
+    if sampling.consistent or (
+        sampling.consistent is None and gains_by_consistency(photo, result.task, result.scalars)
+    ):
+        return made_consistent(pixels, photo, name, promised=sampling.consistent is not None)
+    return pixels, ()
 
 
 def brightened(photo: Photo, brighten: float | Literal["auto", "file"]) -> Photo:
@@ -325,7 +334,7 @@ class _Sampling:
     scalars: Mapping[str, float]
     seed: int
     samples: int
-    consistent: bool
+    consistent: bool | None
     on_step: OnStep | None
     options: SamplingOptions
 
@@ -337,6 +346,13 @@ class _Sampling:
         if not isinstance(self.task, str):
             raise ConfigError(f"task {self.task!r:.80} is not a name of one.")
         check_mapping(self.scalars)
+
+    @property
+    def is_of_jpeg(self) -> bool:
+        """Whether photos of high quality get JPEG restoration too: they do not choose it by themselves."""
+        if isinstance(self.models, RestorationPipeline):
+            return self.models.config.task == JpegRestoration.name
+        return self.task == JpegRestoration.name or "jpeg_quality" in self.scalars
 
     def __call__(self, degraded: Signal, photo: Photo | None = None, name: str = "image") -> _Result:
         """The mean of the samples; `photo` is what a file says beside the pixels."""
