@@ -203,3 +203,12 @@ def test_split(folder, tmp_path, hold_out):
     assert held == {0: [], 1: [2], 2: [1, 3], 4: [0, 1, 3, 4]}[hold_out]
     with pytest.raises(DataError, match="sets 5 photographs aside, but there are only 5"):
         store.held_out_split(5)
+
+
+def test_split_by_name(folder, tmp_path):
+    store = open_photos(folder, tmp_path / "cache", smallest_side=16)
+    assert store.held_out_split(("inner/*", "a*")) == ([1, 2, 3], [0, 4])
+    with pytest.raises(DataError, match=r"'x\*' fits none of the 5 photographs"):
+        store.held_out_split(("a*", "x*"))
+    with pytest.raises(DataError, match="sets all 5 photographs aside"):
+        store.held_out_split(("*",))

@@ -3,10 +3,18 @@
 import numpy as np
 import pytest
 
-from ucdir.degradations import BlurGenerator, CameraEffects, MotionBlur, MovingObject, SceneBlur
+from ucdir.degradations import (
+    BlurGenerator,
+    CameraEffects,
+    MotionBlur,
+    MovingObject,
+    SceneBlur,
+    mean_of_frames,
+)
 from ucdir.degradations.scene_blur import length_of, smooth_motion, soft_shape
 from ucdir.errors import ConfigError, DataError
 from ucdir.images.camera import srgb_to_linear
+from ucdir.tasks.deblurring import Deblurring
 
 STILL = np.zeros((9, 4))
 
@@ -126,6 +134,40 @@ def test_any_size(size):
         sharp, blurred = generator.draw(np.random.default_rng(seed))(texture(*size))
         assert sharp.shape == blurred.shape == (*size, 3)
         assert sharp.dtype == blurred.dtype == np.uint8
+
+
+@pytest.mark.parametrize("share", [0, 1])
+@pytest.mark.parametrize("scene", [0, 1])
+def test_the_middle_alone_is_the_middle_of_the_whole(scene, share):
+    generator = BlurGenerator(
+        lengths=(0, 48), defocus_probability=share, scene_probability=scene,
+        noise_probability=0, jpeg_probability=0,
+    )  # fmt: skip
+    clean = texture(90, 120)
+    for seed in range(6):
+        blur = generator.draw(np.random.default_rng(seed))
+        whole, part = (np.array(blur(clean, *side)) for side in ((), (50,)))
+        assert part.shape[-3:] == (50, 50, 3)
+        # sums in another order may be rounded to a neighbour
+        assert np.abs(whole[..., 20:70, 35:85, :].astype(int) - part).max() <= 1
+
+
+def test_the_mean_of_frames_is_of_light():
+    black, white = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 255, np.uint8)
+    assert (mean_of_frames([black, white], CameraEffects()) == 188).all()
+    assert (mean_of_frames([black, white], CameraEffects(gamma=2.2)) == round(255 * 0.5 ** (1 / 2.2))).all()
+    three = [np.full((4, 4, 3), value, np.uint8) for value in (255, 255, 0)]
+    plain, lamps = (mean_of_frames(three, CameraEffects(boost=boost)) for boost in (0.0, 1.0))
+    assert (plain == 213).all()
+    assert (lamps == 255).all(), "two frames of twice white are more than white"
+
+
+def test_an_example_of_frames():
+    frames = [texture(seed=seed) for seed in range(5)]
+    example = Deblurring(BlurGenerator()).of_frames(frames, np.random.default_rng(0))
+    assert np.array_equal(example.clean, frames[2])
+    assert example.degraded.shape == frames[2].shape
+    assert "blur_length" not in example.scalars
 
 
 def test_a_smooth_motion_rests_in_the_middle():

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ucdir.config import DataConfig
+from ucdir.config import DataConfig, parse_config
 from ucdir.errors import ConfigError, DataError
+from ucdir.tasks import TASKS
+from ucdir.training.checks import check_settings
 from ucdir.training.loop import train
+from ucdir.training.source import open_source
 from ucdir.training.state import read_metadata
 
 
@@ -58,3 +61,52 @@ def test_too_few_pairs_and_output_among_them(tiny, pairs, tmp_path):
         train(few, tmp_path / "run")
     with pytest.raises(ConfigError, match="lies within"):
         train(with_data(tiny(), pairs=pairs), pairs / "run")
+
+
+@pytest.fixture
+def film(photos, tmp_path):
+    """Seven frames, in which each photo is seen for a frame."""
+    (tmp_path / "film").mkdir()
+    for number, file in enumerate(sorted(photos.iterdir())[:7]):
+        (tmp_path / "film" / f"frame_{number}.png").write_bytes(file.read_bytes())
+    return tmp_path / "film"
+
+
+@pytest.mark.parametrize(
+    ("parts", "words", "shares"),
+    [
+        ("photos pairs", "10 pairs and 12 photos and 1 runs of frames", (0.5, 0.3, 0.2)),
+        ("pairs", "10 pairs and 1 runs of frames", (0.8, 0.2)),
+        ("photos", "10 photos and 1 runs of frames", (0.8, 0.2)),
+    ],
+)
+def test_frames_beside_photos_and_pairs(tiny, photos, pairs, film, tmp_path, parts, words, shares, caplog):
+    places = {name: place for name, place in (("photos", photos), ("pairs", pairs)) if name in parts}
+    config = parse_config(
+        {"task": "deblurring", "data": {"crop": 16, "hold_out": 2, "frames": film, **places}}, "test"
+    )
+    source, found, held_out = open_source(config, config.make_task(), tmp_path / "run")
+    assert (found, len(held_out)) == (words, 2)
+    assert [share for share, _ in source.parts] == pytest.approx(shares)
+    assert source.crop(np.random.default_rng(0), 16).clean.shape == (16, 16, 3)
+
+
+def test_pairs_held_out_by_name(tiny, pairs, tmp_path):
+    data = {"pairs": pairs, "crop": 16, "hold_out_names": ["photo_0[0-3]"]}
+    config = parse_config({"task": "deblurring", "data": data}, "test")
+    source, words, held_out = open_source(config, config.make_task(), tmp_path / "run")
+    assert (words, held_out) == ("8 pairs", [0, 1, 2, 3])
+    assert not set(source.chosen) & set(held_out)
+
+
+def test_frames_of_another_task(tiny, film):
+    with pytest.raises(ConfigError, match=r"data\.frames are for deblurring, not for low_light"):
+        check_settings(tiny(data={"frames": str(film)}).model_copy(update={"task": "low_light"}), 1)
+    with pytest.raises(ConfigError, match="makes nothing of a film's frames"):
+        TASKS["low_light"].of_strength(None).of_frames([], np.random.default_rng(0))
+
+
+def test_shares_of_more_than_all():
+    data = {"photos": "a", "pairs": "b", "frames": "c", "pairs_share": 0.7, "frames_share": 0.4}
+    with pytest.raises(ConfigError, match=r"pairs_share and frames_share are 1\.1 in all"):
+        parse_config({"data": data}, "test")

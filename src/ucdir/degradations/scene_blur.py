@@ -22,7 +22,7 @@ Motion = npt.NDArray[np.float64]
 turn in radians, growth (0.01: one hundredth). T is odd, and the row in the middle is zero."""
 
 FRAMES = (5, 33)
-"""Fewest and most frames that an exposure is made of; one a pixel of the longest blur in between."""
+"""Fewest and most frames that an exposure is made of: about one for each pixel of the longest blur."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,10 +148,10 @@ def length_of(motion: Motion, offset: tuple[float, float] = (0.0, 0.0)) -> float
 
 
 def smooth_motion(rng: np.random.Generator, frames: int) -> npt.NDArray[np.float64]:
-    """A random smooth curve in five dimensions, [frames,5] in no unit, zero in the middle: mostly straight and even."""
+    """A random smooth curve in four dimensions, [frames,4] in no unit, zero in the middle: mostly straight and even."""
     t = np.linspace(-1, 1, frames)[:, None]
-    speed, bend, change, wave = rng.standard_normal((4, 5)) * np.array([[1.0], [0.35], [0.25], [0.15]])
-    phase = rng.uniform(0, 2 * np.pi, 5)
+    speed, bend, change, wave = rng.standard_normal((4, 4)) * np.array([[1.0], [0.35], [0.25], [0.15]])
+    phase = rng.uniform(0, 2 * np.pi, 4)
     shake = np.sin(2 * np.pi * t + phase) - np.sin(phase)
     curve: npt.NDArray[np.float64] = speed * t + bend * t**2 + change * t**3 + wave * shake
     return curve
@@ -171,6 +171,8 @@ def draw_scene(
         length = 0.0
     longest = max(length, *own_lengths, 0.0)
     frames = min(FRAMES[1], max(FRAMES[0], math.ceil(longest) + 2)) | 1
+    if rng.random() < 0.2:  # seen in steps, as where the frames of a film were averaged
+        frames = min(frames, int(rng.integers(3, 7)) * 2 + 1)
     offset = (float(rng.uniform(-640, 640)), float(rng.uniform(-360, 360)))
     turning = rng.random() ** 2  # how much roll and growth move a place, beside shifts
     moving = rng.random()  # how much of the shift is the camera's place and not its direction
