@@ -79,6 +79,19 @@ def test_without_flip_pictures_stay_upright():
     assert (np.diff(clean[..., 2].astype(int), axis=1) == 1).all()
 
 
+def test_the_difference_of_a_pair_is_scaled():
+    shares = []
+    for n in range(60):
+        source = RealPairs(Pairs((30, 40)), [0], flip=True, scale=(0.0, 1.5))
+        clean, degraded, _ = source.crop(np.random.default_rng(n), 10)
+        change = clean.astype(int) - degraded
+        shares.append(change.sum() / (clean - clean // 2).sum())
+        assert np.abs(change - shares[-1] * (clean - clean // 2)).max() <= 1.5
+    assert min(shares) < 0.1
+    assert 1.3 < max(shares) <= 1.55
+    assert 0.6 < np.mean(shares) < 0.9
+
+
 def test_a_mixture_has_its_share_of_pairs():
     pairs = RealPairs(Pairs((30, 40)), [0], flip=False)
     mixture = Mixture([(0.25, pairs), (0.75, photos((30, 40)))])

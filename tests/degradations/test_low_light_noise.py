@@ -124,6 +124,18 @@ def test_what_is_drawn():
     assert all(np.allclose(np.sum(d.colours, axis=1), 1) for d in drawn)
 
 
+def test_what_nothing_can_be_seen_in_is_drawn_again():
+    drawn = [
+        DARK(cameras=("canon_700d",), strongest=strongest).draw(np.random.default_rng(n)).noise_strength
+        for strongest in (128.0, 255.0)
+        for n in range(200)
+    ]
+    assert max(drawn[:200]) <= 128
+    assert np.mean(np.array(drawn[200:]) > 128) > 0.2, "control"
+    weakest = DARK(ratios=(300.0, 300.0), strongest=1e-3).draw(np.random.default_rng(0))
+    assert weakest.noise_strength > 1, "there are none so weak, and it ends all the same"
+
+
 @pytest.mark.parametrize("camera", SENSORS)
 def test_the_figures_are_the_published_ones(test_data, camera):
     import json

@@ -186,6 +186,8 @@ class DataConfig(Section):
     """A name in `data.pairs.LAYOUTS`: how `pairs` is laid out."""
     pairs_share: Probability = 0.5
     """Share of the crops cut from pairs, where there are photographs too."""
+    pairs_scale: tuple[Annotated[float, Field(ge=0, le=4)], Annotated[float, Field(ge=0, le=4)]] = (1.0, 1.0)
+    """Least and most that the difference between the images of a pair is multiplied by, such as the noise."""
     frames: Path | None = None
     """Folder of consecutive sharp frames of films (`a_0007.png`, `a_0008.png`, ...), beside photographs or pairs;
     the mean of some is a blurred image, the one in the middle the clean one."""
@@ -211,6 +213,8 @@ class DataConfig(Section):
             raise ValueError("degraded and clean go together: name both folders")
         if self.pairs is not None and self.degraded is not None:
             raise ValueError("name either pairs, or degraded and clean")
+        if self.pairs_scale[0] > self.pairs_scale[1]:
+            raise ValueError(f"pairs_scale {list(self.pairs_scale)}: the least comes first")
         if self.photos is None and not self.has_pairs:
             raise ValueError("name photos (a folder of clean photographs), pairs, or degraded and clean")
         shares = self.pairs_share * self.has_pairs + self.frames_share * (self.frames is not None)

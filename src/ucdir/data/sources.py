@@ -73,11 +73,16 @@ class RealPairs:
     pairs: PairStore
     chosen: Sequence[int]
     flip: bool
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Least and most that the difference of a pair is multiplied by; uniform."""
 
     def crop(self, rng: np.random.Generator, side: int) -> Example:
         """The same random crop of both images of a random pair."""
         index = self.chosen[int(rng.integers(len(self.chosen)))]
         degraded, clean = _crops(self.pairs[index], rng, side, flip=self.flip)
+        if self.scale != (1, 1):
+            scaled = clean + rng.uniform(*self.scale) * (degraded.astype(np.float32) - clean)
+            degraded = np.rint(scaled.clip(0, 255)).astype(np.uint8)
         return Example(clean, degraded, self.pairs.scalars[index])
 
     def middle(self, index: int, rng: np.random.Generator, side: int) -> Example:

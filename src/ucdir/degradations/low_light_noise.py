@@ -15,6 +15,7 @@ from ucdir.degradations.sensors import (
     SENSORS,
     SPAN,
     Matrix,
+    Sensor,
     draw_matrix,
     draw_white_balance,
     tukey_lambda,
@@ -179,6 +180,9 @@ class LowLightGenerator(Section):
     """Lowest and highest exposure ratio."""
     srgb_probability: Probability = 0.25
     """Share of the dark exposures whose ratio lies between 1 and the lowest of `ratios`: milder noise."""
+    strongest: Annotated[float, Field(gt=0, le=255)] = 128.0
+    """Strongest noise of dark exposures in mid-grey, in 8-bit levels: stronger ones, in which nothing of the photo can
+    be seen, are drawn again, up to 20 times."""
     cameras: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(SENSORS)
     """Names in `degradations.sensors.SENSORS`."""
     developed_probability: Probability = 0.5
@@ -203,7 +207,13 @@ class LowLightGenerator(Section):
         name = self.cameras[int(rng.integers(len(self.cameras))) if len(self.cameras) > 1 else 0]
         if developed:
             return self.developed.draw(rng, SENSORS[name])
-        noise = SENSORS[name].draw(rng)
+        tried: list[LowLightNoise] = []
+        while len(tried) < 20 and (not tried or tried[-1].noise_strength > self.strongest):
+            tried.append(self._exposure(rng, SENSORS[name]))
+        return min(tried, key=lambda noise: max(noise.noise_strength, self.strongest))
+
+    def _exposure(self, rng: np.random.Generator, sensor: Sensor) -> LowLightNoise:
+        noise = sensor.draw(rng)
         colours = draw_matrix(rng)
         return LowLightNoise(
             exposure_ratio=self._ratio(rng),

@@ -30,6 +30,7 @@ class LowLight(Task[LowLightGenerator]):
             fixed = {
                 "ratios": (strength, strength),
                 "srgb_probability": 0,
+                "strongest": 255,
                 "developed_probability": 0,
                 "cameras": ("sony_a7s2",),
             }

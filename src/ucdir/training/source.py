@@ -88,7 +88,7 @@ def _pairs(config: Config, cache: Path) -> tuple[RealPairs, list[int]] | None:
         found = pair_folders(data.degraded, data.clean)
     store: PairStore = open_pairs(found, cache / "pairs", smallest_side=data.crop)
     chosen, held_out = store.held_out_split(_hold_out(config))
-    return RealPairs(store, chosen, data.flip), held_out
+    return RealPairs(store, chosen, data.flip, data.pairs_scale), held_out
 
 
 def _frames(config: Config, task: Task[Any], cache: Path) -> FilmFrames:
