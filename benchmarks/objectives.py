@@ -20,6 +20,7 @@ from ucdir.training.model import TrainingModel, new_model
 TERMS: dict[str, dict[str, Any]] = {
     "sampler_aware": {"objective": "sampler_aware"},
     "energy_score": {"objective": "energy_score"},
+    "with a discriminator": {"objective": "sampler_aware", "adversarial_weight": 0.05},
 }
 """Rows, and what each changes in the section `training`."""
 

@@ -252,6 +252,10 @@ class TrainingConfig(Section):
     """Weight of LPIPS in the objectives `sampler_aware` and, smaller, `energy_score`; 0 leaves it out."""
     grid_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight there of errors that repeat with the period of the network's coarsest pixels; 0 leaves it out."""
+    adversarial_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight there of a discriminator's verdict, 0.02 to 0.1; 0 leaves it out. It needs `freeze_predictor`."""
+    adversarial_features: str = "predictor"
+    """A name in `training.adversarial.FEATURES`: the frozen network that the discriminator looks through."""
     freeze_predictor: bool = False
     """Whether the initial predictor stays as it is, and only the diffusion model learns."""
     steps: Positive = 5100

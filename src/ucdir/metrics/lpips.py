@@ -23,7 +23,7 @@ ALEXNET: Final = Download(
 MIN_SIDE: Final = 31
 """Smallest side in pixels that leaves one value after AlexNet's last pooling."""
 
-_CHANNELS: Final = (64, 192, 384, 256, 256)
+CHANNELS: Final = (64, 192, 384, 256, 256)
 _HEADS_IN_TORCHMETRICS: Final = Path("functional", "image", "lpips_models", "alex.pth")
 HEADS_IN_FOLDER: Final = Path("lpips_lin_v0.1", "alex.pth")
 
@@ -95,7 +95,7 @@ class Lpips(nn.Module):
         super().__init__()
         file = ALEXNET.locate(trunk)
         self.trunk = load_trunk(file)
-        self.heads = nn.ModuleList(nn.Conv2d(channels, 1, 1, bias=False) for channels in _CHANNELS)
+        self.heads = nn.ModuleList(nn.Conv2d(channels, 1, 1, bias=False) for channels in CHANNELS)
         file = heads_file(file.parent)
         heads = {k.removeprefix("lin").replace(".model.1.", "."): v for k, v in tensors_of(file).items()}
         fill(self.heads, heads, file, "LPIPS", "that of version 0.1")

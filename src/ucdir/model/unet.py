@@ -47,17 +47,21 @@ class UNet(nn.Module):
     def _level(count: int, width: int, make_block: Callable[[int], nn.Module]) -> nn.ModuleList:
         return nn.ModuleList(make_block(width) for _ in range(count))
 
-    def forward(self, image: Tensor, conditions: Sequence[tuple[Tensor, ...]]) -> Tensor:
-        """Image [B,C,H,W] and the conditions of each level's blocks -> [B,C',H,W]."""
+    def encode(self, image: Tensor, conditions: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
+        """The way down: image [B,C,H,W] and the conditions of each level's blocks -> the levels, the finest first."""
         x = F.pixel_unshuffle(image, self.unshuffle) if self.unshuffle > 1 else image
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
-        skips = []
+        levels: list[Tensor] = []
         for level in range(self.levels):
+            x = self.downsample[level - 1](x) if level else x
             for block in self.down[level]:  # type: ignore[attr-defined]
                 x = block(x, *conditions[level])
-            if level < self.levels - 1:
-                skips.append(x)
-                x = self.downsample[level](x)
+            levels.append(x)
+        return levels
+
+    def forward(self, image: Tensor, conditions: Sequence[tuple[Tensor, ...]]) -> Tensor:
+        """Image [B,C,H,W] and the conditions of each level's blocks -> [B,C',H,W]."""
+        *skips, x = self.encode(image, conditions)
         for level in reversed(range(self.levels - 1)):
             x = self.merge[level](torch.cat([self.upsample[level](x), skips.pop()], dim=1))
             for block in self.up[level]:  # type: ignore[attr-defined]

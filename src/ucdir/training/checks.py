@@ -17,6 +17,7 @@ from ucdir.metrics.lpips import MIN_SIDE
 from ucdir.model.framework import model_problems
 from ucdir.tasks import TASKS
 from ucdir.tasks.scalars import DIALS
+from ucdir.training.adversarial import FEATURES
 from ucdir.training.objectives import OBJECTIVES
 from ucdir.training.optimizers import OPTIMIZERS
 from ucdir.training.sampler_aware import MAX_SHIFT
@@ -70,6 +71,8 @@ def check_settings(config: Config, processes: int) -> None:
         )
     if config.training.objective in ("sampler_aware", "energy_score"):
         problems += _sampler_aware_problems(config)
+    if config.training.adversarial_weight:
+        problems += _adversarial_problems(config)
     if config.training.compile and not any(map(shutil.which, (os.environ.get("CXX") or "g++", *COMPILERS))):
         problems.append("training.compile needs a C++ compiler and none is installed: set it to false")
     steps, decay = config.training.steps, config.training.decay_steps
@@ -105,6 +108,25 @@ def _diffusion_problems(config: Config) -> list[str]:
         problems.append(
             f"diffusion.path straight begins with all of the noise: choose sampling.noise_scale 1 (found "
             f"{sampling.noise_scale:g})"
+        )
+    return problems
+
+
+def _adversarial_problems(config: Config) -> list[str]:
+    training, problems = config.training, []
+    if training.adversarial_features not in FEATURES:
+        problems.append(
+            f"training.adversarial_features {training.adversarial_features!r} is unknown; choose one of "
+            f"{', '.join(FEATURES)}"
+        )
+    if training.objective not in ("sampler_aware", "energy_score"):
+        problems.append(
+            f"training.adversarial_weight is for the objectives sampler_aware and energy_score (found "
+            f"{training.objective}): set it to 0"
+        )
+    if not training.freeze_predictor:
+        problems.append(
+            "training.adversarial_weight needs a predictor that stays as it is: set training.freeze_predictor to true"
         )
     return problems
 

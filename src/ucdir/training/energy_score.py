@@ -38,7 +38,7 @@ class EnergyScoreObjective(SamplerAwareObjective):
         pixels      s · S with ρ = mean over cells of 8x8 pixels of √(mean over their pixels of (a - b)²)
         perceptual  w · S with ρ = Σ over layers, mean over places, of √(LPIPS there): w is
                     `training.perceptual_weight`; a root is larger than LPIPS, so w is smaller here
-        grid        as in `sampler_aware`, of both samples
+        grid, adversarial and discriminator: as in `sampler_aware`, of both samples
 
     It costs twice the passes of f_θ.
     """
@@ -69,6 +69,9 @@ class EnergyScoreObjective(SamplerAwareObjective):
             one, two = ([pair[n] for pair in features] for n in (0, 1))
             score = energy_score(feature_distance, one, two, self.lpips.features(view(clean)), diversity)
             losses["perceptual"] = self.perceptual_weight * score.mean()
+        if self.adversarial is not None:
+            truth, known = twice(clean), twice(guidance).detach()
+            losses |= self.adversarial(samples, truth, known, predictor, step)
         return losses | self.grid_loss(samples - twice(clean), diffusion_model)
 
 

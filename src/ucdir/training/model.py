@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ucdir.config import Config
 from ucdir.model.framework import build
+from ucdir.training.adversarial import AdversarialTerm, new_discriminator
 from ucdir.training.objectives import OBJECTIVES, Objective
 
 
@@ -20,6 +21,8 @@ class TrainingModel(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.predictor, self.diffusion_model = build(config.model)
+        if (discriminator := new_discriminator(config)) is not None:
+            self.discriminator = discriminator
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A batch of `data.crops.Crops` -> losses by name, scalar tensors."""
@@ -31,6 +34,8 @@ def new_model(config: Config, device: torch.device) -> TrainingModel:
     model = TrainingModel(config)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.objective = OBJECTIVES[config.training.objective](config, device)
+    if hasattr(model, "discriminator"):
+        model.objective.adversarial = AdversarialTerm(config, model.discriminator, device)  # type: ignore[attr-defined]
     model.predictor.requires_grad_(not config.training.freeze_predictor)
     model.diffusion_model.requires_grad_(config.training.objective != "predictor")
     if config.training.compile:

@@ -18,6 +18,7 @@ from ucdir.diffusion.residual import predicted_residual
 from ucdir.diffusion.samplers import SAMPLERS, adds_noise, start_sample
 from ucdir.diffusion.schedule import NoiseSchedule
 from ucdir.metrics.lpips import Lpips
+from ucdir.training.adversarial import AdversarialTerm
 
 MAX_SHIFT = 8
 """Largest shift in pixels before LPIPS is measured: AlexNet's first convolution has stride 4, human vision has none."""
@@ -34,6 +35,7 @@ class SamplerAwareObjective:
         pixels      s² · mean (ŷ - y)²                  s: the residual scale, as in Eq. 1
         perceptual  w · LPIPS(ŷ, y)                     w: `training.perceptual_weight`, on views by `random_view`
         grid        v · s² · mean (repeated(ŷ - y))²    v: `training.grid_weight`
+        adversarial and discriminator: see `training.adversarial`, if `training.adversarial_weight` is not 0
 
     The predictor learns as in Eq. 1 (`diffusion.predictor_training`).
     """
@@ -53,6 +55,7 @@ class SamplerAwareObjective:
         self.perceptual_weight = config.training.perceptual_weight
         self.lpips = Lpips().to(device) if self.perceptual_weight else None
         self.grid_weight = config.training.grid_weight
+        self.adversarial: AdversarialTerm | None = None
 
     def __call__(
         self, predictor: nn.Module, diffusion_model: nn.Module, batch: Mapping[str, Tensor]
@@ -67,6 +70,8 @@ class SamplerAwareObjective:
             view = self.view(step)
             distance = self.lpips.batched(view(restored), view(clean)).mean()
             losses["perceptual"] = self.perceptual_weight * distance
+        if self.adversarial is not None:
+            losses |= self.adversarial(restored, clean, guidance.detach(), predictor, step)
         return losses | self.grid_loss(restored - clean, diffusion_model)
 
     def restored(
