@@ -86,6 +86,15 @@ def test_black_and_white_stay_what_they_are():
     assert noise_of(noise, flat(0)).std() < 0.5, "no light, no shot noise"
 
 
+def test_uniform_noise_is_as_strong_in_the_bright():
+    noise = DevelopedNoise(SHOT, push=8.0, contrast=0.7)
+    stds = [
+        [noise_of(n, flat(value)).std() for value in (60, 235)] for n in (noise, replace(noise, uniform=True))
+    ]
+    assert stds[0][0] > 1.5 * stds[0][1]
+    assert stds[1][0] == pytest.approx(stds[1][1], rel=0.1)
+
+
 def test_a_photo_of_much_light_is_hardly_changed():
     clean = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     noise = DevelopedNoise(replace_gain(1e-4), contrast=0.6, luma=(0.1, 0.2, 0.5, 0.8))

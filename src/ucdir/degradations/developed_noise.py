@@ -69,6 +69,7 @@ class DevelopedNoise:
         contrast: of the S-curve, 0 (none) to 1.
         differences: how much of the differences to green is interpolated instead of red and blue, 0 to 1.
         resized: whether the photo was demosaiced at twice its size.
+        uniform: whether the noise is that of mid-grey everywhere, as in scans of film and after some programs.
         luma: g of luma.
         chroma: g of chroma.
         jpeg: the file it was saved as, or None.
@@ -86,6 +87,7 @@ class DevelopedNoise:
     contrast: float = 0.0
     differences: float = 0.5
     resized: bool = False
+    uniform: bool = False
     luma: Gains = (1.0, 1.0, 1.0, 1.0)
     chroma: Gains = (1.0, 1.0, 1.0, 1.0)
     jpeg: JpegCompression | None = None
@@ -135,7 +137,8 @@ class DevelopedNoise:
         """y - clean after denoising, float32 [H,W,3] in levels."""
         height, width = clean.shape[:2]
         even = np.pad(clean, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        light = np.moveaxis(self._light_of_levels()[even], 2, 0)
+        levels = np.full_like(even, 128) if self.uniform else even
+        light = np.moveaxis(self._light_of_levels()[levels], 2, 0)
         matrix = np.asarray(self.colours, np.float32)
         camera = np.maximum(_mixed(np.linalg.inv(matrix), light), 0)
         noise = _mixed(matrix, self._demosaiced(camera))
@@ -258,6 +261,8 @@ class DevelopedNoiseGenerator(Section):
     """Share that had twice the size, so that its noise has no correlation."""
     nearly_clean_probability: Probability = 0.12
     """Share with next to no noise, and hardly any compression."""
+    uniform_probability: Probability = 0.2
+    """Share whose noise does not depend on the brightness."""
     jpeg_probability: Probability = 0.75
     """Share that is saved as a JPEG file."""
     jpeg_qualities: tuple[Annotated[int, Field(ge=1, le=100)], Annotated[int, Field(ge=1, le=100)]] = (60, 95)
@@ -274,7 +279,7 @@ class DevelopedNoiseGenerator(Section):
 
     def draw(self, rng: np.random.Generator, sensor: Sensor) -> DevelopedNoise:
         """One photo's noise."""
-        denoised, sharpened, resized, nearly_clean, saved, subsampled, shifted = rng.random(7)
+        denoised, sharpened, resized, uniform, nearly_clean, saved, subsampled, shifted = rng.random(8)
         luma, chroma = np.ones((2, 4))
         if denoised < self.denoising_probability:
             luma = WIDTHS**2 / (WIDTHS**2 + rng.uniform(0, 2.2) ** 2)
@@ -296,6 +301,7 @@ class DevelopedNoiseGenerator(Section):
             contrast=rng.uniform(0, 0.7),
             differences=rng.uniform(0.3, 1),
             resized=resized < self.resized_probability,
+            uniform=uniform < self.uniform_probability,
             luma=_gains(luma),
             chroma=_gains(chroma),
             jpeg=jpeg if saved < self.jpeg_probability else None,
