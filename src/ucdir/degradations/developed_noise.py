@@ -253,9 +253,9 @@ class DevelopedNoiseGenerator(Section):
         16.0,
     )
     """Least and most that a photo is amplified by after the sensor; log-uniform."""
-    denoising_probability: Probability = 0.8
+    denoising_probability: Probability = 0.85
     """Share that is denoised, each to its own degree."""
-    sharpening_probability: Probability = 0.5
+    sharpening_probability: Probability = 0.4
     """Share that is sharpened."""
     resized_probability: Probability = 0.25
     """Share that had twice the size, so that its noise has no correlation."""
@@ -282,8 +282,8 @@ class DevelopedNoiseGenerator(Section):
         denoised, sharpened, resized, uniform, nearly_clean, saved, subsampled, shifted = rng.random(8)
         luma, chroma = np.ones((2, 4))
         if denoised < self.denoising_probability:
-            luma = WIDTHS**2 / (WIDTHS**2 + rng.uniform(0, 2.2) ** 2)
-            chroma = WIDTHS**2 / (WIDTHS**2 + 16.0 ** (2 * rng.random()))
+            luma = WIDTHS**2 / (WIDTHS**2 + rng.uniform(0.3, 2.7) ** 2)
+            chroma = WIDTHS**2 / (WIDTHS**2 + (3 * 8 ** rng.random()) ** 2)
             # strong chroma noise is denoised the most, so much of it is left all the same
             chroma *= math.sqrt(SHARES @ chroma**2) ** -rng.uniform(0, 0.4)
         if sharpened < self.sharpening_probability:
@@ -299,7 +299,7 @@ class DevelopedNoiseGenerator(Section):
             white_balance=draw_white_balance(rng),
             colours=draw_matrix(rng),
             contrast=rng.uniform(0, 0.7),
-            differences=rng.uniform(0.3, 1),
+            differences=rng.uniform(0.5, 1),
             resized=resized < self.resized_probability,
             uniform=uniform < self.uniform_probability,
             luma=_gains(luma),
