@@ -127,3 +127,23 @@ def test_share_of_drawn_pages():
         assert all(example.clean.shape == (16, 16, 3) for example in crops)
         drawn = [not (np.diff(example.clean[..., 1].astype(int), axis=0) == 1).all() for example in crops]
         assert np.mean(drawn) == pytest.approx(share, abs=0.1)
+
+
+class HalfFlat(Pairs):
+    """The upper half is flat."""
+
+    def __getitem__(self, index):
+        picture = np.zeros((128, 128, 3), np.uint8)
+        picture[64:] = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
+        return picture // 2, picture
+
+
+def test_the_place_with_more_detail_is_taken():
+    def flat(candidates):
+        source = RealPairs(HalfFlat((1, 1), (1, 1)), [0], flip=True, candidates=candidates)
+        crops = [source.crop(np.random.default_rng(n), 16) for n in range(300)]
+        assert all(np.array_equal(crop.degraded, crop.clean // 2) for crop in crops)
+        return np.mean([not crop.clean.any() for crop in crops])
+
+    assert flat(1) == pytest.approx(0.43, abs=0.07)
+    assert flat(3) == pytest.approx(0.43**3, abs=0.05)

@@ -204,6 +204,8 @@ class DataConfig(Section):
     """Instead of that number: patterns of the names of those set aside, such as `GOPR0374*` for all of a scene."""
     crop: Positive = 64
     """Side of a training crop in pixels."""
+    candidates: Positive = 1
+    """Places drawn for each crop, of which the one with the most detail is taken: with 2, flat areas are rarer."""
     flip: bool = True
     """Mirror and rotate crops at random."""
 

@@ -48,6 +48,8 @@ class DegradedPhotos:
     flip: bool
     documents_share: float = 0.0
     """Share of the crops that are drawn instead: see `data.documents`."""
+    candidates: int = 1
+    """Places drawn for each crop, of which the one with the most detail is taken."""
 
     def crop(self, rng: np.random.Generator, side: int) -> Example:
         """A random crop of a random photo, degraded."""
@@ -56,7 +58,7 @@ class DegradedPhotos:
             photo = document(rng, wide)
         else:
             photo = self.photos[self.chosen[int(rng.integers(len(self.chosen)))]]
-        (crop,) = _crops((photo,), rng, wide, flip=self.flip)
+        (crop,) = _crops((photo,), rng, wide, flip=self.flip, candidates=self.candidates)
         return _without_margin(self.degrade(crop, rng, side), side)
 
     def middle(self, index: int, rng: np.random.Generator, side: int) -> Example:
@@ -73,13 +75,14 @@ class RealPairs:
     pairs: PairStore
     chosen: Sequence[int]
     flip: bool
+    candidates: int = 1
     scale: tuple[float, float] = (1.0, 1.0)
     """Least and most that the difference of a pair is multiplied by; uniform."""
 
     def crop(self, rng: np.random.Generator, side: int) -> Example:
         """The same random crop of both images of a random pair."""
         index = self.chosen[int(rng.integers(len(self.chosen)))]
-        degraded, clean = _crops(self.pairs[index], rng, side, flip=self.flip)
+        degraded, clean = _crops(self.pairs[index], rng, side, flip=self.flip, candidates=self.candidates)
         if self.scale != (1, 1):
             scaled = clean + rng.uniform(*self.scale) * (degraded.astype(np.float32) - clean)
             degraded = np.rint(scaled.clip(0, 255)).astype(np.uint8)
@@ -100,6 +103,7 @@ class FilmFrames:
     """Fewest and most frames of an image; an odd number is drawn, so that one is in the middle."""
     degrade: Callable[[Sequence[Pixels], np.random.Generator], Example]
     flip: bool
+    candidates: int = 1
 
     def crop(self, rng: np.random.Generator, side: int) -> Example:
         """The same random crop of some frames of a random run."""
@@ -107,7 +111,9 @@ class FilmFrames:
         fewest, most = self.counts
         count = min(int(rng.integers(fewest, most + 1)) | 1, most, len(run)) - 1 | 1
         first = int(rng.integers(len(run) - count + 1))
-        return self.degrade(_crops(run[first : first + count], rng, side, flip=self.flip), rng)
+        return self.degrade(
+            _crops(run[first : first + count], rng, side, flip=self.flip, candidates=self.candidates), rng
+        )
 
     def middle(self, index: int, rng: np.random.Generator, side: int) -> Example:
         """The middle of a whole run."""
@@ -136,17 +142,32 @@ class Mixture:
         return self.parts[0][1].middle(index, rng, side)
 
 
-def _crops(images: Sequence[Pixels], rng: np.random.Generator, side: int, *, flip: bool) -> list[Pixels]:
-    """The same place of each image, with the same rotation and reflection; smaller than `side` where the image is."""
+def _crops(
+    images: Sequence[Pixels], rng: np.random.Generator, side: int, *, flip: bool, candidates: int = 1
+) -> list[Pixels]:
+    """The same place of each image, with the same rotation and reflection; smaller than `side` where the image is.
+
+    Of so many places the one is taken where the last image, which is clean, has the most detail.
+    """
     height, width = (min(side, size) for size in images[0].shape[:2])
-    top = int(rng.integers(images[0].shape[0] - height + 1))
-    left = int(rng.integers(images[0].shape[1] - width + 1))
-    crops = [image[top : top + height, left : left + width] for image in images]
+    places = []
+    for _ in range(candidates):
+        top = int(rng.integers(images[0].shape[0] - height + 1))
+        left = int(rng.integers(images[0].shape[1] - width + 1))
+        places.append((slice(top, top + height), slice(left, left + width)))
+    place = max(places, key=lambda p: _detail(images[-1][p])) if candidates > 1 else places[0]
+    crops = [image[place] for image in images]
     if flip:
         turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
         crops = [np.rot90(crop, turns) for crop in crops]
         crops = [crop[:, ::-1] for crop in crops] if mirrored else crops
     return [np.ascontiguousarray(crop) for crop in crops]
+
+
+def _detail(image: Pixels) -> float:
+    """Mean difference of neighbours, of every other green pixel."""
+    green = image[::2, ::2, 1].astype(np.int16)
+    return float(sum(np.abs(np.diff(green, axis=axis)).mean() for axis in (0, 1) if green.shape[axis] > 1))
 
 
 def _without_margin(example: Example, side: int) -> Example:

@@ -46,7 +46,7 @@ def open_source(config: Config, task: Task[Any], output: Path) -> tuple[Source, 
         held_out = held_out or held_out_photos
         share = 1 - data.pairs_share * (pairs is not None) - data.frames_share * (data.frames is not None)
         degraded = DegradedPhotos(
-            photos, chosen, task.degrade_middle, task.margin, data.flip, data.documents_share
+            photos, chosen, task.degrade_middle, task.margin, data.flip, data.documents_share, data.candidates
         )
         parts.append((share, degraded))
         words.append(f"{len(chosen)} photos")
@@ -88,11 +88,11 @@ def _pairs(config: Config, cache: Path) -> tuple[RealPairs, list[int]] | None:
         found = pair_folders(data.degraded, data.clean)
     store: PairStore = open_pairs(found, cache / "pairs", smallest_side=data.crop)
     chosen, held_out = store.held_out_split(_hold_out(config))
-    return RealPairs(store, chosen, data.flip, data.pairs_scale), held_out
+    return RealPairs(store, chosen, data.flip, data.candidates, data.pairs_scale), held_out
 
 
 def _frames(config: Config, task: Task[Any], cache: Path) -> FilmFrames:
     data, counts = config.data, config.blur.frames
     assert data.frames is not None  # noqa: S101 (for the type checker)
     store = open_frames(data.frames, cache / "frames", smallest_side=data.crop, fewest=counts[0] | 1)
-    return FilmFrames(store, counts, task.of_frames, data.flip)
+    return FilmFrames(store, counts, task.of_frames, data.flip, data.candidates)
