@@ -1,18 +1,20 @@
 """The engine onnx beside the engine torch, on this machine's CPUs, everything in one run and in turns.
 
-    python benchmarks/onnx_runtime.py [--sizes 512x512 1024x1024] [--runs 5] [--threads 1]
+    python benchmarks/onnx_runtime.py [--sizes 512x512 1024x1024] [--runs 5] [--threads 1 2]
 
 Prints medians, wall-clock and CPU seconds (which other programs disturb less), and their ratios:
 
 - start to exit of `ucdir restore` of a JPEG file of 64x64 pixels, of a model in ONNX form and of the same model as it
   came with the package, beside `python -c "import torch, pyvips"`;
-- a restoration of each size in fp32, and the diffusion model with its AKGM as `slices` and `grouped`;
-- peak memory of each engine for each size, in a process of its own.
+- the diffusion model with its AKGM as `slices` and `grouped`;
+- a restoration of each size by each engine in each precision, its peak memory, and how far the picture is from the
+  first one's. Each has a process of its own. The first turn is left out but of more than 2 megapixels.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -20,34 +22,39 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 MODEL = "jpeg_restoration"
+KINDS = ["torch fp32", "torch bf16", "onnx fp32", "onnx fp16"]
 
 Times = tuple[float, float]  # wall clock, CPU
 
 
-def in_turns(calls: dict[str, Callable[[], Times]], runs: int) -> dict[str, Times]:
-    """Medians of calls that are made in turns, the first turn left out."""
+def in_turns(calls: dict[str, Callable[[], Times]], runs: int, *, warm_up: bool = True) -> dict[str, Times]:
+    """Medians of calls that are made in turns, after one turn that is left out."""
     times: dict[str, list[Times]] = {name: [] for name in calls}
-    for run in range(runs + 1):
+    for run in range(runs + warm_up):
         for name, call in calls.items():
             took = call()
-            if run:
+            if run >= warm_up:
                 times[name].append(took)
     return {name: tuple(map(statistics.median, zip(*all_, strict=True))) for name, all_ in times.items()}
 
 
-def table(title: str, medians: dict[str, Times]) -> None:
+def table(title: str, medians: dict[str, Times], notes: dict[str, str] | None = None) -> None:
     """Print times, and their ratios to the first row's."""
     print(title)
     first = next(iter(medians.values()))
     for name, took in medians.items():
         ratios = [one / base for one, base in zip(took, first, strict=True)]
-        print(f"  {name:36s}{took[0]:8.3f} s ({ratios[0]:.2f}x){took[1]:8.3f} CPU s ({ratios[1]:.2f}x)")
+        print(
+            f"  {name:32s}{took[0]:8.3f} s ({ratios[0]:.2f}x){took[1]:8.3f} CPU s ({ratios[1]:.2f}x) "
+            + (notes or {}).get(name, "")
+        )
 
 
 def program(*command: str) -> Times:
@@ -72,8 +79,13 @@ def called(function: Callable[[], object]) -> Callable[[], Times]:
     return call
 
 
-def start(folder: Path, exported: Path, runs: int) -> None:
+def start(folder: Path, runs: int) -> None:
     """Start to exit."""
+    from ucdir.model.pretrained import model_folder
+    from ucdir.workflows.export import export
+
+    exported = folder / "exported"
+    export(model_folder(MODEL), exported)
     photo = folder / "small.jpg"
     Image.fromarray(image(64, 64)).save(photo, quality=10)
     restore = (
@@ -104,20 +116,65 @@ def image(width: int, height: int) -> np.ndarray:
     return (pixels + rng.normal(0, 8, pixels.shape)).clip(0, 255).astype(np.uint8)
 
 
-def sizes(exported: Path, shapes: list[tuple[int, int]], runs: int) -> None:
-    """Whole restorations in memory."""
-    import ucdir
+WORKER = """
+import json, sys, time, numpy as np, ucdir
+from pathlib import Path
+from onnx_runtime import image
+from ucdir.memory import trim_heap
 
-    engines = {"torch": ucdir.load(MODEL, "cpu", "fp32", engine="torch"), "onnx": ucdir.load(exported)}
+def peak():
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) << 10
+
+model, engine, precision = sys.argv[1:]
+pipe = ucdir.load(model, "cpu", precision, engine=engine)
+for line in sys.stdin:
+    width, height, file = line.split()
+    pixels = image(int(width), int(height))
+    trim_heap()
+    Path("/proc/self/clear_refs").write_text("5")
+    began, cpu = time.perf_counter(), time.process_time()
+    result = pipe(pixels, scalars={"jpeg_quality": 10})
+    took = time.perf_counter() - began, time.process_time() - cpu
+    np.save(file, result)
+    print(json.dumps([*took, peak()]), flush=True)
+"""
+"""Restores images of the sizes that it is sent, in a process of its own, whose peak memory can be told."""
+
+
+def sizes(folder: Path, shapes: list[tuple[int, int]], runs: int, threads: int, kinds: list[str]) -> None:
+    """Whole restorations in memory: each kind, an engine and a precision, in a process of its own, in turns."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(sys.path)}
+    workers = {
+        kind: subprocess.Popen(
+            [sys.executable, "-c", WORKER, MODEL, *kind.split()],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+        )
+        for kind in kinds
+    }  # fmt: skip
     for width, height in shapes:
-        pixels = image(width, height)
-        results = {name: pipe(pixels, scalars={"jpeg_quality": 10}) for name, pipe in engines.items()}
-        apart = np.abs(results["torch"].astype(int) - results["onnx"]).max()
-        calls = {
-            name: called(lambda pipe=pipe, pixels=pixels: pipe(pixels, scalars={"jpeg_quality": 10}))
-            for name, pipe in engines.items()
+        peaks = dict.fromkeys(kinds, 0)
+
+        def call(kind: str, peaks: dict[str, int] = peaks, size: str = f"{width} {height}") -> Times:
+            stdin, stdout = workers[kind].stdin, workers[kind].stdout
+            stdin.write(f"{size} {folder / kind.replace(' ', '_')}.npy\n")
+            stdin.flush()
+            wall, cpu, peak = json.loads(stdout.readline())
+            peaks[kind] = max(peaks[kind], peak)
+            return wall, cpu
+
+        calls = {kind: partial(call, kind) for kind in kinds}
+        medians = in_turns(calls, runs, warm_up=width * height < 2_000_000)
+        results = {kind: np.load(f"{folder / kind.replace(' ', '_')}.npy").astype(int) for kind in kinds}
+        apart = {kind: np.abs(result - results[kinds[0]]) for kind, result in results.items()}
+        notes = {
+            kind: f"{peaks[kind] / 1e6:6.0f} MB, apart {a.max()} levels at most, {a.mean():.4f} on average"
+            for kind, a in apart.items()
         }
-        table(f"a restoration of {width}x{height}, fp32 (apart by {apart} levels)", in_turns(calls, runs))
+        load = os.getloadavg()[0]
+        table(f"a restoration of {width}x{height}, {threads} threads, load {load:.1f}", medians, notes)
+    for worker in workers.values():
+        worker.stdin.close()
+        worker.wait()
 
 
 def forms(side: int, runs: int) -> None:
@@ -146,31 +203,6 @@ def forms(side: int, runs: int) -> None:
     table(f"the diffusion model, {side}x{side}, fp32, by the form of its AKGM", in_turns(calls, runs))
 
 
-PEAK = """
-import resource, sys, ucdir, numpy as np
-model, engine, width, height = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-pipe = ucdir.load(model, "cpu", "fp32", engine=engine)
-pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-pipe(pixels[:64, :64], scalars={"jpeg_quality": 10})
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-pipe(pixels, scalars={"jpeg_quality": 10})
-print(before * 1024 / 1e6, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
-"""
-
-
-def memory(exported: Path, shapes: list[tuple[int, int]]) -> None:
-    """Peak memory in all, and how much more than of a small image."""
-    for width, height in shapes:
-        for engine, model in (("torch", MODEL), ("onnx", str(exported))):
-            command = (sys.executable, "-c", PEAK, model, engine, str(width), str(height))
-            out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            before, peak = map(float, out.split())
-            more = (peak - before) * 1e6 / (width * height)
-            print(
-                f"memory of {width}x{height}, {engine:6s}{peak:8.0f} MB, {more:.0f} bytes a pixel beyond 64x64"
-            )
-
-
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(
@@ -178,22 +210,21 @@ def main() -> None:
     )
     parser.add_argument("--sizes", nargs="+", default=["512x512", "1024x1024"], metavar="WIDTHxHEIGHT")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, nargs="+", default=[os.cpu_count()])
+    parser.add_argument("--kinds", nargs="+", default=KINDS, metavar="'ENGINE PRECISION'")
+    parser.add_argument("--only", choices=("start", "forms", "sizes"))
     arguments = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = str(arguments.threads)  # before either library is loaded
     shapes = [tuple(map(int, size.split("x"))) for size in arguments.sizes]
     sys.stdout.reconfigure(line_buffering=True)
-    print(f"{arguments.threads} threads, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as folder:
-        from ucdir.model.pretrained import model_folder
-        from ucdir.workflows.export import export
-
-        exported = Path(folder) / "exported"
-        export(model_folder(MODEL), exported)
-        start(Path(folder), exported, arguments.runs)
-        forms(256, arguments.runs)
-        sizes(exported, shapes, arguments.runs)
-        memory(exported, shapes)
+        if arguments.only in (None, "start"):
+            start(Path(folder), arguments.runs)
+        for threads in arguments.threads:
+            os.environ["OMP_NUM_THREADS"] = str(threads)
+            if arguments.only in (None, "forms"):
+                forms(256, arguments.runs)
+            if arguments.only in (None, "sizes"):
+                sizes(Path(folder), shapes, arguments.runs, threads, arguments.kinds)
 
 
 if __name__ == "__main__":
