@@ -198,7 +198,7 @@ def forms(side: int, runs: int) -> None:
     calls = {}
     for form in AKGM:
         graph = diffusion_model_graph(config, load_file(folder / WEIGHTS_FILE), akgm_form=form)
-        session = onnxruntime.InferenceSession(graph.SerializeToString(), options)
+        session = onnxruntime.InferenceSession(graph, options)
         calls[form] = called(lambda session=session: session.run(None, inputs))
     table(f"the diffusion model, {side}x{side}, fp32, by the form of its AKGM", in_turns(calls, runs))
 

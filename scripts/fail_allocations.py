@@ -2,8 +2,9 @@
 
     python scripts/fail_allocations.py                      n = 1 … 20, and 40 more from all of them
 
-Allocations of Python, NumPy, PyTorch and libvips are counted alike. The picture may differ by one level where smaller
-patches were taken. Exits with 1 if it differs more, if the process ends otherwise, or with a traceback.
+Allocations of Python, NumPy, PyTorch or ONNX Runtime, and libvips are counted alike. The picture may differ by one
+level where smaller patches were taken. Exits with 1 if it differs more, if the process ends otherwise, or with a
+traceback.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def main() -> int:
     )
     parser.add_argument("--first", type=int, default=20, help="n = 1 to this")
     parser.add_argument("--spread", type=int, default=40, help="so many n more, evenly spread over all")
+    parser.add_argument("--engine", default="torch", help="torch or onnx")
     parser.add_argument("--bytes", type=int, default=200_000, help="what counts as large")
     options = parser.parse_args()
     faults.preload()
@@ -47,7 +49,13 @@ def main() -> int:
         )
 
     with faults.scratch() as folder:
-        command = faults.Command("restore", faults.COMMANDS[1].run)
+        command = faults.Command(
+            "restore",
+            faults.program(
+                "restore", "{inputs}/photo.jpg", "-o", "{work}/out.tif", "--model", "{inputs}/model",
+                "--precision", "fp32", "--device", "cpu", "--engine", options.engine,
+            ),
+        )  # fmt: skip
         bench = faults.Bench(Path(folder), [command])
         faults.fork(lambda: make_photo(Path(folder) / "inputs"))
         total = bench.run(command, bench.fresh(command), arm(10**9)).allocations

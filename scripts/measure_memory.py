@@ -1,6 +1,6 @@
 """Peak memory of forward passes beside what is counted on, and of whole restorations under limits.
 
-    python scripts/measure_memory.py                        each model, precision and size of patch in a new process
+    python scripts/measure_memory.py                        each model, engine and size of patch in a new process
     python scripts/measure_memory.py --photo PHOTO          a photo under several limits
 
 A forward pass is measured by the kernel: the peak of the resident set, reset before it. Linux only.
@@ -44,14 +44,14 @@ def peak(run: Callable[[], object]) -> int:
     return status("VmHWM") - before
 
 
-def measure(model: str, precision: str, side: int) -> dict[str, int]:
+def measure(model: str, engine_name: str, precision: str, side: int) -> dict[str, int]:
     """Peak of a pass of both networks on a square patch, and what is counted on, in bytes."""
     import numpy as np
 
     from ucdir.patches import TileRunner
     from ucdir.pipeline import load
 
-    engine = load(model, "cpu", precision).engine
+    engine = load(model, "cpu", precision, engine=engine_name).engine
     image = np.random.default_rng(0).random((1, 3, side, side), dtype=np.float32) * 2 - 1
     with engine.session(1):
         found = {
@@ -64,16 +64,14 @@ def measure(model: str, precision: str, side: int) -> dict[str, int]:
 def passes(models: list[str], sides: list[int]) -> None:
     """The table of forward passes."""
     print(f"{date.today()}, {os.cpu_count()} cores: MB beside the images and the program itself")
-    print("| model | precision | patch | predict | denoise | counted on |\n|---|---|---|---|---|---|")
+    print("| model | engine | patch | predict | denoise | counted on |\n|---|---|---|---|---|---|")
     for model in models:
-        for precision in ("fp32", "bf16"):
+        for kind in ("torch fp32", "torch bf16", "onnx fp32"):
             for side in sides:
-                command = [sys.executable, __file__, "--one", json.dumps([model, precision, side])]
+                command = [sys.executable, __file__, "--one", json.dumps([model, *kind.split(), side])]
                 text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
                 mb = {name: f"{size / 1e6:.0f}" for name, size in json.loads(text).items()}
-                print(
-                    f"| {model} | {precision} | {side} | {mb['predict']} | {mb['denoise']} | {mb['counted']} |"
-                )
+                print(f"| {model} | {kind} | {side} | {mb['predict']} | {mb['denoise']} | {mb['counted']} |")
 
 
 def restorations(photo: Path, limits: list[tuple[str, str]], seconds: int) -> None:

@@ -342,7 +342,7 @@ def test_a_folder_with_one_of_our_samplers_is_the_cores_too(adapter, sampler, tm
     loaded.set_progress_bar_config(disable=True)
     assert dict(loaded.config) == dict(pipe.config)
     assert torch.equal(run(loaded, image), run(pipe, image))
-    core = load(tmp_path / "model", "cpu", "fp32")
+    core = load(tmp_path / "model", "cpu", "fp32", engine="torch")
     assert core.config.task == "deblurring"
     torch.testing.assert_close(core(image), run(pipe, image), atol=1e-3, rtol=0)
 

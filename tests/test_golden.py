@@ -44,9 +44,10 @@ def difference(name, pixels):
     return int(apart.max()), float((apart > 0).mean())
 
 
+@pytest.mark.parametrize("engine", ["torch", "onnx"])
 @pytest.mark.parametrize("name", CASES)
-def test_the_picture_is_the_same(name, tmp_path):
-    largest, share = difference(name, restored(name, tmp_path))
+def test_the_picture_is_the_same(name, engine, tmp_path):
+    largest, share = difference(name, restored(name, tmp_path, "--engine", engine))
     assert largest <= 1
     assert share <= 1e-3  # the last bit of a float differs from processor to processor
 

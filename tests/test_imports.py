@@ -94,7 +94,8 @@ def imported(program, names, cwd):
         ("ucdir.diffusion.samplers", NETWORKS),
         ("ucdir.patches.tile_runner", NETWORKS),
         ("ucdir.engines", NETWORKS),
-        ("ucdir.engines.onnx_engine", (*NETWORKS, "onnx", "onnxruntime")),
+        ("ucdir.engines.choice", (*NETWORKS, "onnx", "onnxruntime", "pyvips")),
+        ("ucdir.engines.onnx_engine", (*NETWORKS, "onnx")),
         ("ucdir.model.onnx_folder", (*NETWORKS, "onnx", "onnxruntime", "pyvips")),
         ("ucdir.model.onnx_graph", (*NETWORKS, "onnx", "onnxruntime", "pyvips")),
         ("ucdir.pipeline", NETWORKS),
@@ -112,7 +113,7 @@ def test_control_a_heavy_import_shows(root):
 
 def test_restoring_a_photo_needs_none_of_these(root, tmp_path):
     Image.new("RGB", (24, 16), "teal").save(tmp_path / "photo.jpg", quality=10)
-    command = ["ucdir", "restore", str(tmp_path / "photo.jpg"), "--device", "cpu"]
+    command = ["ucdir", "restore", str(tmp_path / "photo.jpg"), "--device", "cpu", "--engine", "torch"]
     absent = (
         "diffusers",
         "accelerate",
@@ -131,14 +132,13 @@ def test_restoring_a_photo_needs_none_of_these(root, tmp_path):
 
 
 def test_the_engine_onnx_needs_no_torch(root, tmp_path):
-    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     Image.new("RGB", (24, 16), "teal").save(tmp_path / "photo.jpg", quality=10)
     photo, model = str(tmp_path / "photo.jpg"), str(tmp_path / "model")
     program = "from ucdir.cli import main\nsys.argv = {}\nmain()"
     asked = (*NETWORKS, "torch._dynamo", "onnx", "onnxruntime")
     for command, expected in [
-        (["ucdir", "export", "jpeg_restoration", "-o", model], {"onnx"}),
-        (["ucdir", "restore", photo, "--engine", "onnx"], {"onnx", "onnxruntime"}),
+        (["ucdir", "export", "jpeg_restoration", "-o", model], set()),
+        (["ucdir", "restore", photo, "--engine", "onnx"], {"onnxruntime"}),
         (["ucdir", "restore", photo, "-o", str(tmp_path / "b.png"), "--model", model], {"onnxruntime"}),
     ]:
         assert imported(program.format(command), asked, cwd=root / "src") == expected
@@ -147,13 +147,12 @@ def test_the_engine_onnx_needs_no_torch(root, tmp_path):
 
 MAY_IMPORT = {
     "torch": (
-        "ablations/", "cli/info.py", "data/check.py", "data/crops.py", "degradations/motion_blur.py", "diffusers.py",
-        "diffusion/loss.py", "engines/", "evaluation/", "metrics/", "model/", "pth_file.py", "training/",
-        "workflows/convert.py",
+        "ablations/", "cli/info.py", "data/crops.py", "degradations/",
+        "diffusers.py", "diffusion/loss.py", "engines/", "evaluation/", "metrics/", "model/", "pth_file.py",
+        "training/", "workflows/convert.py",
     ),
     "diffusers": ("diffusers.py",),
     "accelerate": ("training/",),
-    "onnx": ("model/onnx_graph.py",),
     "onnxruntime": ("engines/onnx_engine.py",),
     "python_multipart": ("cli/serve.py", "server/"),
     "starlette": ("cli/serve.py", "server/"),
@@ -186,7 +185,14 @@ def test_only_these_rooms_import(root, library):
 
 
 @pytest.mark.parametrize(
-    "name", ["engines/onnx_engine.py", "model/onnx_folder.py", "model/onnx_graph.py", "model/reach.py"]
+    "name",
+    [
+        "engines/onnx_engine.py",
+        "model/onnx_folder.py",
+        "model/onnx_graph.py",
+        "model/onnx_proto.py",
+        "model/reach.py",
+    ],
 )
 def test_no_torch_in_what_the_engine_onnx_needs(root, name):
     assert "torch" not in set(imports_of(root / "src" / "ucdir" / name))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from typing import Any, Literal
 
 from ucdir.errors import ExtraError
 
-Extra = Literal["metrics", "train", "diffusers", "onnx", "raw", "serve", "heic"]
+Extra = Literal["torch", "metrics", "train", "diffusers", "serve", "heic"]
 
 
 def optional_module(name: str, extra: Extra, needed_by: str) -> Any:
@@ -24,6 +25,25 @@ def optional_module(name: str, extra: Extra, needed_by: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise ExtraError(
-            f"{needed_by} needs the package {error.name}, which is not installed; run: pip install 'ucdir[{extra}]'"
-        ) from error
+        raise _missing(str(error.name), extra, needed_by) from error
+
+
+def check_extra(extra: Extra, needed_by: str, package: str = "torch") -> None:
+    """Refuse what needs a package that is not installed, without importing it.
+
+    Args:
+        extra: as in `optional_module`.
+        needed_by: as in `optional_module`.
+        package: name of its top module.
+
+    Raises:
+        ExtraError: it is not installed.
+    """
+    if find_spec(package) is None:
+        raise _missing(package, extra, needed_by)
+
+
+def _missing(package: str, extra: Extra, needed_by: str) -> ExtraError:
+    return ExtraError(
+        f"{needed_by} needs the package {package}, which is not installed; run: pip install 'ucdir[{extra}]'"
+    )

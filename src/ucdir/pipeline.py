@@ -196,13 +196,13 @@ def load(
         device: auto, cpu, cuda, cuda:1 …, or mps.
         precision: auto, fp32 or bf16; see `engines.devices.choose_precision`.
         max_memory: main memory that this process may take, in bytes or as "2GB"; by default what is free.
-        engine: auto, torch or onnx; auto is onnx for a folder that `ucdir export` wrote, and torch for others.
+        engine: auto, torch or onnx; see `engines.choose_engine`.
 
     Raises:
         WeightsError: there is no such model, or it is damaged, or not for this engine.
         DeviceError: the device is not there.
         ConfigError: there is no such precision or engine, or `max_memory` is no size.
-        ExtraError: ONNX Runtime is not installed.
+        ExtraError: torch is needed, and is not installed.
     """
     limit = None if max_memory is None else bytes_of(max_memory)
     folder = model_folder(model)

@@ -325,6 +325,7 @@ def test_two_processes_may_share_a_folder(ucdir, jpegs, tmp_path, model_folder, 
     """Another process restores both photos while this one is at the first."""
     jpegs("in/a.jpg", "in/b.jpg")
     command = ["restore", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--model", str(model_folder)]
+    command += ["--engine", "torch"]
     predict, done = TorchEngine.predict, []
 
     def meanwhile(*arguments):
@@ -544,7 +545,7 @@ def test_a_signal_leaves_what_is_finished_and_nothing_else(
         inherited = signal.signal(number, signal.SIG_DFL)
         request.addfinalizer(lambda: signal.signal(number, inherited))
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
-    command = ("restore", tmp_path / "in", "-o", tmp_path / "out", "--jobs", threads)
+    command = ("restore", tmp_path / "in", "-o", tmp_path / "out", "--jobs", threads, "--engine", "torch")
     code, out, err = ucdir(*command)
     assert code == 128 + number
     assert (
@@ -582,17 +583,18 @@ def test_any_number_of_jobs_gives_the_same_results_and_lines(ucdir, jpegs, tmp_p
     assert results[0] == results[1] == results[2]
 
 
-def test_threads_begin_when_everything_is_imported(jpegs, tmp_path):
+@pytest.mark.parametrize(("engine", "name"), [("torch", "TorchEngine"), ("onnx", "OnnxEngine")])
+def test_threads_begin_when_everything_is_imported(jpegs, tmp_path, engine, name):
     """In a process of its own: here PyTorch is imported already, whose import other threads' imports would disturb."""
     jpegs("in/a.jpg", "in/b.jpg", "in/c.jpg")
     program = (
         "import sys\nfrom ucdir import cli\nfrom ucdir.workflows import restore\nread = restore.read\n"
         "def checked(*arguments, **options):\n"
-        "    assert hasattr(sys.modules.get('ucdir.engines.torch_engine'), 'TorchEngine')\n"
+        f"    assert hasattr(sys.modules.get('ucdir.engines.{engine}_engine'), '{name}')\n"
         "    return read(*arguments, **options)\n"
         "restore.read = checked\ncli.main()\n"
     )
-    command = ["restore", str(tmp_path / "in"), "--jobs", "3"]
+    command = ["restore", str(tmp_path / "in"), "--jobs", "3", "--engine", engine]
     done = subprocess.run(
         [sys.executable, "-c", program, *command], capture_output=True, text=True, check=False
     )
@@ -627,7 +629,7 @@ def test_while_one_photo_is_restored_another_is_read(ucdir, jpegs, tmp_path, mon
     monkeypatch.setattr(Batch, "_begin", begin_job)
     monkeypatch.setattr(workflow, "read", read_photo)
     monkeypatch.setattr(TorchEngine, "predict", wait)
-    result = ucdir("restore", tmp_path / "in", "--jobs", "2")
+    result = ucdir("restore", tmp_path / "in", "--jobs", "2", "--engine", "torch")
     assert result[0] == 0, result
 
 

@@ -18,7 +18,16 @@ ENVIRONMENT = {**os.environ, "PYTHONWARNINGS": "error::UserWarning", "PYTHONPATH
 def test_info(ucdir, monkeypatch, tmp_path):
     status, out, _ = ucdir("info")
     assert status == 0
-    for word in ("ucdir 0.1.0", "torch", "pyvips", "devices:", "cpu", "jpeg_restoration"):
+    for word in (
+        "ucdir 0.1.0",
+        "onnxruntime 1",
+        "torch",
+        "pyvips",
+        "engine: ",
+        "devices:",
+        "cpu",
+        "jpeg_restoration",
+    ):
         assert word in out
 
 

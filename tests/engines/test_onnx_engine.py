@@ -9,12 +9,9 @@ from random_images import image_of
 
 import ucdir
 from ucdir.engines import load_engine
+from ucdir.engines.onnx_engine import OnnxEngine, threads
 from ucdir.errors import ConfigError, DeviceError, WeightsError
 from ucdir.pipeline import load
-
-pytest.importorskip("onnxruntime", reason="needs the extra onnx")
-pytest.importorskip("onnx", reason="needs the extra onnx")
-from ucdir.engines.onnx_engine import OnnxEngine, threads
 from ucdir.workflows.export import export
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -40,7 +37,7 @@ def copied(exported, tmp_path):
 @pytest.mark.parametrize("known", [{}, {"jpeg_quality": 30}])
 def test_the_picture_is_the_torch_engines(model_folder, exported, known):
     image = image_of(53, 70)
-    expected = load(model_folder, "cpu", "fp32").restore_signal(image, scalars=known)
+    expected = load(model_folder, "cpu", "fp32", engine="torch").restore_signal(image, scalars=known)
     for folder, engine in ((model_folder, "onnx"), (exported, "onnx"), (exported, "auto")):
         pipe = load(folder, engine=engine)
         assert isinstance(pipe.engine, OnnxEngine)
@@ -58,7 +55,7 @@ def test_in_patches_and_batches(exported):
 
 def test_what_it_says_is_what_the_torch_engine_says(model_folder, exported):
     ours, config = load_engine(exported)
-    torch, same = load_engine(model_folder, "cpu")
+    torch, same = load_engine(model_folder, "cpu", engine="torch")
     names = ("receptive_field", "multiple_of", "scalars", "prediction")
     assert [getattr(ours, name) for name in names] == [getattr(torch, name) for name in names]
     assert config == same

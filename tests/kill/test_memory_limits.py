@@ -1,5 +1,6 @@
 """Memory that is counted on for a forward pass, and whole restorations under real limits."""
 
+import os
 import subprocess
 import sys
 
@@ -12,18 +13,23 @@ from ucdir.degradations import JpegCompression
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_what_is_counted_on_is_within_a_factor_of_what_is_taken(root, precision):
+@pytest.mark.parametrize(("engine", "precision"), [("torch", "fp32"), ("torch", "bf16"), ("onnx", "fp32")])
+def test_what_is_counted_on_is_within_a_factor_of_what_is_taken(root, engine, precision):
     """A new process: memory that the C library kept from before would not be seen."""
     code = f"""
 import sys; sys.path.insert(0, {str(root / "scripts")!r})
-import torch; torch.set_num_threads(2)
 from measure_memory import measure
-found = measure("jpeg_restoration", {precision!r}, 640)
+found = measure("jpeg_restoration", {engine!r}, {precision!r}, 640)
 print(found)
 assert 0.3 * found["counted"] < max(found["predict"], found["denoise"]) < 1.1 * found["counted"]
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -37,16 +43,20 @@ def twelve_megapixels(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("limit", "words"),
+    ("engine", "limit", "words"),
     [
-        ("ulimit -v 1200000", "4000x3000 pixels: this needs about"),
-        ("ulimit -v 600000", "more address space, and"),
-        ("ulimit -d 700000", "4000x3000 pixels: this needs about"),
+        ("torch", "ulimit -v 1200000", "4000x3000 pixels: this needs about"),
+        ("torch", "ulimit -v 600000", "more address space, and"),
+        ("torch", "ulimit -d 700000", "4000x3000 pixels: this needs about"),
+        ("onnx", "ulimit -v 700000", "4000x3000 pixels: this needs about"),
+        ("onnx", "ulimit -v 360000", "memory"),
+        ("onnx", "ulimit -d 500000", "4000x3000 pixels: this needs about"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_a_sentence(twelve_megapixels, model_folder, limit, words):
+def test_what_does_not_fit_is_refused_in_a_sentence(twelve_megapixels, model_folder, engine, limit, words):
     command = (
-        f"{limit}; exec {sys.executable} -m ucdir.cli restore {twelve_megapixels} --model {model_folder}"
+        f"{limit}; exec {sys.executable} -m ucdir.cli restore {twelve_megapixels} --model {model_folder} "
+        f"--engine {engine}"
     )
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     lines = done.stderr.splitlines()
@@ -56,17 +66,24 @@ def test_what_does_not_fit_is_refused_in_a_sentence(twelve_megapixels, model_fol
     assert not list(twelve_megapixels.parent.glob("*restored*"))
 
 
-def test_under_a_limit_the_picture_is_the_same(tmp_path, model_folder):
+@pytest.mark.parametrize(
+    ("engine", "limit", "option"),
+    [
+        ("torch", "ulimit -v 1500000", "--max-memory 1.2GB"),
+        ("onnx", "ulimit -v 600000", "--max-memory 300MB"),
+    ],
+)
+def test_under_a_limit_the_picture_is_the_same(tmp_path, model_folder, engine, limit, option):
     pixels = np.random.default_rng(1).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(JpegCompression(20).encode(np.repeat(np.repeat(pixels, 8, 0), 8, 1)))
     for name, before, options in (
         ("free", "true", ""),
-        ("limited", "ulimit -v 1500000", "--max-memory 1.2GB"),
+        ("limited", limit, option),
     ):
         command = (
             f"{before}; exec {sys.executable} -m ucdir.cli restore {photo} -o {tmp_path / name}.png "
-            f"--model {model_folder} {options}"
+            f"--model {model_folder} --engine {engine} {options}"
         )
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

@@ -1,20 +1,17 @@
 """Networks as ONNX graphs: equal to PyTorch's for all pretrained models and every variant, at any size."""
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
 from ucdir.config import DiffusionModelConfig, ModelConfig, PredictorConfig
 from ucdir.errors import WeightsError
 from ucdir.model.framework import build
+from ucdir.model.onnx_folder import make_onnx
+from ucdir.model.onnx_graph import diffusion_model_graph, predictor_graph
 from ucdir.model.pretrained import list_models, model_folder
 from ucdir.model.weights import load_model
-
-reason = "needs the extra onnx"
-onnxruntime = pytest.importorskip("onnxruntime", reason=reason)
-pytest.importorskip("onnx", reason=reason)
-from ucdir.model.onnx_folder import make_onnx  # noqa: E402
-from ucdir.model.onnx_graph import diffusion_model_graph, predictor_graph  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -22,9 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def opened(model):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(
-        model if isinstance(model, bytes) else model.SerializeToString(), options
-    )
+    return onnxruntime.InferenceSession(model, options)
 
 
 def inputs_of(rng, scalars, batch, height, width):

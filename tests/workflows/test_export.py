@@ -9,9 +9,6 @@ import pytest
 from PIL import Image
 
 from ucdir.errors import OutputError, WeightsError
-
-pytest.importorskip("onnx", reason="needs the extra onnx")
-pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 from ucdir.workflows.export import export
 
 

@@ -126,7 +126,7 @@ def test_models_and_devices(model_folder, tmp_path, monkeypatch):
     for device in ("tpu", "cuda:99", "warp"):
         with pytest.raises(DeviceError, match=f"'{device}' is not available; this machine has"):
             load(model_folder, device)
-    assert load(model_folder, "auto").engine.device.type in ("cpu", "cuda", "mps")
+    assert str(load(model_folder, "auto").engine.device) in ("cpu", "cuda", "mps")
     monkeypatch.setattr(pretrained, "WEIGHTS", tmp_path / "absent")
     assert pretrained.list_models() == []
 
@@ -147,7 +147,7 @@ def test_a_gpu_that_is_not_there(model_folder):
 def test_a_gpu_restores_what_the_cpu_does(model_folder, precision, bound):
     image = image_of(150, 170)
     expected, found = (
-        load(model_folder, *where).restore_signal(image, seed=3, patch_size=120)
+        load(model_folder, *where, engine="torch").restore_signal(image, seed=3, patch_size=120)
         for where in (("cpu", "fp32"), ("cuda", precision))
     )
     assert np.abs(found - expected).mean() < bound / 10

@@ -10,6 +10,7 @@ import typer
 
 from ucdir.cli.app import TASK_NAMES, experiment, say
 from ucdir.errors import ConfigError
+from ucdir.extras import check_extra
 
 
 def ablate(
@@ -41,6 +42,7 @@ def ablate(
     crop: Annotated[int, typer.Option(min=32, help="Side in pixels of their centre that is measured.")] = 256,
 ) -> None:
     """Train the rows of Table 4, one design choice changed in each, and measure them."""
+    check_extra("train", "ucdir ablate")
     from ucdir.ablations import ROWS, study
     from ucdir.ablations.run import ablate as ablate_rows
     from ucdir.ablations.run import as_markdown

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ucdir.cli.app import TASK_NAMES, say
+from ucdir.extras import check_extra
 
 
 def convert(
@@ -16,6 +17,7 @@ def convert(
     task: Annotated[str, typer.Option(help=f"What it was trained for: {TASK_NAMES}.")] = "low_light",
 ) -> None:
     """Convert the authors' released checkpoint to a model folder."""
+    check_extra("torch", "ucdir convert")
     from ucdir.model.pretrained import check_own_name
     from ucdir.workflows.convert import convert as convert_checkpoint
 

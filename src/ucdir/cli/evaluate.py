@@ -11,6 +11,7 @@ import typer
 
 from ucdir.cli.app import TASK_NAMES, bar, say
 from ucdir.errors import ConfigError
+from ucdir.extras import check_extra
 from ucdir.metrics import DEFAULT, METRICS
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def evaluate(
     All metrics but PSNR and SSIM need weights that do not come with this program: name their folder in the environment
     variable UCDIR_WEIGHTS, or they are downloaded once.
     """
+    check_extra("metrics", "ucdir evaluate")
     from ucdir.evaluation import Settings
     from ucdir.evaluation import evaluate as evaluate_methods
     from ucdir.evaluation.cases import Cases

@@ -67,7 +67,9 @@ def restore(
     ] = "auto",
     engine: Annotated[
         str,
-        typer.Option(help="torch, or onnx: ONNX Runtime, on CPUs in fp32. auto: as the model's folder is."),
+        typer.Option(
+            help="torch, or onnx: ONNX Runtime, on CPUs. auto: torch where it is installed and faster (see ucdir info)."
+        ),
     ] = "auto",
     patch_size: Annotated[
         int | None, typer.Option(help="Longest side of a patch in pixels. Default: as memory allows.")

@@ -11,6 +11,7 @@ import typer
 
 from ucdir.cli.app import experiment, say
 from ucdir.errors import ConfigError
+from ucdir.extras import check_extra
 
 
 def train(
@@ -43,6 +44,7 @@ def train(
         check_own_name(export)
         if os.path.lexists(export):
             raise ConfigError(f"{export}: exists already; name a new folder for the model.")
+    check_extra("train", "ucdir train")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     from ucdir.training.export import export as export_model

@@ -17,7 +17,6 @@ from ucdir.data.pairs import CLEAN_NAMES, DEGRADED_NAMES, find_pairs, pair_folde
 from ucdir.data.photos import rgb8
 from ucdir.errors import DataError, ImageError
 from ucdir.images import find_images
-from ucdir.images.pixels import to_signal
 
 UNRELATED_DB = 8.0
 """Below this PSNR two images hardly show the same scene: black against white is 0 dB, two noises are 7.7 dB."""
@@ -146,11 +145,8 @@ def _alone(pairs: Sequence[Pair], files: Iterable[Path]) -> list[Path]:
 
 
 def _psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    import torch
-
-    from ucdir.metrics.psnr import psnr
-
-    return psnr(*(torch.from_numpy(to_signal(image)) for image in (a, b))).item()
+    mse = np.square(a.astype(np.float32) - b).mean(dtype=np.float64)
+    return 10 * math.log10(255**2 / mse) if mse else math.inf
 
 
 def _size(pixels: NDArray[np.uint8]) -> str:

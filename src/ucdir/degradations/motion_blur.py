@@ -14,6 +14,7 @@ from ucdir.degradations.camera_effects import CameraEffects, Light
 from ucdir.degradations.scene_blur import SceneBlur, draw_scene
 from ucdir.degradations.warp import AT_ONCE, Box, middle_box, mirrored_planes, sampled, to_light
 from ucdir.errors import ConfigError
+from ucdir.extras import optional_module
 from ucdir.section import Probability, Section
 
 Path3 = npt.NDArray[np.float64]
@@ -95,7 +96,7 @@ class MotionBlur:
         top, left, height, width = box
         if not self.rotations.any():
             return light[top : top + height, left : left + width]
-        import torch
+        torch = optional_module("torch", "torch", "blurring")
 
         # of the box's columns and rows from the image's centre
         x = np.arange(left, left + width) - (light.shape[1] - 1) / 2
@@ -195,7 +196,7 @@ class DefocusBlur:
         return self.effects.around(lambda light: self._blurred(light, middle_box(light, side)), clean)
 
     def _blurred(self, light: Light, box: Box) -> Light:
-        import torch
+        torch = optional_module("torch", "torch", "blurring")
 
         kernel = self.kernel()
         reach = len(kernel) // 2

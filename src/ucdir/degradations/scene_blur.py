@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ucdir.degradations.camera_effects import CameraEffects, Light
 from ucdir.degradations.warp import AT_ONCE, Box, middle_box, mirrored_planes, sampled, to_light, to_planes
 from ucdir.errors import ConfigError
+from ucdir.extras import optional_module
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,7 +116,7 @@ class SceneBlur:
         return clean[top : top + height, left : left + width].copy(), blurred
 
     def _blurred(self, light: Light, shapes: Mapping[MovingObject, _Shape], box: Box) -> Light:
-        import torch
+        torch = optional_module("torch", "torch", "blurring")
 
         top, left, height, width = box
         x, y = self.offset

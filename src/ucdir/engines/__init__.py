@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 from ucdir.config.pipeline import PipelineConfig
+from ucdir.engines.choice import ENGINES, Name, choose_engine
 from ucdir.engines.denoiser import Denoiser
 from ucdir.engines.engine import Engine
-from ucdir.errors import ConfigError, DeviceError, WeightsError
+from ucdir.errors import ConfigError
 from ucdir.memory import check_address_space, save_address_space
-from ucdir.model.onnx_folder import is_onnx
+from ucdir.model.onnx_folder import is_onnx, make_onnx, read_onnx
 
-__all__ = ["ENGINES", "Denoiser", "Engine", "load_engine"]
+__all__ = ["ENGINES", "Denoiser", "Engine", "choose_engine", "import_engine", "load_engine"]
 
 
-TORCH_BYTES: Final = 530_000_000
-"""Address space that PyTorch takes, most of it reserved only."""
-ONNX_BYTES: Final = 150_000_000
-"""The same of ONNX Runtime."""
-
-ENGINES: Final = ("auto", "torch", "onnx")
-"""Names; auto is onnx for models in ONNX form, and torch for others."""
+LIBRARIES: Final[dict[Name, tuple[str, int]]] = {
+    "torch": ("PyTorch", 530_000_000),
+    "onnx": ("ONNX Runtime", 150_000_000),
+}
+"""The library of each engine, and the address space that it takes, most of it reserved only."""
 
 
 def load_engine(
@@ -33,23 +34,34 @@ def load_engine(
         folder: of a model, in its usual or in ONNX form.
         device: auto, cpu, cuda, cuda:1 …, or mps; the engine onnx is for auto and cpu.
         precision: auto, fp32 or bf16; for the engine onnx auto, fp32, fp16, or what a model was exported in.
-        engine: a name in `ENGINES`.
+        engine: a name in `ENGINES`; see `choose_engine`.
 
     Raises:
         WeightsError: there is no such folder, or it is damaged, or not for this engine.
         DeviceError: the device is not there, or the engine does not fit into the address space.
         ConfigError: there is no such precision or engine.
-        ExtraError: ONNX Runtime is not installed.
+        ExtraError: torch is needed, and is not installed.
     """
-    if engine not in ENGINES:
-        raise ConfigError(f"engine {engine!r:.80} is unknown; choose one of {', '.join(ENGINES)}.")
-    save_address_space()
-    in_onnx = is_onnx(folder)
-    if engine == "onnx" or (engine == "auto" and in_onnx):
-        return _load_onnx(folder, device, precision)
-    if in_onnx:
-        raise WeightsError(f"{folder}: is a model in ONNX form; choose the engine onnx.")
-    check_address_space(TORCH_BYTES, "loading PyTorch")
+    name = choose_engine(folder, device, precision, engine)
+    import_engine(name)
+    return _load_onnx(folder, precision) if name == "onnx" else _load_torch(folder, device, precision)
+
+
+def import_engine(name: Name) -> None:
+    """Import an engine and its library, which is best done while there is one thread.
+
+    Raises:
+        DeviceError: it does not fit into the address space.
+    """
+    module = f"ucdir.engines.{name}_engine"
+    if module not in sys.modules:
+        save_address_space()
+        library, size = LIBRARIES[name]
+        check_address_space(size, f"loading {library}")
+        import_module(module)
+
+
+def _load_torch(folder: Path, device: str, precision: str) -> tuple[Engine, PipelineConfig]:
     from ucdir.engines.devices import choose_device, choose_precision
     from ucdir.engines.torch_engine import TorchEngine
     from ucdir.model.weights import load_model
@@ -60,14 +72,8 @@ def load_engine(
     return TorchEngine(predictor.to(target), diffusion_model.to(target), target, arithmetic), config
 
 
-def _load_onnx(folder: Path, device: str, precision: str) -> tuple[Engine, PipelineConfig]:
-    if device not in ("auto", "cpu"):
-        raise DeviceError(
-            f"device {device!r:.80}: the engine onnx is for CPUs; choose cpu, or the engine torch."
-        )
-    check_address_space(ONNX_BYTES, "loading ONNX Runtime")
+def _load_onnx(folder: Path, precision: str) -> tuple[Engine, PipelineConfig]:
     from ucdir.engines.onnx_engine import OnnxEngine
-    from ucdir.model.onnx_folder import make_onnx, read_onnx
 
     model = (
         read_onnx(folder)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
 from ucdir.engines.engine import Planes
 from ucdir.errors import WeightsError, reason
-from ucdir.extras import optional_module
 from ucdir.model.onnx_folder import Manifest, OnnxModel
 
 IMAGES: Final = ("noisy", "degraded", "guidance")
@@ -33,11 +33,9 @@ class OnnxEngine:
 
         Raises:
             WeightsError: ONNX Runtime does not take them, or they are other networks than the manifest says.
-            ExtraError: the package onnxruntime is not installed.
         """
         self.manifest: Manifest = model.manifest
         self.folder = folder
-        self.runtime = optional_module("onnxruntime", "onnx", "the engine onnx")
         levels = ("noise_level", *self.manifest.scalars)
         self.predictor = self._session(model.predictor, {"degraded"}, folder / "predictor")
         self.diffusion_model = self._session(
@@ -45,12 +43,12 @@ class OnnxEngine:
         )
 
     def _session(self, model: bytes, inputs: set[str], name: Path) -> Any:
-        options = self.runtime.SessionOptions()
+        options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # its errors are raised, and told in one sentence
         options.intra_op_num_threads = threads()
         try:
             # from memory, so that a network cannot name other files for its weights
-            session = self.runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
             found = {one.name for one in session.get_inputs()}, [one.name for one in session.get_outputs()]
         except Exception as error:  # noqa: BLE001 (its exceptions have no common base)
             if is_out_of_memory(error):
@@ -115,7 +113,7 @@ class OnnxEngine:
         return self._run(self.diffusion_model, {**images, **values})
 
     def _run(self, session: Any, inputs: Mapping[str, NDArray[np.float32]]) -> Planes:
-        options = self.runtime.RunOptions()
+        options = onnxruntime.RunOptions()
         # or the memory of the largest patch would be kept
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         given = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in inputs.items()}

@@ -64,7 +64,7 @@ class Manifest(Section):
 
 
 class OnnxModel(NamedTuple):
-    """Two networks as serialized `ModelProto`s, and what their caller must know."""
+    """Two networks as the bytes of ONNX files, and what their caller must know."""
 
     predictor: bytes
     diffusion_model: bytes
@@ -155,7 +155,6 @@ def make_onnx(folder: Path, precision: str = "fp32") -> OnnxModel:
     Raises:
         WeightsError: it is no model, is damaged, or holds the authors' networks.
         ConfigError: there is no such precision.
-        ExtraError: the package onnx is not installed.
     """
     from ucdir.model.onnx_graph import PRECISIONS, diffusion_model_graph, predictor_graph
 
@@ -172,13 +171,13 @@ def make_onnx(folder: Path, precision: str = "fp32") -> OnnxModel:
     predictor = files.read_network_config(first, PredictorConfig)
     diffusion_model = files.read_network_config(second, DiffusionModelConfig)
     networks: list[bytes] = []
-    makers: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
+    makers: tuple[tuple[str, Callable[[dict[str, Any]], bytes]], ...] = (
         ("predictor", lambda weights: predictor_graph(predictor, weights, precision)),
         ("diffusion_model", lambda weights: diffusion_model_graph(diffusion_model, weights, precision)),
     )
     for name, make in makers:
         try:
-            networks.append(make(_weights(folder / name / files.WEIGHTS_FILE)).SerializeToString())
+            networks.append(make(_weights(folder / name / files.WEIGHTS_FILE)))
         except WeightsError as error:
             if str(error).startswith(str(folder)):
                 raise

@@ -22,16 +22,13 @@ from numpy.typing import NDArray
 
 from ucdir.config import DiffusionModelConfig, PredictorConfig
 from ucdir.errors import WeightsError
-from ucdir.extras import optional_module
+from ucdir.model import onnx_proto
 from ucdir.tasks.scalars import SCALARS
 
 Array = NDArray[Any]
 Weights = Mapping[str, Array]
 """By their names in the state dict of the network, as in its safetensors file."""
 
-OPSET: Final = 21
-IR_VERSION: Final = 10
-"""Of the file format; runtimes from 2024 on read it."""
 PRECISIONS: Final[dict[str, type[np.floating[Any]]]] = {"fp32": np.float32, "fp16": np.float16}
 """By name: what the weights and all that passes between them are in. Inputs and outputs are in float32."""
 
@@ -44,19 +41,17 @@ class Graph:
     """A graph under construction; its values are known by their names."""
 
     def __init__(self, weights: Weights, dtype: type[np.floating[Any]], akgm: str = "slices") -> None:
-        self.onnx = optional_module("onnx", "onnx", "the ONNX form of a model")
-        self.helper = optional_module("onnx.helper", "onnx", "the ONNX form of a model")
         self.weights = weights
         self.dtype = dtype
         self.akgm = AKGM[akgm]
         self.used: set[str] = set()
-        self.nodes: list[Any] = []
+        self.nodes: list[bytes] = []
         self.constants: dict[str, Array] = {}
 
     def __call__(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
         """Add a node; the name of its output, or a list of them."""
         names = [f"{kind}_{len(self.nodes)}_{number}" for number in range(outputs)]
-        self.nodes.append(self.helper.make_node(kind, list(inputs), names, **attributes))
+        self.nodes.append(onnx_proto.node(kind, inputs, names, attributes))
         return names[0] if outputs == 1 else names
 
     def constant(self, value: Any, dtype: Any = None) -> str:
@@ -82,8 +77,7 @@ class Graph:
 
     def cast(self, value: str, dtype: Any) -> str:
         """A value in another type."""
-        to = self.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-        return str(self("Cast", value, to=to))
+        return str(self("Cast", value, to=onnx_proto.DATA_TYPES[np.dtype(dtype)]))
 
     def lower(self, value: str) -> str:
         """A value of float32 in the graph's precision."""
@@ -118,8 +112,8 @@ class Graph:
         weight, bias = self.weight(f"{name}.weight", outputs, inputs), self.weight(f"{name}.bias", outputs)
         return str(self("Gemm", x, self.constant(weight), self.constant(bias), transB=1))
 
-    def model(self, inputs: Mapping[str, Sequence[str | int]], output: str) -> Any:
-        """The finished `ModelProto`: inputs and their shapes in float32, and one output [B,3,H,W].
+    def model(self, inputs: Mapping[str, Sequence[str | int]], output: str) -> bytes:
+        """The finished model, as a file holds it: inputs and their shapes in float32, and one output [B,3,H,W].
 
         Raises:
             WeightsError: weights are left over.
@@ -127,18 +121,8 @@ class Graph:
         left = sorted(self.weights.keys() - self.used)
         if left:
             raise WeightsError(f"{left[0]:.80} is no weight of this network")
-        self("Identity", output)
-        self.nodes[-1].output[0] = "output"
-        h, kind = self.helper, self.onnx.TensorProto.FLOAT
-        graph = h.make_graph(
-            self.nodes, "ucdir",
-            [h.make_tensor_value_info(name, kind, shape) for name, shape in inputs.items()],
-            [h.make_tensor_value_info("output", kind, IMAGE)],
-            [self.onnx.numpy_helper.from_array(array, name) for name, array in self.constants.items()],
-        )  # fmt: skip
-        return h.make_model(
-            graph, producer_name="ucdir", ir_version=IR_VERSION, opset_imports=[h.make_opsetid("", OPSET)]
-        )
+        self.nodes.append(onnx_proto.node("Identity", [output], ["output"], {}))
+        return onnx_proto.model(self.nodes, self.constants, inputs, {"output": IMAGE})
 
 
 # ------------------------------------------------------------------------------------------------------- layers
@@ -384,8 +368,8 @@ def unet(
     return g("DepthToSpace", x, blocksize=r, mode="CRD") if r > 1 else x
 
 
-def predictor_graph(config: PredictorConfig, weights: Weights, precision: str = "fp32") -> Any:
-    """u_φ as a `ModelProto`: degraded [B,3,H,W] -> output [B,3,H,W], float32, see `InitialPredictor.forward`.
+def predictor_graph(config: PredictorConfig, weights: Weights, precision: str = "fp32") -> bytes:
+    """u_φ as an ONNX file's bytes: degraded [B,3,H,W] -> output [B,3,H,W], float32, see `InitialPredictor.forward`.
 
     Args:
         config: as its config.json holds it.
@@ -394,7 +378,6 @@ def predictor_graph(config: PredictorConfig, weights: Weights, precision: str = 
 
     Raises:
         WeightsError: settings and weights do not fit, without the file's name and the last stop.
-        ExtraError: the package onnx is not installed.
     """
     g = Graph(weights, PRECISIONS[precision])
     image = g.lower("degraded")
@@ -405,8 +388,8 @@ def predictor_graph(config: PredictorConfig, weights: Weights, precision: str = 
 
 def diffusion_model_graph(
     config: DiffusionModelConfig, weights: Weights, precision: str = "fp32", akgm_form: str = "slices"
-) -> Any:
-    """f_θ as a `ModelProto`; see `DiffusionModel.forward`.
+) -> bytes:
+    """f_θ as an ONNX file's bytes; see `DiffusionModel.forward`.
 
     Its inputs, all of float32, are noisy, degraded and guidance [B,3,H,W], noise_level [B], and each scalar [B] by its
     name, NaN where it is unknown.
@@ -419,7 +402,6 @@ def diffusion_model_graph(
 
     Raises:
         WeightsError: settings and weights do not fit, without the file's name and the last stop.
-        ExtraError: the package onnx is not installed.
     """
     known(
         ("activation", config.activation, ACTIVATIONS), ("block", config.block, BLOCKS), ("norm", config.norm, NORMS),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ucdir.config.pipeline import PipelineConfig
+from ucdir.engines import choose_engine, import_engine
 from ucdir.errors import ConfigError
 from ucdir.images.paths import shown
-from ucdir.model.onnx_folder import is_onnx, read_config
+from ucdir.model.onnx_folder import read_config
 from ucdir.model.pretrained import list_models, model_folder
 from ucdir.pipeline import RestorationPipeline, load
 from ucdir.server.watched import Watch, Watched
@@ -61,12 +61,9 @@ class Models:
 
     def import_engines(self) -> None:
         """Import what runs networks, before there are several threads, in which importing can go wrong."""
-        engine = self._options.get("engine", "auto")
-        in_onnx = [is_onnx(folder) for folder in self._folders.values()]
-        if engine != "onnx" and not all(in_onnx):
-            import_module("ucdir.engines.torch_engine")
-        if engine == "onnx" or (engine == "auto" and any(in_onnx)):
-            import_module("ucdir.engines.onnx_engine")
+        asked = [self._options.get(key, "auto") for key in ("device", "precision", "engine")]
+        for name in {choose_engine(folder, *asked) for folder in self._folders.values()}:
+            import_engine(name)
 
     def pipeline(
         self, model: str | None, watch: Watch, samples: int

@@ -9,12 +9,12 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from ucdir.engines import choose_engine, import_engine
 from ucdir.errors import ConfigError, OutputError, UcdirError
 from ucdir.images import Exposure, Photo, read
 from ucdir.images.paths import check_path, remove_stale, shown
@@ -245,11 +245,11 @@ class Batch:
             return _failed(job, error)
         if entry is None:
             return Outcome(job, "finished")
-        if relay.threaded and not self._imported:
-            relay.call(self._import_engine)
         records = self._records(job.output.parent)
         models = self._models(job, relay, watch, lambda: records.add(entry))
         try:
+            if relay.threaded and not self._imported:
+                relay.call(self._import_engine)
             return self._restored(job, entry, force, models)
         except Exception as error:
             if isinstance(error, ConfigError) and not self._begun and shown(job.photo) not in str(error):
@@ -282,7 +282,8 @@ class Batch:
 
     def _import_engine(self) -> None:
         """Before a photo is read: importing goes wrong if threads import other things meanwhile."""
-        import_module(f"ucdir.engines.{'onnx' if self.engine == 'onnx' else 'torch'}_engine")
+        folder = None if self.model is None else model_folder(self.model)
+        import_engine(choose_engine(folder, self.device, self.precision, self.engine))
         self._imported = True
 
     def _load(self, name: str) -> RestorationPipeline:

@@ -52,7 +52,6 @@ def export(folder: Path, output: Path, *, precision: str = "fp32") -> Manifest:
         WeightsError: the folder is no such model.
         ConfigError: there is no such precision.
         OutputError: the output exists, or cannot be written.
-        ExtraError: the package onnx is not installed.
     """
     if is_onnx(folder):
         raise WeightsError(
