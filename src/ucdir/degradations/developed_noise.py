@@ -26,6 +26,8 @@ from ucdir.images.pixels import check_rgb8
 from ucdir.section import Probability, Section
 
 Floats = npt.NDArray[np.float32]
+Push = Annotated[float, Field(ge=1, le=1000)]
+Quality = Annotated[int, Field(ge=1, le=100)]
 Gains = tuple[float, float, float, float]
 """Of what is about 1, 2, 4 and 8 pixels wide."""
 
@@ -248,10 +250,7 @@ def _cross(plane: Floats) -> Floats:
 class DevelopedNoiseGenerator(Section):
     """Draws noisy photos as cameras write them, from hardly any noise to strong noise."""
 
-    pushes: tuple[Annotated[float, Field(ge=1, le=1000)], Annotated[float, Field(ge=1, le=1000)]] = (
-        1.0,
-        16.0,
-    )
+    pushes: tuple[Push, Push] = (1.0, 40.0)
     """Least and most that a photo is amplified by after the sensor; log-uniform."""
     denoising_probability: Probability = 0.85
     """Share that is denoised, each to its own degree."""
@@ -265,7 +264,7 @@ class DevelopedNoiseGenerator(Section):
     """Share whose noise does not depend on the brightness."""
     jpeg_probability: Probability = 0.75
     """Share that is saved as a JPEG file."""
-    jpeg_qualities: tuple[Annotated[int, Field(ge=1, le=100)], Annotated[int, Field(ge=1, le=100)]] = (60, 95)
+    jpeg_qualities: tuple[Quality, Quality] = (60, 95)
     """Lowest and highest quality of it."""
     unknown_probability: Probability = 0.6
     """Share whose exposure ratio, which is 1, is not given to the model; likewise for the other two scalars."""
