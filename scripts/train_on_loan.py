@@ -4,9 +4,10 @@
     python scripts/train_on_loan.py train loan --output results --minutes 8        # there, or here to try it
     python scripts/train_on_loan.py resume results --output runs/longer            # back here
 
-`pack` copies the configuration, the model it starts from, and as many of its photographs as fit, chosen by their names'
-hashes, so that every source is there in its share. `train` leaves the state, with the averaged weights in half
-precision, in files of at most 16 MiB, and the log. `resume` makes a training's folder and a model of them.
+`pack` copies the configuration, the model it starts from, all of its pairs and frames, and as many of its photographs
+as fit, chosen by their names' hashes, so that every source is there in its share. `train` leaves the state, with the
+averaged weights in half precision, in files of at most 16 MiB, and the log. `resume` makes a training's folder and a
+model of them.
 `--set training.batch_size=256` overrules the configuration.
 """
 
@@ -23,7 +24,7 @@ from typing import Any
 import torch
 import yaml
 
-from ucdir.config import Config, load_config, parse_config
+from ucdir.config import Config, DataConfig, load_config, parse_config
 from ucdir.config.presets import over
 from ucdir.data.photos import find_photos
 from ucdir.metrics.lpips import ALEXNET, HEADS_IN_FOLDER, heads_file
@@ -32,6 +33,7 @@ from ucdir.pth_file import tensors_of
 from ucdir.training.export import export
 from ucdir.training.loop import train
 from ucdir.training.shards import join_checkpoint, split_checkpoint
+from ucdir.training.source import pairs_of
 from ucdir.training.state import FILE_NAME
 
 EXPERIMENT = "experiment.yaml"
@@ -41,17 +43,18 @@ def pack(config: Path, output: Path, megabytes: float, settings: dict[str, Any])
     """A folder with all that training needs."""
     experiment = load_config(config)
     experiment = parse_config(over(experiment.model_dump(mode="json"), settings), str(config))
-    if experiment.data.photos is None or experiment.data.has_pairs:
-        raise SystemExit("only photographs are packed: name data.photos and no pairs")
+    if experiment.data.photos is None:
+        raise SystemExit("photographs are packed, and pairs and frames beside them: name data.photos")
     (output / "photos").mkdir(parents=True)
-    left = megabytes * 1e6
+    beside = pack_pairs_and_frames(experiment.data, output)
+    left = megabytes * 1e6 - sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
     photos = find_photos(experiment.data.photos)
     for photo in sorted(photos, key=lambda p: hashlib.sha256(p.name.encode()).digest()):
         if photo.stat().st_size <= left:
             shutil.copy(photo, output / "photos" / photo.name)
             left -= photo.stat().st_size
     packed = experiment.model_dump(mode="json")
-    packed["data"] |= {"photos": "photos", "cache": None}
+    packed["data"] |= {"photos": "photos", "cache": None, **beside}
     initial = experiment.training.initial
     if initial is not None and Path(initial).is_dir():
         shutil.copytree(initial, output / "initial")
@@ -61,6 +64,28 @@ def pack(config: Path, output: Path, megabytes: float, settings: dict[str, Any])
     (output / EXPERIMENT).write_text(yaml.safe_dump(packed, sort_keys=False))
     count, size = len(list((output / "photos").iterdir())), sum(f.stat().st_size for f in output.rglob("*"))
     print(f"{count} of {len(photos)} photographs, {size / 1e6:.1f} MB in all, in {output}")
+
+
+def pack_pairs_and_frames(data: DataConfig, output: Path) -> dict[str, str | None]:
+    """Copies of all pairs and frames, and where they are now."""
+    places: dict[str, str | None] = {}
+    if data.has_pairs:
+        pairs = pairs_of(data)
+        if any(pair.scalars for pair in pairs):
+            raise SystemExit("pairs whose scalars are in a list or in their names are not packed")
+        for pair in pairs:
+            for folder, file in (("degraded", pair.degraded), ("clean", pair.clean)):
+                copied = output / folder / f"{pair.name}{file.suffix}"
+                copied.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, copied)
+        places |= {"degraded": "degraded", "clean": "clean", "pairs": None}
+    if data.frames is not None:
+        for frame in find_photos(data.frames):
+            copied = output / "frames" / frame.relative_to(data.frames)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(frame, copied)
+        places["frames"] = "frames"
+    return places
 
 
 def pack_lpips(folder: Path) -> None:

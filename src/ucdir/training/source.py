@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ucdir.config import Config
+from ucdir.config import Config, DataConfig
 from ucdir.data.frames import open_frames
+from ucdir.data.pair import Pair
 from ucdir.data.pairs import PairStore, find_pairs, open_pairs, pair_folders
 from ucdir.data.photos import PhotoStore, check_outside, open_photos
 from ucdir.data.sources import DegradedPhotos, FilmFrames, Mixture, RealPairs, Source
@@ -77,16 +78,19 @@ def _photos(config: Config, output: Path) -> PhotoStore:
     )
 
 
+def pairs_of(data: DataConfig) -> list[Pair]:
+    """The pairs that a configuration names, not yet decoded; raises DataError if there are none."""
+    if data.pairs is not None:
+        return find_pairs(data.pairs, data.layout)
+    assert data.degraded is not None and data.clean is not None  # noqa: S101, PT018 (they go together)
+    return pair_folders(data.degraded, data.clean)
+
+
 def _pairs(config: Config, cache: Path) -> tuple[RealPairs, list[int]] | None:
     data = config.data
     if not data.has_pairs:
         return None
-    if data.pairs is not None:
-        found = find_pairs(data.pairs, data.layout)
-    else:
-        assert data.degraded is not None and data.clean is not None  # noqa: S101, PT018 (they go together)
-        found = pair_folders(data.degraded, data.clean)
-    store: PairStore = open_pairs(found, cache / "pairs", smallest_side=data.crop)
+    store: PairStore = open_pairs(pairs_of(data), cache / "pairs", smallest_side=data.crop)
     chosen, held_out = store.held_out_split(_hold_out(config))
     return RealPairs(store, chosen, data.flip, data.candidates, data.pairs_scale), held_out
 
