@@ -18,7 +18,7 @@ def check(
         Path | None, typer.Option(help="The folder of clean photos, if FOLDER holds the degraded ones.")
     ] = None,
     layout: Annotated[
-        str, typer.Option(help="How pairs are laid out: auto, folders, list, gopro or sid.")
+        str, typer.Option(help="How pairs are laid out: auto, folders, list, gopro, sid or polyu.")
     ] = "auto",
     crop: Annotated[int, typer.Option(min=1, help="Side of a training crop in pixels.")] = 64,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to a file too.")] = None,
