@@ -71,7 +71,7 @@ sampling: {start_fraction: 1.5}
         ("sampling: {steps: 2001}", "less than or equal to 2000"),
         ("sampling: {sampler: ddpm, eta: 0}", "DDPM without its noise .eta 0. is DDIM: choose sampler ddim"),
         ("task: magic", "'task': there is no such task; choose one of jpeg_restoration, "),
-        ("preset: huge", r"my.yaml: preset 'huge' is unknown; choose one of small, default, paper\.$"),
+        ("preset: huge", r"my.yaml: preset 'huge' is unknown; choose one of small, default, paper, release\.$"),
         ("preset: [paper]", "preset .* is unknown"),
         ("model: [1]", "'model'"),
         ("seed: 99999999999999999999", "'seed'"),

@@ -44,7 +44,7 @@ def test_paper_is_the_papers_size():
     assert len(bases) == 18
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", [name for name in PRESETS if name != "release"])
 def test_every_operation_of_a_preset_is_local(preset):
     allowed = (
         nn.Conv2d,

@@ -50,6 +50,7 @@ class Config(Preset):
         return PipelineConfig(
             task=self.task,
             **sampling,
+            residual_range="unit" if self.model.architecture == "release" else "image",
             residual_scale=self.diffusion.residual_scale,
             timesteps=self.diffusion.timesteps,
             beta_start=self.diffusion.beta_start,
@@ -74,8 +75,9 @@ class Config(Preset):
         if not isinstance(name, str) or name not in PRESETS:
             raise ValueError(f"preset {name!r:.80} is unknown; choose one of {', '.join(PRESETS)}")
         settings = PRESETS[name].model_dump(exclude_unset=True)
+        released = settings.get("model", {}).get("architecture") == "release"
         task = own.get("task", cls.model_fields["task"].default)
-        if isinstance(task, str) and task in TASKS:
+        if isinstance(task, str) and task in TASKS and not released:
             settings = over(settings, {"model": {"diffusion_model": {"scalars": TASKS[task].scalars}}})
         return over(settings, own)
 

@@ -88,6 +88,9 @@ class DiffusionModelConfig(PredictorConfig):
 class ModelConfig(Section):
     """The framework of Fig. 1: initial predictor and diffusion model."""
 
+    architecture: str = "paper"
+    """A name in `model.framework.ARCHITECTURES`: `paper` is its text, `release` the authors' networks, which have no
+    settings but `channels`."""
     predictor: PredictorConfig = PredictorConfig()
     diffusion_model: DiffusionModelConfig = DiffusionModelConfig()
 

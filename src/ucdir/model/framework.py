@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import Any
 
 from ucdir.config import ModelConfig
 from ucdir.diffusion.residual import PREDICTIONS
@@ -12,11 +13,18 @@ from ucdir.model.cim import INJECTIONS
 from ucdir.model.diffusion_model import DiffusionModel
 from ucdir.model.layers import ACTIVATIONS, NORMS, groups_of_32
 from ucdir.model.predictor import InitialPredictor
+from ucdir.model.release import (
+    RELEASE_CHANNELS,
+    ReleaseDiffusionModel,
+    ReleaseDiffusionModelConfig,
+    ReleasePredictor,
+    ReleasePredictorConfig,
+)
 from ucdir.model.spatial_guidance import SPATIAL_GUIDANCE
 from ucdir.tasks.scalars import SCALARS
 
 
-def build(config: ModelConfig) -> tuple[InitialPredictor, DiffusionModel]:
+def build(config: ModelConfig) -> tuple[Any, Any]:
     """Initial predictor u_φ and diffusion model f_θ with fresh weights.
 
     Raises:
@@ -25,13 +33,31 @@ def build(config: ModelConfig) -> tuple[InitialPredictor, DiffusionModel]:
     problems = model_problems(config)
     if problems:
         raise ConfigError("; ".join(problems) + ".")
+    return ARCHITECTURES[config.architecture](config)
+
+
+def _paper(config: ModelConfig) -> tuple[InitialPredictor, DiffusionModel]:
     return InitialPredictor(config.predictor), DiffusionModel(config.diffusion_model)
+
+
+def _release(config: ModelConfig) -> tuple[ReleasePredictor, ReleaseDiffusionModel]:
+    return (
+        ReleasePredictor(ReleasePredictorConfig(channels=config.predictor.channels)),
+        ReleaseDiffusionModel(ReleaseDiffusionModelConfig(channels=config.diffusion_model.channels)),
+    )
+
+
+ARCHITECTURES: dict[str, Callable[[ModelConfig], tuple[Any, Any]]] = {"paper": _paper, "release": _release}
+"""Networks by name: (configuration) -> (u_φ, f_θ)."""
 
 
 def model_problems(config: ModelConfig) -> list[str]:
     """Why the networks of a configuration cannot be built, one sentence each, starting with the key."""
     predictor, model = config.predictor, config.diffusion_model
+    if config.architecture == "release":
+        return _release_problems(config)
     names: list[tuple[str, str, Collection[str]]] = [
+        ("model.architecture", config.architecture, ARCHITECTURES),
         ("model.predictor.activation", predictor.activation, ACTIVATIONS),
         ("model.diffusion_model.activation", model.activation, ACTIVATIONS),
         ("model.diffusion_model.block", model.block, BLOCKS),
@@ -59,4 +85,20 @@ def model_problems(config: ModelConfig) -> list[str]:
             f"model.diffusion_model.norm 'group_norm' cannot split levels of {widths} channels into groups "
             "of about 32; choose multiples of 32"
         )
+    return problems
+
+
+def _release_problems(config: ModelConfig) -> list[str]:
+    problems = [
+        f"model.{name}.channels {network.channels} is not a multiple of 8 from 8 to 512, as the release needs"
+        for name, network in (("predictor", config.predictor), ("diffusion_model", config.diffusion_model))
+        if network.channels not in RELEASE_CHANNELS
+    ]
+    model = config.diffusion_model
+    if model.scalars:
+        problems.append(
+            f"model.diffusion_model.scalars {list(model.scalars)}: the release takes none, so name none: []"
+        )
+    if model.prediction != "noise":
+        problems.append(f"model.diffusion_model.prediction {model.prediction!r}: the release predicts noise")
     return problems

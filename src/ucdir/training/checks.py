@@ -47,7 +47,8 @@ def check_settings(config: Config, processes: int) -> None:
         if name not in known
     ]
     of_task, of_model = TASKS[config.task].scalars, config.model.diffusion_model.scalars
-    if set(of_task) != set(of_model) - set(DIALS):
+    released = config.model.architecture == "release"  # which takes none
+    if set(of_task) != set(of_model) - set(DIALS) and not released:
         problems.append(
             f"model.diffusion_model.scalars {list(of_model)} are not those of task {config.task}, {list(of_task)}"
         )
@@ -124,6 +125,8 @@ def _adversarial_problems(config: Config) -> list[str]:
             f"training.adversarial_weight is for the objectives sampler_aware and energy_score (found "
             f"{training.objective}): set it to 0"
         )
+    if training.adversarial_features == "predictor" and config.model.architecture == "release":
+        problems.append("training.adversarial_features predictor is not of the release: choose alexnet")
     if not training.freeze_predictor:
         problems.append(
             "training.adversarial_weight needs a predictor that stays as it is: set training.freeze_predictor to true"

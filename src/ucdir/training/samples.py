@@ -84,13 +84,15 @@ def restore_samples(
     predictor, diffusion_model = networks_with(weights, config.model)
     device = next(predictor.parameters()).device
     pipeline = RestorationPipeline(TorchEngine(predictor, diffusion_model, device), config.pipeline)
+
+    def known(sample: Sample) -> dict[str, float]:
+        return {n: v for n, v in sample.scalars.items() if n in pipeline.engine.scalars}
+
     return [
         {
             "input": sample.degraded,
             "predictor": pipeline.restore_signal(sample.degraded, start_fraction=0),
-            "restored": pipeline.restore_signal(
-                sample.degraded, seed=place, scalars=sample.scalars, amount=1
-            ),
+            "restored": pipeline.restore_signal(sample.degraded, seed=place, scalars=known(sample), amount=1),
             "clean": sample.clean,
         }
         for place, sample in enumerate(samples)
