@@ -4,6 +4,7 @@ import { BrowserEngine } from './browser_engine';
 import type { Engine } from './engine';
 import type { Model } from './model';
 import { modelFile, RUNTIME_FILES } from './networks';
+import { ServerEngine } from './server_engine';
 import { say } from './words';
 
 interface Chosen {
@@ -11,11 +12,14 @@ interface Chosen {
   models: Model[];
   /** Says what it runs on. */
   device: () => string;
-  /** Addresses of what is needed without a network, beside the page itself. */
-  offlineFiles: string[];
+  /** Addresses of what is needed without a network, beside the page itself; null where that is a server. */
+  offlineFiles: string[] | null;
 }
 
 export async function chooseEngine(base: string): Promise<Chosen> {
+  const server = new ServerEngine(base);
+  const found = await server.models().catch(() => null);
+  if (found) return { engine: server, models: found, device: () => '', offlineFiles: null };
   const engine = new BrowserEngine(base);
   const [models, { device, threads }] = await Promise.all([engine.models(), engine.device()]);
   const what = (): string =>

@@ -18,6 +18,8 @@ export interface Request {
   model: Model;
   seed: number;
   scalars: Record<string, number>;
+  /** How many times to amplify the light first. */
+  brighten: number;
   /** Share of the sampled detail that is left out, 0 to 1. */
   fidelity: number;
 }

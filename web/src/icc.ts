@@ -46,16 +46,23 @@ export class ColourSpace {
     return this.light.length;
   }
 
+  /** Light in [0,1] of a sample of one channel. */
+  lightOf(channel: number, sample: number): number {
+    return this.light[channel]![Math.round(sample * (PLACES - 1))]!;
+  }
+
+  /** The sample of one channel for light, that above 1 included. */
+  sampleOf(channel: number, light: number): number {
+    return this.fromLight[channel]![Math.round(linearToSrgb(light) * (PLACES - 1))]!;
+  }
+
   /** Samples -> sRGB; what lies outside of it is clipped. */
   srgb(samples: readonly number[]): number[] {
-    const linear = samples.map((value, i) => this.light[i]![Math.round(value * (PLACES - 1))]!);
-    return times(this.toSrgb, linear).map(linearToSrgb);
+    return times(this.toSrgb, samples.map((value, i) => this.lightOf(i, value))).map(linearToSrgb);
   }
 
   samples(srgb: readonly number[]): number[] {
-    return times(this.fromSrgb, srgb.map(srgbToLinear)).map(
-      (light, i) => this.fromLight[i]![Math.round(linearToSrgb(light) * (PLACES - 1))]!,
-    );
+    return times(this.fromSrgb, srgb.map(srgbToLinear)).map((light, i) => this.sampleOf(i, light));
   }
 
   get isNearlySrgb(): boolean {
@@ -107,7 +114,7 @@ function tagsOf(profile: Uint8Array): Map<string, DataView> {
   const count = Math.min(view.getUint32(128), 100);
   for (let at = 132; at < 132 + 12 * count; at += 12) {
     const [start, size] = [view.getUint32(at + 4), view.getUint32(at + 8)];
-    tags.set(text(profile, at, 4), new DataView(profile.buffer, profile.byteOffset + start, size));
+    if (start + size <= profile.length) tags.set(text(profile, at, 4), new DataView(profile.buffer, profile.byteOffset + start, size));
   }
   return tags;
 }

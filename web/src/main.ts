@@ -14,6 +14,8 @@ const select = (id: string): HTMLSelectElement => element<HTMLSelectElement>(id)
 const button = (id: string): HTMLButtonElement => element<HTMLButtonElement>(id);
 const canvas = (id: string): HTMLCanvasElement => element<HTMLCanvasElement>(id);
 
+/** The field that is no scalar of a model: how many times to amplify the light. */
+const BRIGHTEN = 'brighten';
 /** JPEG files below this quality are taken to need JPEG restoration. */
 const STRONG_JPEG = 60;
 
@@ -97,7 +99,10 @@ function showModels(): void {
 function showScalars(): void {
   const model = chosenModel();
   const known = scalars();
-  element('scalars').replaceChildren(...Object.entries(model?.scalars ?? {}).map(([name, { range }]) => {
+  const fields = Object.entries(model?.scalars ?? {}).map(([name, { range }]) => [name, range] as const);
+  const ratio = model?.scalars.exposure_ratio?.range;
+  if (ratio) fields.unshift([BRIGHTEN, ratio]);
+  element('scalars').replaceChildren(...fields.map(([name, range]) => {
     const label = document.createElement('label');
     const text = document.createElement('span');
     text.textContent = isKey(name) ? say(name) : name;
@@ -116,7 +121,7 @@ function showScalars(): void {
   }));
 }
 
-/** What is filled in, by name. */
+/** What is filled in, by name; `BRIGHTEN` is among it. */
 function scalars(): Record<string, number> {
   const fields = [...element('scalars').querySelectorAll<HTMLInputElement | HTMLSelectElement>('[data-scalar]')];
   return Object.fromEntries(fields.filter(({ value }) => value !== '').map((field) => [field.dataset.scalar!, Number(field.value)]));
@@ -179,7 +184,8 @@ async function restore(): Promise<void> {
       const left = ((performance.now() - began) / 1000) * (1 / share - 1);
       report(() => `${say('working', { percent: Math.floor(share * 100) })}, ${say('left', { time: duration(left) })}`);
     };
-    const request = { model, seed: Number(input('seed').value), scalars: scalars(), fidelity: fidelity() };
+    const { [BRIGHTEN]: brighten = 1, ...known } = scalars();
+    const request = { model, seed: Number(input('seed').value), scalars: known, brighten, fidelity: fidelity() };
     const restored = await engine.restore(request, onProgress, signal);
     paint('after', restored);
     if (!found?.picture) canvas('before').width = canvas('before').height = 0;
@@ -285,6 +291,7 @@ async function start(): Promise<void> {
   listen();
   translate();
   document.documentElement.dataset.ready = 'true';
+  if (!chosen.offlineFiles) return;
   await keepOffline(base, chosen.offlineFiles, () => file !== null);
   isOffline = true;
   translate();

@@ -31,6 +31,9 @@ export async function findDevice(): Promise<Device> {
 export const threads = (): number =>
   self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS) : 1;
 
+/** Of scalars that are no property of a degradation; others are unknown unless they are given. */
+const DEFAULTS: Partial<Record<string, number>> = { diversity: 0 };
+
 const runtimes = new Map<Device, Promise<Runtime>>();
 
 function runtime(device: Device): Promise<Runtime> {
@@ -88,7 +91,7 @@ export async function openNetworks(base: string, model: Model, device: Device): 
     manifest,
     predict: (degraded, height, width) => run(sessions[0], { degraded }, {}, [1, 3, height, width]),
     denoise: (noisy, degraded, guidance, height, width, level, scalars) => {
-      const unknown = Object.fromEntries(Object.keys(manifest.scalars).map((name) => [name, NaN]));
+      const unknown = Object.fromEntries(Object.keys(manifest.scalars).map((name) => [name, DEFAULTS[name] ?? NaN]));
       const numbers = { noise_level: level, ...unknown, ...scalars };
       return run(sessions[1], { noisy, degraded, guidance }, numbers, [1, 3, height, width]);
     },

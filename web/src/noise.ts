@@ -148,13 +148,13 @@ const heights = new Float32Array(256);
 {
   const density = (x: number): number => Math.exp(-0.5 * x * x);
   const base = AREA / density(R);
-  limits[0] = (R / base) * 2 ** 23;
+  limits[0] = Math.round((R / base) * 2 ** 23);
   [widths[0], widths[255]] = [base / 2 ** 23, R / 2 ** 23];
   [heights[0], heights[255]] = [1, density(R)];
   let edge = R;
   for (let i = 254; i > 0; i--) {
     const next = Math.sqrt(-2 * Math.log(AREA / edge + density(edge)));
-    limits[i + 1] = (next / edge) * 2 ** 23;
+    limits[i + 1] = Math.round((next / edge) * 2 ** 23);
     edge = next;
     [widths[i], heights[i]] = [edge / 2 ** 23, density(edge)];
   }

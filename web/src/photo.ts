@@ -3,7 +3,7 @@
 import decodeJpeg from '@jsquash/jpeg/decode';
 import { decode as decodePng } from 'fast-png';
 import { cleanExif, orientationOf } from './exif';
-import { colourSpace, iccChannels, type ColourSpace } from './icc';
+import { colourSpace, iccChannels, linearToSrgb, srgbToLinear, type ColourSpace } from './icc';
 import { estimateQuality, exifOfJpeg, iccOfJpeg, jpegHeader } from './jpeg';
 import { findJpegQuality } from './jpeg_traces';
 import { pngChunk } from './png';
@@ -226,6 +226,22 @@ export function sourceOf({ pixels, space }: Photo): Source {
 
 const sampleAt = (data: Samples['data'], at: number, channels: number, peak: number): number[] =>
   Array.from({ length: channels }, (_, i) => data[at + i]! / peak);
+
+/** The photo with its light multiplied, in its own space; what exceeds white is white. */
+export function amplified(photo: Photo, ratio: number): Photo {
+  const { pixels, space } = photo;
+  const peak = peakOf(pixels.data);
+  const table = (of: (code: number) => number): Samples['data'] => {
+    const made = pixels.data instanceof Uint16Array ? new Uint16Array(peak + 1) : new Uint8Array(peak + 1);
+    return made.map((_, code) => clipped(of(code / peak) * peak, peak));
+  };
+  const tables = Array.from({ length: pixels.channels }, (_, i) =>
+    table((code) => space ? space.sampleOf(i, space.lightOf(i, code) * ratio) : linearToSrgb(srgbToLinear(code) * ratio)),
+  );
+  const data = pixels.data.slice();
+  for (let i = 0; i < data.length; i++) data[i] = tables[i % pixels.channels]![data[i]!]!;
+  return { ...photo, pixels: { ...pixels, data } };
+}
 
 /** How many pixels away from everything else black or white is kept pure. */
 const PURE_RADIUS = 4;

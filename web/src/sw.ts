@@ -6,9 +6,6 @@ const worker = self as unknown as ServiceWorkerGlobalScope;
 
 const PAGE = `ucdir-page-${__VERSION__}`;
 const DATA = 'ucdir-data';
-/** Of `ucdir serve`: never kept. */
-const SERVER = /^\/(v1|healthz|metrics|openapi|docs)/;
-
 worker.addEventListener('install', (event) => {
   event.waitUntil(caches.open(PAGE).then((cache) => cache.addAll(__FILES__)));
 });
@@ -46,10 +43,10 @@ const rethrow = (isKept: boolean) => (error: unknown): void => {
 
 worker.addEventListener('fetch', (event) => {
   const url = new URL(event.request.url);
-  const scope = new URL(worker.registration.scope);
-  if (event.request.method !== 'GET' || url.origin !== scope.origin || !url.href.startsWith(scope.href)) return;
-  if (SERVER.test(url.pathname)) return;
-  event.respondWith(answer(event.request, scope.href));
+  const { scope } = worker.registration;
+  // the server's own addresses are never kept
+  if (event.request.method !== 'GET' || !url.href.startsWith(scope) || url.href.startsWith(`${scope}v1/`)) return;
+  event.respondWith(answer(event.request, scope));
 });
 
 async function answer(request: Request, page: string): Promise<Response> {

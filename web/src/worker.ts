@@ -1,20 +1,16 @@
 // Holds one photo and its restoration, off the page's own thread.
 
 import encodeJpeg from '@jsquash/jpeg/encode';
-import type { Format, Found } from './engine';
+import type { Format, Found, Request } from './engine';
 import { jpegWith } from './jpeg';
-import type { Model, Networks } from './model';
+import type { Networks } from './model';
 import { findDevice, openNetworks, threads, type Device } from './networks';
-import { finished, PhotoError, readPhoto, shown, sourceOf, type Photo, type Samples } from './photo';
+import { amplified, finished, PhotoError, readPhoto, shown, sourceOf, type Photo, type Samples } from './photo';
 import { encodePng } from './png';
 import { isOutOfMemory, predict, sample, Tiles, type Planes } from './restoration';
 
-export interface RestoreRequest {
+export interface RestoreRequest extends Request {
   base: string;
-  model: Model;
-  seed: number;
-  scalars: Record<string, number>;
-  fidelity: number;
 }
 
 export type Call =
@@ -39,7 +35,9 @@ const JPEG_SETTINGS = { quality: 95, quant_table: 0, auto_subsample: false, chro
 
 let photo: Photo | null = null;
 let networks: { name: string; opened: Promise<Networks> } | null = null;
-let prediction: { model: string; guidance: Planes } | null = null;
+/** The photo as it is restored: amplified where that is asked for. */
+let bright: { ratio: number; photo: Photo } | null = null;
+let prediction: { model: string; ratio: number; guidance: Planes } | null = null;
 let restoration: { guidance: Planes; residual: Planes } | null = null;
 let fidelity = 0;
 
@@ -47,7 +45,7 @@ const answers: { [K in Call['kind']]: (call: Extract<Call, { kind: K }>) => Prom
   device: async () => ({ device: await findDevice(), threads: threads() }),
 
   async inspect({ file }) {
-    [photo, prediction, restoration] = [null, null, null];
+    [photo, bright, prediction, restoration] = [null, null, null, null];
     photo = await readPhoto(file);
     const { format, fileQuality, pixelsQuality, pixels } = photo;
     const { width, height } = pixels;
@@ -56,15 +54,17 @@ const answers: { [K in Call['kind']]: (call: Extract<Call, { kind: K }>) => Prom
   },
 
   async restore({ request }) {
-    const image = sourceOf(some(photo));
-    const { base, model, seed, scalars } = request;
+    const { base, model, seed, brighten: ratio } = request;
+    const scalars = ratio === 1 ? request.scalars : { exposure_ratio: ratio, ...request.scalars };
+    if (bright?.ratio !== ratio) bright = { ratio, photo: ratio === 1 ? some(photo) : amplified(some(photo), ratio) };
+    const image = sourceOf(bright.photo);
     restoration = null;
     if (networks?.name !== model.name) {
       networks = { name: model.name, opened: findDevice().then((device) => openNetworks(base, model, device)) };
       networks.opened.catch(() => (networks = null));
     }
     const opened = await networks.opened;
-    if (prediction?.model !== model.name) prediction = null;
+    if (prediction?.model !== model.name || prediction.ratio !== ratio) prediction = null;
     const memory = (navigator as { deviceMemory?: number }).deviceMemory ?? 8;
     const whole = image.width * image.height <= WHOLE_PIXELS;
     const patchSize = memory < 4 ? SMALL_PATCH_SIZE : whole ? Math.max(image.width, image.height) + 16 : PATCH_SIZE;
@@ -72,7 +72,7 @@ const answers: { [K in Call['kind']]: (call: Extract<Call, { kind: K }>) => Prom
     const options = { seed, scalars, patchSize, onProgress };
     const tiles = Tiles.of(opened, prediction === null);
     const guidance = prediction?.guidance ?? (await predict(image, opened, options, tiles));
-    prediction = { model: model.name, guidance };
+    prediction = { model: model.name, ratio, guidance };
     restoration = { guidance, residual: await sample(image, guidance, opened, options, tiles) };
     fidelity = request.fidelity;
     return bitmap(some(photo), result());
@@ -101,7 +101,7 @@ function some<T>(value: T | null): T {
 
 function result(): Samples {
   const { guidance, residual } = some(restoration);
-  return finished(some(photo), (i) => guidance.get(i) + (1 - fidelity) * residual.get(i));
+  return finished(some(bright).photo, (i) => guidance.get(i) + (1 - fidelity) * residual.get(i));
 }
 
 /** Samples of 8 bits, opaque; without a conversion of colours. */
