@@ -110,7 +110,9 @@ def _models() -> dict[str, Any]:
 
 
 def _progress() -> dict[str, Any]:
-    stream = {"text/event-stream": {"schema": {"type": "string"}}}
+    data = {**_TEXT, "contentMediaType": "application/json"}
+    event = _object(event={"enum": ["progress", "done", "failed", "cancelled"]}, data=data)
+    stream = {"text/event-stream": {"schema": event}}
     return {
         **_get("How far a request is, as server-sent events.", stream, 401, 403, 404, 429),
         "operationId": "progress",
