@@ -37,8 +37,14 @@ QUICK = {"ucdir.server.app.SECONDS_TO_FIND_A_JOB": 0.2}
 """Or each progress that is asked for in vain takes 10 s."""
 
 
-def check(address: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run schemathesis on a running server; `folder` is for what it keeps."""
+def check(description: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run schemathesis on a running server.
+
+    Args:
+        description: its address or file.
+        folder: for what schemathesis keeps.
+        options: of `st run`.
+    """
     hooks = {"SCHEMATHESIS_HOOKS": "api_images", "PYTHONPATH": os.pathsep.join([str(SUPPORT), *sys.path])}
     command = [
         *(
@@ -46,7 +52,7 @@ def check(address: str, folder: Path, *options: str) -> subprocess.CompletedProc
             "-m",
             "schemathesis.cli",
             "run",
-            f"{address}/openapi.json",
+            description,
             "--checks",
             ",".join(CHECKS),
         ),
@@ -68,7 +74,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder) / "server", "--engine", known.engine, constants=QUICK)
         try:
-            done = check(f"http://127.0.0.1:{server.port}", Path(folder), *options)
+            done = check(f"http://127.0.0.1:{server.port}/openapi.json", Path(folder), *options)
             figures = [line for line in server.get("/metrics")[2].decode().splitlines() if "_total{" in line]
             left = server.uploads
         finally:

@@ -27,7 +27,7 @@ PAGE_POLICY: Final = "; ".join(
         "worker-src 'self' blob:",
         "connect-src 'self' blob: data:",
         "img-src 'self' blob: data:",
-        "style-src 'self' 'unsafe-inline'",
+        "style-src 'self'",
         *("object-src 'none'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"),
     )
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 import time
 from collections.abc import Callable, Coroutine
@@ -38,6 +39,7 @@ class Job:
         self.state: State = "receiving"
         self.outcome: dict[str, Any] = {}
         self.stopped = self.late = False  # read by the worker thread
+        self.place = 0  # in the queue: those of lower numbers come first
         self.began = 0.0  # when the worker took it
         self.patch: tuple[int, int, int, int] | None = None  # as `Watch`, written by the worker thread
         self.left = asyncio.Event()  # set when it is to be stopped
@@ -95,6 +97,7 @@ class Jobs:
         self.stopping = False
         self._jobs: dict[str, Job] = {}  # in the order of their beginning
         self._over: dict[str, Job] = {}
+        self._places = itertools.count(1)
         self._turn = asyncio.Lock()  # first come, first served
         self._worker = ThreadPoolExecutor(1, "ucdir-worker")
 
@@ -132,8 +135,8 @@ class Jobs:
 
     def before(self, job: Job) -> int:
         """How many jobs are to be done before one that waits."""
-        names = list(self._jobs)
-        return names.index(job.name) if job.name in self._jobs else 0
+        others = (one for one in self._jobs.values() if one.state in ("waiting", "working"))
+        return sum(one.place < job.place for one in others)
 
     async def receive(self, job: Job, reading: Coroutine[Any, Any, Result]) -> Result:
         """The result of reading a request, given up once the server stops.
@@ -160,7 +163,7 @@ class Jobs:
         Raises:
             StoppedError: the client left, or the server stops, and the worker is done with it.
         """
-        job.state = "waiting"
+        job.state, job.place = "waiting", next(self._places)
         leaving = asyncio.ensure_future(client_left)
         stopping = asyncio.ensure_future(job.left.wait())
         running = asyncio.ensure_future(self._in_turn(job, work))
