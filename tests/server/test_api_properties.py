@@ -26,7 +26,7 @@ def test_the_server_keeps_to_its_description(script, server, tmp_path):
     options = ("--phases", "fuzzing", "--max-examples", "12", "--seed", "1", "--no-shrink")
     done = script.check(f"http://127.0.0.1:{server.port}/openapi.json", tmp_path, *options)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert int(re.search(r"(\d+) generated, \1 passed", done.stdout)[1]) > 50
+    assert int(re.search(r"(\d+) generated, \1 passed", done.stdout)[1]) > 30
     for status in (200, 422):  # the control: both good and bad requests were made
         line = f'ucdir_requests_total{{path="/v1/restore",method="POST",status="{status}"}}'
         assert server.metric(line) > 1
