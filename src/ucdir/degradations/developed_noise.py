@@ -125,9 +125,14 @@ class DevelopedNoise:
         return clean
 
     @property
-    def scalars(self) -> dict[str, float]:
-        """What can be known of it: the auxiliary scalars."""
-        return {"exposure_ratio": 1.0, "gain": self.sensor.gain, "noise_strength": self.noise_strength}
+    def exposure_ratio(self) -> float:
+        """1: the photo is as bright as it was taken."""
+        return 1.0
+
+    @property
+    def gain(self) -> float:
+        """K, digital numbers an electron."""
+        return self.sensor.gain
 
     @property
     def noise_strength(self) -> float:

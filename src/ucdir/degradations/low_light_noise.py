@@ -128,15 +128,6 @@ class LowLightNoise:
         return self._developed(self._light(clean))
 
     @property
-    def scalars(self) -> dict[str, float]:
-        """What can be known of it: the auxiliary scalars."""
-        return {
-            "exposure_ratio": self.exposure_ratio,
-            "gain": self.gain,
-            "noise_strength": self.noise_strength,
-        }
-
-    @property
     def noise_strength(self) -> float:
         """Standard deviation of the noise in a mid-grey (sRGB 0.5) area of the result, in 8-bit levels, to first order.
 

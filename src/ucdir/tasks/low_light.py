@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -40,11 +41,11 @@ class LowLight(Task[LowLightGenerator]):
     def degrade(self, clean: NDArray[np.uint8], rng: np.random.Generator) -> Example:
         """Clean uint8 [H,W,3] -> what a long exposure gives, the noisy photo, and the scalars."""
         noise = self.generator.draw(rng)
-        developed = isinstance(noise, DevelopedNoise)
-        hidden = (
-            self.generator.developed.unknown_probability if developed else self.generator.unknown_probability
-        )
-        scalars = hide_some(noise.scalars, hidden, rng)
+        generator = self.generator.developed if isinstance(noise, DevelopedNoise) else self.generator
+        given = hide_some(dict.fromkeys(self.scalars, 0.0), generator.unknown_probability, rng)
+        scalars = {  # only what is given is worked out: the strength of developed noise takes a while
+            name: value if math.isnan(value) else float(getattr(noise, name)) for name, value in given.items()
+        }
         return Example(noise.long_exposure(clean), noise(clean), scalars)
 
     @staticmethod
