@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from ucdir.config import parse_config
+from ucdir.degradations import DevelopedNoise, LowLightNoise
+from ucdir.degradations.sensors import SENSORS
 from ucdir.images import Exposure, Photo
 from ucdir.tasks import TASKS
 from ucdir.tasks.scalars import SCALARS
@@ -87,3 +89,13 @@ def test_settings_that_do_not_go_together(section, values, words):
 
     with pytest.raises(ConfigError, match=words):
         parse_config({"data": {"photos": "photos"}, section: values}, "test")
+
+
+def test_a_strength_of_low_light_is_of_sids_camera_in_the_dark():
+    drawn = [TASKS["low_light"].of_strength(300).generator.draw(np.random.default_rng(n)) for n in range(40)]
+    assert {type(noise) for noise in drawn} == {LowLightNoise}
+    assert {noise.exposure_ratio for noise in drawn} == {300}
+    assert max(noise.gain for noise in drawn) <= SENSORS["sony_a7s2"].gains[1]
+    drawn = [TASKS["low_light"].of_strength(None).generator.draw(np.random.default_rng(n)) for n in range(40)]
+    assert {type(noise) for noise in drawn} == {LowLightNoise, DevelopedNoise}, "control"
+    assert max(noise.gain for noise in drawn) > SENSORS["sony_a7s2"].gains[1]
