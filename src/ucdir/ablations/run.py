@@ -120,7 +120,7 @@ def _run(
             "steps": steps,
             "decay_steps": steps // 3,
             "warmup_steps": min(config.training.warmup_steps, steps // 10),
-            "checkpoint_every": max(50, steps // 5),
+            "checkpoint_every": min(max(50, steps // 5), 250),
             "sample_every": steps,
         }
     )
