@@ -108,10 +108,20 @@ def _machine() -> Iterator[int]:
         yield found["MemAvailable"] + found.get("SwapFree", 0)
 
 
-def _control_groups(
-    membership: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")
-) -> Iterator[int]:
-    """What each control group that this process is in leaves, of version 1 and 2."""
+SELF: Final = Path("/proc/self/cgroup")
+MOUNTED: Final = Path("/sys/fs/cgroup")
+
+
+def control_groups(
+    controller: str, membership: Path = SELF, mounted: Path = MOUNTED
+) -> Iterator[tuple[int, Path]]:
+    """Version and folder of each control group that this process is in, the outer ones first.
+
+    Args:
+        controller: what it must control, such as memory or cpu.
+        membership: the file that names them.
+        mounted: where they are.
+    """
     try:
         lines = membership.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
@@ -119,23 +129,28 @@ def _control_groups(
     for line in lines:
         _, controllers, path = line.split(":", 2)
         names = [part for part in path.split("/") if part not in ("", "..")]
-        if not controllers:
-            base, limit, usage, inactive = mounted, "memory.max", "memory.current", "inactive_file"
-        elif "memory" in controllers.split(","):
-            base, limit, usage = mounted / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
-            inactive = "total_inactive_file"
-        else:
+        if controllers and controller not in controllers.split(","):
             continue
+        base = mounted / controller if controllers else mounted
         # in a container its own group may be mounted as the root, whatever its name is outside
         for depth in range(len(names) + 1):
-            group = base.joinpath(*names[:depth])
-            try:
-                most, used = int((group / limit).read_text()), int((group / usage).read_text())
-                text = (group / "memory.stat").read_text()
-            except (OSError, ValueError):  # no such file, or "max"
-                continue
-            cached = re.search(rf"^{inactive} (\d+)$", text, re.MULTILINE)  # given back when memory is short
-            yield most - used + (int(cached[1]) if cached else 0)
+            yield (1 if controllers else 2), base.joinpath(*names[:depth])
+
+
+def _control_groups(membership: Path = SELF, mounted: Path = MOUNTED) -> Iterator[int]:
+    """What each control group that this process is in leaves, of version 1 and 2."""
+    for version, group in control_groups("memory", membership, mounted):
+        if version == 2:
+            limit, usage, inactive = "memory.max", "memory.current", "inactive_file"
+        else:
+            limit, usage, inactive = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+        try:
+            most, used = int((group / limit).read_text()), int((group / usage).read_text())
+            text = (group / "memory.stat").read_text()
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+        cached = re.search(rf"^{inactive} (\d+)$", text, re.MULTILINE)  # given back when memory is short
+        yield most - used + (int(cached[1]) if cached else 0)
 
 
 def _own_limits() -> Iterator[int]:

@@ -1,6 +1,8 @@
 """ONNX Runtime's engine: the picture of the torch engine, from either form of a folder; bad folders in one sentence."""
 
 import json
+import math
+import os
 import shutil
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from random_images import image_of
 
 import ucdir
-from ucdir.engines import load_engine
+from ucdir.engines import load_engine, onnx_engine
 from ucdir.engines.onnx_engine import OnnxEngine, threads
 from ucdir.errors import ConfigError, DeviceError, WeightsError
 from ucdir.pipeline import load
@@ -100,6 +102,34 @@ def test_threads(monkeypatch):
     for odd in ("", "0", "many"):
         monkeypatch.setenv("OMP_NUM_THREADS", odd)
         assert threads() >= 1
+
+
+@pytest.mark.parametrize(
+    ("membership", "groups", "expected"),
+    [
+        ("0::/a/b\n", {"a": {"cpu.max": "150000 100000\n"}, "a/b": {"cpu.max": "max 100000\n"}}, [1.5]),
+        ("0::/a\n", {".": {"cpu.max": "50000 100000\n"}, "a": {"cpu.max": "400000 100000\n"}}, [0.5, 4]),
+        (
+            "4:cpu,cpuacct:/x\n0::/\n",
+            {"cpu/x": {"cpu.cfs_quota_us": "200000\n", "cpu.cfs_period_us": "100000\n"}}, [2],
+        ),
+        ("4:cpu:/x\n", {"cpu/x": {"cpu.cfs_quota_us": "-1\n", "cpu.cfs_period_us": "100000\n"}}, []),
+        ("3:cpuset:/x\n", {"cpu/x": {"cpu.cfs_quota_us": "200000\n", "cpu.cfs_period_us": "100000\n"}}, []),
+        ("0::/a\n", {"a": {"cpu.max": "what\n"}}, []),
+    ],
+)  # fmt: skip
+def test_what_control_groups_allow(tmp_path, monkeypatch, membership, groups, expected):
+    (tmp_path / "self").write_text(membership)
+    for name, files in groups.items():
+        (tmp_path / "sys" / name).mkdir(parents=True, exist_ok=True)
+        for file, text in files.items():
+            (tmp_path / "sys" / name / file).write_text(text)
+    found = list(onnx_engine.cpu_quotas(tmp_path / "self", tmp_path / "sys"))
+    assert found == expected
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(3), raising=False)
+    monkeypatch.setattr(onnx_engine, "cpu_quotas", lambda: found)
+    assert threads() == min([3, *(max(1, math.ceil(one)) for one in expected)])
 
 
 def swapped(folder):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from ucdir.engines.engine import Planes
 from ucdir.errors import WeightsError, reason
+from ucdir.memory import MOUNTED, SELF, control_groups
 from ucdir.model.onnx_folder import Manifest, OnnxModel
 
 IMAGES: Final = ("noisy", "degraded", "guidance")
@@ -137,11 +139,27 @@ class OnnxEngine:
 
 
 def threads() -> int:
-    """Threads of a network: OMP_NUM_THREADS, as in the other engine, or one for each CPU of this process."""
+    """Threads of a network: OMP_NUM_THREADS, as in the other engine, or one for each CPU of this process.
+
+    Those are the ones that it may run on, or fewer where its control groups (a container's `--cpus`) allow less time.
+    """
     given = os.environ.get("OMP_NUM_THREADS", "")
     if given.isdecimal() and int(given) > 0:
         return int(given)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([there, *map(math.ceil, cpu_quotas())]))
+
+
+def cpu_quotas(membership: Path = SELF, mounted: Path = MOUNTED) -> Iterator[float]:
+    """CPUs' worth of time that each control group that this process is in may take, where it is limited."""
+    for version, group in control_groups("cpu", membership, mounted):
+        files = ("cpu.max",) if version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        try:
+            quota, period = map(int, " ".join((group / file).read_text() for file in files).split())
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+        if quota > 0 and period > 0:
+            yield quota / period
 
 
 def is_out_of_memory(error: Exception) -> bool:
