@@ -39,17 +39,28 @@ def features_of(network: AlexNet, image: NDArray[np.uint8]) -> NDArray[np.float3
         return network(cut).numpy() if len(cut) else np.zeros((0, 256), np.float32)
 
 
+def images_of(
+    pipeline: RestorationPipeline, clean: NDArray[np.uint8], quality: int
+) -> dict[str, NDArray[np.uint8]]:
+    """The images of the rows."""
+    data = JpegCompression(quality, "4:2:0").encode(clean)
+    run = partial(restore, data, task="jpeg_restoration", pipeline=pipeline, format="png")
+    guidance, default = run(fidelity=1, amount=1, consistent=False), run()
+    return dict(zip(ROWS, (read(data).pixels, read(guidance).pixels, read(default).pixels), strict=True))
+
+
+def chosen(folder: Path, count: int | None) -> list[Path]:
+    """All images of a folder, or so many, spread evenly."""
+    names = find_images(folder)
+    count = min(count or len(names), len(names))
+    return [names[(2 * i + 1) * len(names) // (2 * count)] for i in range(count)]
+
+
 def figures(
     pipeline: RestorationPipeline, network: AlexNet, clean: NDArray[np.uint8], quality: int
 ) -> Figures:
     """Of one image: metrics of each row, [4], and features of each row and of the clean image, [n,256]."""
-    data = JpegCompression(quality, "4:2:0").encode(clean)
-    run = partial(restore, data, task="jpeg_restoration", pipeline=pipeline, format="png")
-    images = {
-        "JPEG": read(data).pixels,
-        "guidance": read(run(fidelity=1, amount=1, consistent=False)).pixels,
-        "default": read(run()).pixels,
-    }
+    images = images_of(pipeline, clean, quality)
     found = {"clean features": features_of(network, clean)}
     for name, image in images.items():
         found[name] = np.array([measure(m, image, clean) for m in load_metrics(METRICS)], np.float32)
@@ -88,9 +99,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     pipeline, network = load(given.model, "cpu", "fp32"), AlexNet()
-    names = find_images(given.clean)
-    if given.images:
-        names = [names[(2 * i + 1) * len(names) // (2 * given.images)] for i in range(given.images)]
+    names = chosen(given.clean, given.images)
     folder = given.output / f"{model_digest(model_folder(given.model))[:16]}_{given.crop or 'whole'}"
     folder.mkdir(parents=True, exist_ok=True)
     print(f"{len(names)} images, {given.model}")
