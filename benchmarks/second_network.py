@@ -111,7 +111,7 @@ def main() -> None:
     pooled: dict[str, list[Tensor]] = {}
 
     def tensor(image: NDArray[np.uint8]) -> Tensor:
-        return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1
+        return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
 
     def add(row: str, image: NDArray[np.uint8], clean: list[Tensor]) -> None:
         features = network(tensor(image))

@@ -99,7 +99,7 @@ def restore(
         typer.Option(
             min=0,
             max=1,
-            help="How much of the restoration is applied, 1: all. Default: all, of a JPEG above quality 40 less.",
+            help="How much of the restoration is applied, 1: all. Default: all, of a JPEG above quality 30 less.",
         ),
     ] = None,
     samples: Annotated[

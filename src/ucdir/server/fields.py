@@ -45,6 +45,9 @@ def fields(models: Sequence[str]) -> dict[str, Field]:
         "fidelity": _number(
             0, 1, "0: all of the sampled detail. 1: none, the initial prediction.", default=0.0
         ),
+        "amount": _number(
+            0, 1, "How much of the restoration is applied. By default all, of a JPEG above quality 30 less."
+        ),
         "steps": _whole(1, MAX_SAMPLING_STEPS, "Diffusion steps. By default what the model was made for."),
         "samples": _whole(
             1, MAX_SAMPLES, "Restorations that are sampled; the result is their mean.", default=1
