@@ -99,3 +99,17 @@ def test_a_strength_of_low_light_is_of_sids_camera_in_the_dark():
     drawn = [TASKS["low_light"].of_strength(None).generator.draw(np.random.default_rng(n)) for n in range(40)]
     assert {type(noise) for noise in drawn} == {LowLightNoise, DevelopedNoise}, "control"
     assert max(noise.gain for noise in drawn) > SENSORS["sony_a7s2"].gains[1]
+
+
+@pytest.mark.parametrize("portrait", [0.0, 1.0])
+def test_the_rows_of_a_turned_camera_are_columns(portrait):
+    settings = {"ratios": (300, 300), "srgb_probability": 0, "developed_probability": 0}
+    made = task("low_light", low_light={**settings, "portrait_probability": portrait})
+    clean, wavering = np.full((60, 90, 3), 128, np.uint8), []
+    for seed in range(30):
+        example = made.degrade(clean, np.random.default_rng(seed))
+        assert example.clean.shape == example.degraded.shape == clean.shape
+        luma = example.degraded.mean(axis=2)
+        wavering.append([luma.mean(axis=1).std() * math.sqrt(90), luma.mean(axis=0).std() * math.sqrt(60)])
+    rows, columns = np.mean(wavering, axis=0)
+    assert (columns > 1.1 * rows) if portrait else (rows > 1.1 * columns)

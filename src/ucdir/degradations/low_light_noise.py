@@ -174,6 +174,8 @@ class LowLightGenerator(Section):
     strongest: Annotated[float, Field(gt=0, le=255)] = 128.0
     """Strongest noise of dark exposures in mid-grey, in 8-bit levels: stronger ones, in which nothing of the photo can
     be seen, are drawn again, up to 20 times."""
+    portrait_probability: Probability = 0.25
+    """Share of the photos for which the camera was turned: the rows of its sensor are columns of theirs."""
     cameras: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(SENSORS)
     """Names in `degradations.sensors.SENSORS`."""
     developed_probability: Probability = 0.5

@@ -32,6 +32,7 @@ class LowLight(Task[LowLightGenerator]):
                 "ratios": (strength, strength),
                 "srgb_probability": 0,
                 "strongest": 255,
+                "portrait_probability": 0,
                 "developed_probability": 0,
                 "cameras": ("sony_a7s2",),
             }
@@ -46,7 +47,12 @@ class LowLight(Task[LowLightGenerator]):
         scalars = {  # only what is given is worked out: the strength of developed noise takes a while
             name: value if math.isnan(value) else float(getattr(noise, name)) for name, value in given.items()
         }
-        return Example(noise.long_exposure(clean), noise(clean), scalars)
+        portrait = self.generator.portrait_probability
+        turned = portrait > 0 and rng.random() < portrait
+        stored = np.ascontiguousarray(np.rot90(clean)) if turned else clean
+        pair = noise.long_exposure(stored), noise(stored)
+        target, degraded = (np.ascontiguousarray(np.rot90(x, -1)) for x in pair) if turned else pair
+        return Example(target, degraded, scalars)
 
     @staticmethod
     def known_scalars(photo: Photo) -> Mapping[str, float]:
