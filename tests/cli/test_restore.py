@@ -5,9 +5,11 @@ import os
 import numpy as np
 import pytest
 
+from ucdir.degradations import JpegCompression
 from ucdir.degradations.jpeg_consistency import share_consistent
 from ucdir.engines.torch_engine import TorchEngine
 from ucdir.images import Photo, read, write
+from ucdir.images.jpeg_coefficients import jpeg_coefficients
 from ucdir.tasks import TASKS
 from ucdir.workflows import restore as workflow
 
@@ -48,6 +50,26 @@ def test_consistent(ucdir, photo, tmp_path, pixels, refused):
     assert "out.jpg: its format is lossy" in err
     write(Photo(pixels), tmp_path / "other.png")
     refused(ucdir("restore", tmp_path / "other.png", "--consistent"), "other.png", "this is a PNG file")
+
+
+def test_what_is_done_to_a_good_jpeg_can_be_chosen(ucdir, photo, tmp_path, pixels, refused):
+    photo.write_bytes(JpegCompression(90).encode(pixels))
+    found = {}
+    options = {
+        "default": [], "same": ["--amount", 0.2, "--no-consistent"], "plain": ["--no-consistent"],
+        "nothing": ["--amount", 0, "--no-consistent"], "all": ["--amount", 1, "--no-consistent"],
+    }  # fmt: skip
+    for name, chosen in options.items():
+        assert ucdir("restore", photo, "-o", tmp_path / f"{name}.png", *chosen)[0] == 0
+        found[name] = read(tmp_path / f"{name}.png").pixels.astype(int)
+    np.testing.assert_array_equal(found["nothing"], read(photo).pixels)
+    np.testing.assert_array_equal(found["plain"], found["same"])
+    changes = [np.abs(found[name] - found["nothing"]).mean() for name in ("plain", "all")]
+    assert 0 < 3 * changes[0] < changes[1]
+    file = jpeg_coefficients(photo.read_bytes())
+    shares = [share_consistent(found[name].astype(np.uint8), file) for name in ("default", "plain")]
+    assert shares[0] > shares[1] + 0.05
+    refused(ucdir("restore", photo, "-o", tmp_path / "d.png", "--diversity", 1), "knows nothing of diversity")
 
 
 def test_samples(ucdir, photo, tmp_path):
