@@ -34,7 +34,7 @@ def working(server):
 
 def test_sigterm_finishes_the_current_photo_and_answers_the_others_503(start):
     server = start()
-    sockets = [send(server, {"image": photo(), "steps": 200})]
+    sockets = [send(server, {"image": photo(), "steps": 500})]
     working(server)
     sockets += [send(server, LONG), send(server, LONG, length=200)]
     server.wait_for("ucdir_jobs", 3)
@@ -70,9 +70,9 @@ def test_what_a_killed_server_left_is_removed_by_the_next_and_nothing_else(start
         killed.stop(signal.SIGKILL)
     (left,) = killed.folder.glob("ucdir-serve-*/.*")
     assert list(left.glob("*/photo*"))  # the control: something was left
-    living = start(folder=killed.folder)
+    living = start(folder=killed.folder, constants={"ucdir.server.uploads.STALL_SECONDS": 600.0})
     assert not left.exists()
-    with send(living, LONG):
+    with send(living, LONG, length=200):  # whose rest never comes
         working(living)
         other = start(folder=killed.folder)
         assert len(list(killed.folder.glob("ucdir-serve-*/.*"))) == 2

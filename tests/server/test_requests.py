@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ def page(tmp_path_factory):
     (folder / "index.html").write_text("<!doctype html>the page")
     (folder / "assets" / "a-1234.js").write_text("let a")
     (folder / "ort.wasm").write_bytes(b"\0asm")
+    (folder / "large.onnx").write_bytes(bytes(20_000_000))
     (folder.parent / "secret.txt").write_text("CANARY")
     return folder
 
@@ -33,13 +35,13 @@ def guarded(start):
 
 
 @pytest.fixture(scope="module")
-def impatient(start):
+def impatient(start, page):
     seconds = (
         *("uploads.STALL_SECONDS", "connection.HEADER_SECONDS", "connection.WRITE_SECONDS"),
         "run.KEEP_ALIVE_SECONDS",
     )
     constants = {f"ucdir.server.{name}": 0.7 for name in seconds}
-    return start(constants=constants | {"ucdir.server.connection.MAX_CONNECTIONS": 6})
+    return start("--page", page, constants=constants | {"ucdir.server.connection.MAX_CONNECTIONS": 6})
 
 
 # ------------------------------------------------------------------------------------------------ hostile strings
@@ -254,6 +256,14 @@ def test_who_sends_a_byte_at_a_time_is_let_go(impatient):
             except TimeoutError:
                 continue
         assert answered
+
+
+def test_who_reads_nothing_of_an_answer_is_let_go(impatient):
+    with impatient.connect(20) as sock:
+        sock.sendall(b"GET /large.onnx HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(2)
+        assert 0 < len(read_all(sock)) < 20_000_000
+    assert len(impatient.get("/large.onnx")[2]) == 20_000_000  # the control
 
 
 def test_too_many_connections_are_refused(impatient):

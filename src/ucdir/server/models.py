@@ -13,8 +13,8 @@ from ucdir.images.paths import shown
 from ucdir.model.onnx_folder import read_config
 from ucdir.model.pretrained import list_models, model_folder
 from ucdir.pipeline import RestorationPipeline, load
-from ucdir.server.watched import Watch, Watched
 from ucdir.tasks import TASKS
+from ucdir.workflows.watched import Watch, Watched
 
 
 class Models:

@@ -67,6 +67,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self.app, self.ready = app, ready
         self.ended_by: int | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self.loop = asyncio.get_running_loop()
@@ -91,7 +92,8 @@ class _Server(uvicorn.Server):
         again, self.should_exit = self.should_exit, True
         self.ended_by = self.ended_by or sig
         jobs = self.app.jobs
-        self.loop.call_soon_threadsafe(jobs.cancel if again else jobs.stop)
+        if self.loop is not None:
+            self.loop.call_soon_threadsafe(jobs.cancel if again else jobs.stop)
 
 
 def _socket(settings: Settings) -> socket.socket:

@@ -35,6 +35,7 @@ from ucdir.workflows.restore import (
     restore_bytes,
     with_jpeg_quality,
 )
+from ucdir.workflows.watched import Watched
 
 Status = Literal["restored", "finished", "planned", "failed"]
 
@@ -321,7 +322,7 @@ def _failed(job: Job, error: Exception) -> Outcome:
     return Outcome(job, "failed", text)
 
 
-class _Relayed(RestorationPipeline):
+class _Relayed(Watched):
     """A pipeline for one photo, whose networks run in the main thread, watched."""
 
     def __init__(
@@ -332,21 +333,11 @@ class _Relayed(RestorationPipeline):
         samples: int,
         before_writing: Callable[[], object],
     ) -> None:
-        super().__init__(pipeline.engine, pipeline.config)
-        self.relay, self.watch, self.samples, self.before_writing = relay, watch, samples, before_writing
-        self.passes, self.left = 0, samples
+        super().__init__(pipeline, watch, samples)
+        self.relay, self.before_writing, self.left = relay, before_writing, samples
 
     def restore_signal(self, degraded: Signal, **options: Any) -> Signal:
-        steps = 0 if options.get("fidelity") == 1 else options.get("steps") or self.config.steps
-        count = self.samples * (1 + steps)
-
-        def on_patch(done: int, patches: int) -> None:
-            assert self.watch is not None  # noqa: S101 (for the type checker)
-            self.watch(min(self.passes, count - 1), count, done, patches)
-            self.passes += done == patches
-
-        watched = {} if self.watch is None else {"on_patch": on_patch}
-        restored: Signal = self.relay.call(super().restore_signal, degraded, **options, **watched)
+        restored: Signal = self.relay.call(super().restore_signal, degraded, **options)
         self.left -= 1
         if self.left == 0:
             self.before_writing()

@@ -15,17 +15,27 @@ Watch = Callable[[int, int, int, int], None]
 class Watched(RestorationPipeline):
     """A pipeline whose patches are counted; what `watch` raises ends the restoration."""
 
-    def __init__(self, pipeline: RestorationPipeline, watch: Watch, samples: int) -> None:
+    def __init__(self, pipeline: RestorationPipeline, watch: Watch | None, samples: int = 1) -> None:
+        """Watch a pipeline.
+
+        Args:
+            pipeline: the pipeline.
+            watch: what is called; None: nothing.
+            samples: how many times `restore_signal` is going to be called.
+        """
         super().__init__(pipeline.engine, pipeline.config, pipeline.max_memory)
         self.watch, self.samples, self.passes = watch, samples, 0
 
     def restore_signal(self, degraded: Signal, **options: Any) -> Signal:
         """As `RestorationPipeline.restore_signal`."""
+        watch = self.watch
+        if watch is None:
+            return super().restore_signal(degraded, **options)
         steps = 0 if options.get("fidelity") == 1 else options.get("steps") or self.config.steps
         count = self.samples * (1 + steps)
 
         def on_patch(done: int, patches: int) -> None:
-            self.watch(min(self.passes, count - 1), count, done, patches)
+            watch(min(self.passes, count - 1), count, done, patches)
             self.passes += done == patches
 
         return super().restore_signal(degraded, **options, on_patch=on_patch)
