@@ -32,9 +32,9 @@ from ucdir.server.jobs import Job, Jobs, StoppedError
 from ucdir.server.metrics import CONTENT_TYPE, Metrics, resident_bytes
 from ucdir.server.models import Models
 from ucdir.server.openapi import JOB_NAME, description
-from ucdir.server.page import Page
 from ucdir.server.refusals import problem_response, refusal
 from ucdir.server.settings import BUILT_PAGE, Settings
+from ucdir.server.static_files import Page
 from ucdir.server.uploads import ClientLeftError, Form, body, check_length
 from ucdir.tasks import TASKS
 from ucdir.tasks.scalars import SCALARS
