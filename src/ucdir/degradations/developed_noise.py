@@ -302,7 +302,7 @@ class DevelopedNoiseGenerator(Section):
             push=low * (high / low) ** rng.random(),
             white_balance=draw_white_balance(rng),
             colours=draw_matrix(rng),
-            contrast=rng.uniform(0, 0.7),
+            contrast=rng.uniform(0.4, 1),
             differences=rng.uniform(0.5, 1),
             resized=resized < self.resized_probability,
             uniform=uniform < self.uniform_probability,
