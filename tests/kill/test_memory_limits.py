@@ -91,3 +91,28 @@ def test_under_a_limit_the_picture_is_the_same(tmp_path, model_folder, engine, l
         np.asarray(Image.open(tmp_path / f"{name}.png")).astype(int) for name in ("free", "limited")
     )
     assert np.abs(free - limited).max() <= 1
+
+
+def test_where_onnx_runtime_gets_no_memory_smaller_patches_are_taken(root):
+    """A real limit of address space, and no look at what is free before."""
+    code = f"""
+import resource
+import numpy as np
+from ucdir import memory
+from ucdir.patches import tile_runner
+from ucdir.pipeline import load
+pipe = load({str(root / "src" / "ucdir" / "weights" / "jpeg_restoration")!r}, engine="onnx", precision="fp32")
+image = np.random.default_rng(0).random((1, 3, 600, 800), dtype=np.float32) * 2 - 1
+pipe.restore_signal(image[..., :64, :64])
+expected = pipe.restore_signal(image)
+tile_runner.free_memory = lambda limit=None: None
+memory.trim_heap()
+resource.setrlimit(resource.RLIMIT_AS, (memory._status("VmSize") + 20_000_000,) * 2)
+assert np.array_equal(pipe.restore_signal(image), expected)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert done.stderr.startswith("the memory of cpu is full: going on with patches of ")
