@@ -38,8 +38,11 @@ def test_the_example_of_a_task_has_the_shipped_settings(task):
     assert config.model.diffusion_model.scalars == TASKS[task].scalars
     if task != "deblurring":
         assert config.model.predictor == preset.model.predictor
-    for section in ("diffusion", "sampling", "training"):
+    for section in ("diffusion", "sampling"):
         assert getattr(config, section) == getattr(preset, section)
+    rate = {"learning_rate": config.training.learning_rate}
+    assert config.training == preset.training.model_copy(update=rate)
+    assert rate["learning_rate"] <= preset.training.learning_rate
 
 
 def test_deblurring_sees_far_enough():
