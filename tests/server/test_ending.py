@@ -5,7 +5,7 @@ import socket
 import time
 
 import pytest
-from http_server import form, photo, read_all
+from http_server import detail, form, photo, read_all
 
 from ucdir import cli
 from ucdir.server.settings import read_token
@@ -79,6 +79,17 @@ def test_what_a_killed_server_left_is_removed_by_the_next_and_nothing_else(start
         assert living.uploads
         assert other.stop(signal.SIGHUP) == 128 + signal.SIGHUP
         assert living.uploads  # it is another's
+
+
+def test_a_server_whose_folder_is_gone_says_so(start):
+    server = start()
+    (own,) = server.folder.glob("ucdir-serve-*/.*")
+    own.rmdir()
+    answer = server.post("/v1/restore", {"image": photo()})
+    assert answer[0] == 500
+    assert detail(answer) == "the server cannot keep the photo (No such file or directory)."
+    assert server.get("/healthz")[0] == 200
+    assert server.stderr == "restore: the server cannot keep the photo (No such file or directory).\n"
 
 
 def run(capfd, monkeypatch, *words):

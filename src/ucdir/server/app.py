@@ -20,6 +20,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 import ucdir
+from ucdir.errors import OutputError
 from ucdir.images.paths import shown
 from ucdir.limits import MAX_FORM_BYTES, MAX_IMAGE_PIXELS, MAX_PROGRESS_STREAMS
 from ucdir.memory import trim_heap
@@ -263,6 +264,9 @@ class Upload:
                 await response(scope, receive, send)
         except ClientLeftError:
             job.state = "cancelled"
+        except OutputError as error:
+            logger.error("%s: %s", self.name, error)
+            raise refusal(error, {}) from error
         except HTTPException as error:
             if not job.is_over:
                 job.state, job.outcome = "failed", {"status": error.status_code, "detail": error.detail}

@@ -47,9 +47,16 @@ def server_folder(parent: Path | None = None) -> Iterator[Path]:
 
 @contextmanager
 def request_folder(folder: Path) -> Iterator[Path]:
-    """A new folder for one request, removed afterwards."""
+    """A new folder for one request, removed afterwards.
+
+    Raises:
+        OutputError: it cannot be made: the disk is full, or somebody has removed the server's folder.
+    """
     path = folder / secrets.token_hex(8)
-    path.mkdir(mode=0o700)
+    try:
+        path.mkdir(mode=0o700)
+    except OSError as error:
+        raise OutputError(f"the server cannot keep the photo ({error.strerror}).") from error
     try:
         yield path
     finally:

@@ -41,16 +41,18 @@ class Job:
         self.stopped = self.late = False  # read by the worker thread
         self.place = 0  # in the queue: those of lower numbers come first
         self.began = 0.0  # when the worker took it
-        self.patch: tuple[int, int, int, int] | None = None  # as `Watch`, written by the worker thread
+        self.patch: tuple[int, int, int, int, float] | None = (
+            None  # as `Watch`, and when; by the worker thread
+        )
         self.left = asyncio.Event()  # set when it is to be stopped
 
-    def watch(self, *patch: int) -> None:
+    def watch(self, passes: int, of: int, patches: int, of_patches: int) -> None:
         """As `Watch`: called by the worker thread after each patch.
 
         Raises:
             StoppedError: it is to end.
         """
-        self.patch = patch[0], patch[1], patch[2], patch[3]
+        self.patch = passes, of, patches, of_patches, time.monotonic()
         self.check()
 
     def check(self) -> None:
@@ -79,9 +81,9 @@ class Job:
         if self.state == "waiting":
             said["before"] = before
         if self.state == "working" and self.patch is not None:
-            passes, of, patches, of_patches = self.patch
+            passes, of, patches, of_patches, now = self.patch
             share = (passes + patches / of_patches) / of
-            seconds = time.monotonic() - self.began
+            seconds = now - self.began
             said |= {
                 "step": passes, "steps": of - 1, "tile": patches, "tiles": of_patches,
                 "fraction": round(share, 4), "seconds_left": round(seconds / share * (1 - share), 1),
