@@ -89,6 +89,14 @@ def test_from_python():
     assert (done.returncode, done.stdout) == (0, "(16, 24, 3) uint8\n"), done.stderr
 
 
+def test_the_pipeline_of_diffusers_says_what_to_install():
+    done = run(program=f"{WITHOUT}import ucdir.diffusers")
+    last = done.stderr.splitlines()[-1]
+    assert last.endswith(
+        "ucdir.diffusers needs the package torch, which is not installed; run: pip install 'ucdir[diffusers]'"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "words", "extra"),
     [

@@ -14,10 +14,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 from PIL import Image
 from pydantic import ValidationError
-from torch import Tensor
+
+from ucdir.extras import missing, optional_module
+
+try:
+    import torch
+    from torch import Tensor
+except ModuleNotFoundError as error:
+    raise missing("torch", "diffusers", "ucdir.diffusers") from error
 
 import ucdir.pipeline as core
 from ucdir.config.pipeline import PipelineConfig
@@ -28,7 +34,6 @@ from ucdir.engines import Denoiser
 from ucdir.engines.denoiser import check_finite
 from ucdir.engines.torch_engine import TorchEngine
 from ucdir.errors import ConfigError, WeightsError, reason
-from ucdir.extras import optional_module
 from ucdir.images.pixels import from_signal, to_signal
 from ucdir.limits import MAX_SAMPLING_STEPS
 from ucdir.model import folder as files

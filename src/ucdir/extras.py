@@ -25,7 +25,7 @@ def optional_module(name: str, extra: Extra, needed_by: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise _missing(str(error.name), extra, needed_by) from error
+        raise missing(str(error.name), extra, needed_by) from error
 
 
 def check_extra(extra: Extra, needed_by: str, package: str = "torch") -> None:
@@ -40,10 +40,11 @@ def check_extra(extra: Extra, needed_by: str, package: str = "torch") -> None:
         ExtraError: it is not installed.
     """
     if find_spec(package) is None:
-        raise _missing(package, extra, needed_by)
+        raise missing(package, extra, needed_by)
 
 
-def _missing(package: str, extra: Extra, needed_by: str) -> ExtraError:
+def missing(package: str, extra: Extra, needed_by: str) -> ExtraError:
+    """The error that says which extra to install."""
     return ExtraError(
         f"{needed_by} needs the package {package}, which is not installed; run: pip install 'ucdir[{extra}]'"
     )
