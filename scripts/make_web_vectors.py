@@ -21,7 +21,7 @@ from ucdir.images.exif import clean_exif, ifd_bytes
 from ucdir.images.icc import colour_space, grey_profile
 from ucdir.images.jpeg import JpegHeader, estimate_quality, ijg_tables
 from ucdir.images.photo import Metadata, Photo
-from ucdir.images.srgb import amplified, from_srgb_signal
+from ucdir.images.srgb import amplified, from_srgb_signal, to_srgb_signal
 from ucdir.patches.split import intervals, mirrored
 
 OUTPUT = Path(__file__).parents[1] / "web" / "tests" / "vectors.json"
@@ -142,6 +142,7 @@ def finished() -> list[dict[str, Any]]:
             "alpha": None if alpha is None else alpha.ravel().tolist(),
             "profile": None if profile is None else base64.b64encode(profile).decode(),
             "restored": [round(float(x), 7) for x in restored.ravel()],
+            "seen": [round(float(x), 6) for x in to_srgb_signal(photo).ravel()],
             "finished": from_srgb_signal(restored, photo).ravel().tolist(),
         })  # fmt: skip
     return found

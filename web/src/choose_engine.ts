@@ -3,7 +3,7 @@
 import { BrowserEngine } from './browser_engine';
 import type { Engine } from './engine';
 import type { Model } from './model';
-import { modelFile, RUNTIME_FILES } from './networks';
+import { findDevice, modelFile, RUNTIME_FILES, threads } from './networks';
 import { ServerEngine } from './server_engine';
 import { say } from './words';
 
@@ -20,10 +20,11 @@ export async function chooseEngine(base: string): Promise<Chosen> {
   const server = new ServerEngine(base);
   const found = await server.models().catch(() => null);
   if (found) return { engine: server, models: found, device: () => '', offlineFiles: null };
-  const engine = new BrowserEngine(base);
-  const [models, { device, threads }] = await Promise.all([engine.models(), engine.device()]);
+  const device = await findDevice();
+  const engine = new BrowserEngine(base, device);
+  const models = await engine.models();
   const what = (): string =>
-    device === 'webgpu' ? say('deviceGpu') : threads > 1 ? say('deviceThreads', { threads }) : say('deviceThread');
+    device === 'webgpu' ? say('deviceGpu') : threads() > 1 ? say('deviceThreads', { threads: threads() }) : say('deviceThread');
   return {
     engine,
     models,

@@ -19,9 +19,15 @@ export const RUNTIME_FILES: Record<Device, [loader: string, wasm: string]> = {
   wasm: [cpuLoader, cpuWasm],
 };
 
+/** The GPU where there is a real one and the address of the page does not say `?device=wasm`. */
 export async function findDevice(): Promise<Device> {
+  interface Gpu {
+    requestAdapter(): Promise<{ info?: { isFallbackAdapter?: boolean } } | null>;
+  }
+  if (new URLSearchParams(self.location.search).get('device') === 'wasm') return 'wasm';
   try {
-    return (await (navigator as { gpu?: { requestAdapter(): Promise<unknown> } }).gpu?.requestAdapter()) ? 'webgpu' : 'wasm';
+    const adapter = await (navigator as { gpu?: Gpu }).gpu?.requestAdapter();
+    return adapter && !adapter.info?.isFallbackAdapter ? 'webgpu' : 'wasm';
   } catch {
     return 'wasm';
   }

@@ -196,10 +196,11 @@ export function upright({ width, height, channels, data }: Samples, orientation:
 
 const peakOf = (data: Samples['data']): number => (data instanceof Uint16Array ? 65_535 : 255);
 
-/** A photo as networks see it, in the numbers of sRGB. */
-export function sourceOf({ pixels, space }: Photo): Source {
-  const { width, height, channels, data } = pixels;
-  const peak = peakOf(data);
+/** A photo as networks see it, in the numbers of sRGB; what is fully transparent has the colours around it. */
+export function sourceOf({ pixels, alpha, space }: Photo): Source {
+  const { width, height, channels } = pixels;
+  const data = alpha?.includes(0) ? filled(pixels, Uint8Array.from(alpha, (value) => Number(value > 0))) : pixels.data;
+  const peak = peakOf(pixels.data);
   return {
     width,
     height,
@@ -224,7 +225,30 @@ export function sourceOf({ pixels, space }: Photo): Source {
   };
 }
 
-const sampleAt = (data: Samples['data'], at: number, channels: number, peak: number): number[] =>
+/** A copy in which pixels that are not known have the mean of known ones: of 2x2 pixels, of 2x2 of these, and so on. */
+function filled<T extends Uint8Array | Uint16Array | Float32Array>(
+  { width, height, channels, data }: { width: number; height: number; channels: number; data: T }, known: Uint8Array,
+): T {
+  const result = data.slice() as T;
+  if (!known.includes(0) || !known.includes(1)) return result;
+  const [w, h] = [Math.ceil(width / 2), Math.ceil(height / 2)];
+  const [means, counts] = [new Float32Array(w * h * channels), new Uint8Array(w * h)];
+  const coarser = (i: number): number => (Math.floor(i / width) >> 1) * w + ((i % width) >> 1);
+  for (let i = 0; i < width * height; i++) {
+    if (!known[i]) continue;
+    counts[coarser(i)]!++;
+    for (let j = 0; j < channels; j++) means[coarser(i) * channels + j]! += data[i * channels + j]!;
+  }
+  for (let i = 0; i < means.length; i++) means[i]! /= Math.max(1, counts[Math.floor(i / channels)]!);
+  const coarse = filled({ width: w, height: h, channels, data: means }, counts.map((count) => Math.min(count, 1)));
+  for (let i = 0; i < width * height; i++) {
+    if (known[i]) continue;
+    for (let j = 0; j < channels; j++) result[i * channels + j] = coarse[coarser(i) * channels + j]!;
+  }
+  return result;
+}
+
+const sampleAt = (data: ArrayLike<number>, at: number, channels: number, peak: number): number[] =>
   Array.from({ length: channels }, (_, i) => data[at + i]! / peak);
 
 /** The photo with its light multiplied, in its own space; what exceeds white is white. */
@@ -251,29 +275,32 @@ const PURE_RADIUS = 4;
  * else near.
  *
  * @param restored number [0,3·H·W) -> value in about [-1,1]
+ * @param amount how much of the restoration is applied, 0 to 1
  */
-export function finished({ pixels, alpha, space }: Photo, restored: (i: number) => number): Samples {
+export function finished({ pixels, alpha, space }: Photo, restored: (i: number) => number, amount = 1): Samples {
   const { width, height, channels, data } = pixels;
   const [peak, plane] = [peakOf(data), width * height];
   const result = data.slice();
   const [black, white] = [alone(pixels, 0), alone(pixels, peak)];
-  const value = (i: number): number => Math.min(1, Math.max(-1, restored(i)));
+  const rgb = [0, 0, 0];
+  const value = (i: number, own: number): number => own + amount * (Math.min(1, Math.max(-1, restored(i))) - own);
   for (let i = 0; i < plane; i++) {
     if (alpha?.[i] === 0 || black?.[i] || white?.[i]) continue;
     const at = i * channels;
-    if (space) {
-      const rgb = [value(i), value(plane + i), value(2 * plane + i)];
-      const now = channels === 1 ? [(rgb[0]! + rgb[1]! + rgb[2]!) / 3] : rgb;
-      const before = sampleAt(data, at, channels, peak);
-      const was = space.samples(space.srgb(before));
-      space.samples(now.map((one) => one / 2 + 0.5)).forEach((one, j) => {
-        result[at + j] = clipped((before[j]! + one - was[j]!) * peak, peak);
-      });
-    } else if (channels === 1) {
-      result[at] = clipped(((value(i) + value(plane + i) + value(2 * plane + i)) / 3 + 1) * (peak / 2), peak);
-    } else {
-      for (let j = 0; j < 3; j++) result[at + j] = clipped((value(j * plane + i) + 1) * (peak / 2), peak);
+    const own = space ? space.srgb(sampleAt(data, at, channels, peak)) : null;
+    let grey = 0;
+    for (let j = 0; j < 3; j++) {
+      const k = channels === 1 ? 0 : j;
+      const restoredValue = value(j * plane + i, own ? own[k]! * 2 - 1 : data[at + k]! / (peak / 2) - 1);
+      if (channels === 1) grey += restoredValue / 3;
+      else if (own) rgb[j] = restoredValue / 2 + 0.5;
+      else result[at + j] = clipped((restoredValue + 1) * (peak / 2), peak);
     }
+    if (space && own) {
+      const now = space.samples(channels === 1 ? [grey / 2 + 0.5] : rgb);
+      const was = space.samples(own);
+      for (let j = 0; j < channels; j++) result[at + j] = clipped(data[at + j]! + (now[j]! - was[j]!) * peak, peak);
+    } else if (channels === 1) result[at] = clipped((grey + 1) * (peak / 2), peak);
   }
   return { ...pixels, data: result };
 }

@@ -55,6 +55,19 @@ export interface Restoration {
   residual: Planes;
 }
 
+/** How much of a restoration is applied, by JPEG quality; linear in between. */
+const AMOUNTS = [[30, 1], [60, 0.65], [80, 0.4], [100, 0]] as const;
+
+/** How much of a restoration is applied, 0 to 1: less the better a JPEG file is. */
+export function amountOf(task: string, scalars: Record<string, number>): number {
+  const quality = scalars.jpeg_quality;
+  if (task !== 'jpeg_restoration' || quality === undefined) return 1;
+  const above = AMOUNTS.findIndex(([at]) => at >= quality);
+  if (above <= 0) return above ? 0 : 1;
+  const [[low, most], [high, least]] = [AMOUNTS[above - 1]!, AMOUNTS[above]!];
+  return most + ((quality - low) / (high - low)) * (least - most);
+}
+
 /** Sec. 3.1: the initial prediction of a whole image. */
 export async function predict(image: Source, networks: Networks, options: Options, tiles: Tiles): Promise<Planes> {
   const guidance = new Planes(image.height, image.width);

@@ -82,7 +82,7 @@ const de: Record<Key, string> = {
   found: '{format}, {width} × {height} Pixel ({megapixels} Megapixel)',
   foundQuality: 'JPEG-Qualität {quality}',
   foundTraces: 'die Pixel waren einmal JPEG mit einer Qualität von etwa {quality}',
-  problem: 'Was ist schlecht',
+  problem: 'Was stimmt nicht',
   chooseProblem: 'Bitte auswählen …',
   jpeg_restoration: 'JPEG-Kompression: Blöcke und Ringe',
   jpeg_restoration_free: 'JPEG-Kompression (Modell aus frei lizenzierten Fotos)',

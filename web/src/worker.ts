@@ -4,17 +4,17 @@ import encodeJpeg from '@jsquash/jpeg/encode';
 import type { Format, Found, Request } from './engine';
 import { jpegWith } from './jpeg';
 import type { Networks } from './model';
-import { findDevice, openNetworks, threads, type Device } from './networks';
+import { openNetworks, type Device } from './networks';
 import { amplified, finished, PhotoError, readPhoto, shown, sourceOf, type Photo, type Samples } from './photo';
 import { encodePng } from './png';
-import { isOutOfMemory, predict, sample, Tiles, type Planes } from './restoration';
+import { amountOf, isOutOfMemory, predict, sample, Tiles, type Planes } from './restoration';
 
 export interface RestoreRequest extends Request {
   base: string;
+  device: Device;
 }
 
 export type Call =
-  | { kind: 'device' }
   | { kind: 'inspect'; file: Blob }
   | { kind: 'restore'; request: RestoreRequest }
   | { kind: 'adjust'; fidelity: number }
@@ -22,7 +22,7 @@ export type Call =
 
 export type Reply =
   | { progress: number }
-  | { result: Found | ImageBitmap | Blob | { device: Device; threads: number } }
+  | { result: Found | ImageBitmap | Blob }
   | { failed: string; values: Record<string, string | number> };
 
 /** Images of up to this many pixels are not split. */
@@ -38,12 +38,10 @@ let networks: { name: string; opened: Promise<Networks> } | null = null;
 /** The photo as it is restored: amplified where that is asked for. */
 let bright: { ratio: number; photo: Photo } | null = null;
 let prediction: { model: string; ratio: number; guidance: Planes } | null = null;
-let restoration: { guidance: Planes; residual: Planes } | null = null;
+let restoration: { guidance: Planes; residual: Planes; amount: number } | null = null;
 let fidelity = 0;
 
 const answers: { [K in Call['kind']]: (call: Extract<Call, { kind: K }>) => Promise<unknown> } = {
-  device: async () => ({ device: await findDevice(), threads: threads() }),
-
   async inspect({ file }) {
     [photo, bright, prediction, restoration] = [null, null, null, null];
     photo = await readPhoto(file);
@@ -54,28 +52,13 @@ const answers: { [K in Call['kind']]: (call: Extract<Call, { kind: K }>) => Prom
   },
 
   async restore({ request }) {
-    const { base, model, seed, brighten: ratio } = request;
-    const scalars = ratio === 1 ? request.scalars : { exposure_ratio: ratio, ...request.scalars };
-    if (bright?.ratio !== ratio) bright = { ratio, photo: ratio === 1 ? some(photo) : amplified(some(photo), ratio) };
-    const image = sourceOf(bright.photo);
-    restoration = null;
-    if (networks?.name !== model.name) {
-      networks = { name: model.name, opened: findDevice().then((device) => openNetworks(base, model, device)) };
-      networks.opened.catch(() => (networks = null));
+    try {
+      return await restored(request);
+    } catch (error) {
+      if (request.device === 'wasm') throw error;
+      [networks, prediction] = [null, null];
+      return restored({ ...request, device: 'wasm' }); // a GPU that fails is passed over
     }
-    const opened = await networks.opened;
-    if (prediction?.model !== model.name || prediction.ratio !== ratio) prediction = null;
-    const memory = (navigator as { deviceMemory?: number }).deviceMemory ?? 8;
-    const whole = image.width * image.height <= WHOLE_PIXELS;
-    const patchSize = memory < 4 ? SMALL_PATCH_SIZE : whole ? Math.max(image.width, image.height) + 16 : PATCH_SIZE;
-    const onProgress = (done: number, total: number): void => post({ progress: done / total });
-    const options = { seed, scalars, patchSize, onProgress };
-    const tiles = Tiles.of(opened, prediction === null);
-    const guidance = prediction?.guidance ?? (await predict(image, opened, options, tiles));
-    prediction = { model: model.name, ratio, guidance };
-    restoration = { guidance, residual: await sample(image, guidance, opened, options, tiles) };
-    fidelity = request.fidelity;
-    return bitmap(some(photo), result());
   },
 
   async adjust(call) {
@@ -94,14 +77,40 @@ const answers: { [K in Call['kind']]: (call: Extract<Call, { kind: K }>) => Prom
   },
 };
 
+async function restored(request: RestoreRequest): Promise<ImageBitmap> {
+  const { base, device, model, seed, brighten: ratio } = request;
+  const scalars = ratio === 1 ? request.scalars : { exposure_ratio: ratio, ...request.scalars };
+  if (bright?.ratio !== ratio) bright = { ratio, photo: ratio === 1 ? some(photo) : amplified(some(photo), ratio) };
+  const image = sourceOf(bright.photo);
+  restoration = null;
+  if (networks?.name !== model.name) {
+    networks = { name: model.name, opened: openNetworks(base, model, device) };
+    networks.opened.catch(() => (networks = null));
+  }
+  const opened = await networks.opened;
+  if (prediction?.model !== model.name || prediction.ratio !== ratio) prediction = null;
+  const memory = (navigator as { deviceMemory?: number }).deviceMemory ?? 8;
+  const whole = image.width * image.height <= WHOLE_PIXELS;
+  const patchSize = memory < 4 ? SMALL_PATCH_SIZE : whole ? Math.max(image.width, image.height) + 16 : PATCH_SIZE;
+  const onProgress = (done: number, total: number): void => post({ progress: done / total });
+  const options = { seed, scalars, patchSize, onProgress };
+  const tiles = Tiles.of(opened, prediction === null);
+  const guidance = prediction?.guidance ?? (await predict(image, opened, options, tiles));
+  prediction = { model: model.name, ratio, guidance };
+  const residual = await sample(image, guidance, opened, options, tiles);
+  restoration = { guidance, residual, amount: amountOf(model.task, scalars) };
+  fidelity = request.fidelity;
+  return bitmap(some(photo), result());
+}
+
 function some<T>(value: T | null): T {
   if (value === null) throw new Error('there is no photo');
   return value;
 }
 
 function result(): Samples {
-  const { guidance, residual } = some(restoration);
-  return finished(some(bright).photo, (i) => guidance.get(i) + (1 - fidelity) * residual.get(i));
+  const { guidance, residual, amount } = some(restoration);
+  return finished(some(bright).photo, (i) => guidance.get(i) + (1 - fidelity) * residual.get(i), amount);
 }
 
 /** Samples of 8 bits, opaque; without a conversion of colours. */

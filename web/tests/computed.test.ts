@@ -6,7 +6,7 @@ import { colourSpace, type ColourSpace } from '../src/icc';
 import { estimateQuality, type JpegHeader } from '../src/jpeg';
 import { noiseByPlace } from '../src/noise';
 import { SAMPLERS } from '../src/samplers';
-import { amplified, finished, type Photo } from '../src/photo';
+import { amplified, finished, sourceOf, type Photo } from '../src/photo';
 import { intervals, mirrored } from '../src/tiles';
 import vectors from './vectors.json';
 
@@ -75,7 +75,7 @@ describe('colour profiles', () => {
 });
 
 describe('finished pixels', () => {
-  it.each(vectors.finished)('are as the package makes them: $name', ({ size, channels, peak, data, alpha, profile, restored, finished: expected }) => {
+  it.each(vectors.finished)('are as the package makes them: $name', ({ size, channels, peak, data, alpha, profile, restored, seen, finished: expected }) => {
     const [height, width] = size as [number, number];
     const make = (numbers: number[]): Uint8Array | Uint16Array => (peak > 255 ? Uint16Array.from(numbers) : Uint8Array.from(numbers));
     const photo = {
@@ -83,6 +83,9 @@ describe('finished pixels', () => {
       alpha: alpha && make(alpha),
       space: profile ? colourSpace(bytes(profile)) : null,
     } as Photo;
+    const planes = new Float32Array(3 * height * width);
+    sourceOf(photo).read(planes, mirrored(0, height, height), mirrored(0, width, width));
+    closeTo(planes, seen, 2e-4);
     const found = finished(photo, (i) => restored[i]!);
     closeTo(found.data, expected, profile || peak > 255 ? 1 : 0);
     expect(data).not.toEqual(expected);

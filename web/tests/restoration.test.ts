@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import type { Manifest, Networks } from '../src/model';
-import { predict, sample, Tiles, type Source } from '../src/restoration';
+import { amountOf, predict, sample, Tiles, type Source } from '../src/restoration';
 
 const REACH = 9;
 
@@ -90,4 +90,10 @@ it('goes on with smaller patches where the memory is full', async () => {
 it('refuses numbers that are not finite', async () => {
   const model = { ...networks([0.6, 1], 'ddim'), predict: async (x: Float32Array) => x.fill(NaN) };
   await expect(restored(image(16, 16), model, 1000)).rejects.toThrow('notFinite');
+});
+
+it.each([[10, 1], [30, 1], [45, 0.825], [80, 0.4], [90, 0.2], [100, 0]])('applies less to better JPEG files: %i', (quality, amount) => {
+  expect(amountOf('jpeg_restoration', { jpeg_quality: quality })).toBeCloseTo(amount);
+  expect(amountOf('jpeg_restoration', {})).toBe(1);
+  expect(amountOf('low_light', {})).toBe(1);
 });
