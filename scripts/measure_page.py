@@ -4,8 +4,8 @@
     python scripts/measure_page.py --megapixels 12 --only threads
     python scripts/measure_page.py --screenshots docs
 
-Needs what the page's tests need: Node.js, what `npm ci` installs in web/, chromium and playwright. CPU seconds and memory
-are those of the processes of the browser or the program; seconds are from choosing the photo, or starting, to the end.
+Needs what the page's tests need: Node.js, what `npm ci` installs in web/, chromium and playwright. CPU seconds and
+memory are those of the processes of the browser or the program; seconds are from choosing the photo, or starting, on.
 """
 
 from __future__ import annotations

@@ -27,6 +27,8 @@ export interface Model {
   bytes: number;
   /** Folder below `models/`, and file -> the beginning of its SHA-256. */
   files: Record<string, string>;
+  /** What the networks give of a small pattern, every 37th number; see scripts/make_web_models.py. */
+  check?: Record<'predictor' | 'unknown' | 'known', number[]>;
 }
 
 /** Two networks on patches [3,h,w]; h and w are multiples of `multiple_of`. */

@@ -75,14 +75,19 @@ export async function openNetworks(base: string, model: Model, device: Device): 
   const ort = await runtime(device);
   const open = (network: ArrayBuffer): Promise<InferenceSession> =>
     ort.InferenceSession.create(network, { executionProviders: [device], logSeverityLevel: 4 });
-  let sessions: [InferenceSession, InferenceSession];
+  let networks: Networks;
   try {
-    sessions = [await open(predictor), await open(diffusionModel)];
+    networks = networksOf(ort, manifest, [await open(predictor), await open(diffusionModel)]);
+    if (device === 'webgpu') await check(networks, model);
   } catch (error) {
     if (device === 'wasm') throw error;
+    console.warn('WebGPU is not used:', error);
     return openNetworks(base, model, 'wasm');
   }
+  return networks;
+}
 
+function networksOf(ort: Runtime, manifest: Manifest, [predictor, diffusionModel]: [InferenceSession, InferenceSession]): Networks {
   const run = async (
     session: InferenceSession, images: Record<string, Float32Array>, numbers: Record<string, number>, shape: readonly number[],
   ): Promise<Float32Array> => {
@@ -95,11 +100,34 @@ export async function openNetworks(base: string, model: Model, device: Device): 
   };
   return {
     manifest,
-    predict: (degraded, height, width) => run(sessions[0], { degraded }, {}, [1, 3, height, width]),
+    predict: (degraded, height, width) => run(predictor, { degraded }, {}, [1, 3, height, width]),
     denoise: (noisy, degraded, guidance, height, width, level, scalars) => {
       const unknown = Object.fromEntries(Object.keys(manifest.scalars).map((name) => [name, DEFAULTS[name] ?? NaN]));
       const numbers = { noise_level: level, ...unknown, ...scalars };
-      return run(sessions[1], { noisy, degraded, guidance }, numbers, [1, 3, height, width]);
+      return run(diffusionModel, { noisy, degraded, guidance }, numbers, [1, 3, height, width]);
     },
   };
+}
+
+/** Most that a GPU's numbers may differ: a sixteenth of an 8-bit level. */
+const TOLERANCE = 5e-4;
+
+/** Reject networks that give other numbers of a small pattern than the model's list says. */
+async function check(networks: Networks, { check: expected, name }: Model): Promise<void> {
+  if (!expected) return;
+  const { scalars, noise_levels: levels } = networks.manifest;
+  const side = 16;
+  const pattern = Float32Array.from({ length: 3 * side * side }, (_, i) => Math.sin(i * 0.7));
+  const plane = side * side;
+  const turned = Float32Array.from(pattern, (_, i) => pattern[(2 - Math.floor(i / plane)) * plane + (i % plane)]!);
+  const half = pattern.map((value) => value / 2);
+  const known = Object.fromEntries(Object.entries(scalars).map(([scalar, { range }]) => [scalar, (range[0] + range[1]) / 2]));
+  const unknown = Object.fromEntries(Object.keys(scalars).map((scalar) => [scalar, NaN]));
+  const denoise = (given: Record<string, number>): Promise<Float32Array> =>
+    networks.denoise(turned, pattern, half, side, side, levels[0]!, given);
+  const found = { predictor: await networks.predict(pattern, side, side), unknown: await denoise(unknown), known: await denoise(known) };
+  for (const key of ['predictor', 'unknown', 'known'] as const) {
+    const difference = Math.max(...expected[key].map((value, i) => Math.abs(value - found[key][i * 37]!)));
+    if (!(difference <= TOLERANCE)) throw new Error(`${name}, ${key}: differs by ${difference}`);
+  }
 }
