@@ -19,12 +19,13 @@ export const RUNTIME_FILES: Record<Device, [loader: string, wasm: string]> = {
   wasm: [cpuLoader, cpuWasm],
 };
 
-/** The GPU where there is a real one and the address of the page does not say `?device=wasm`. */
+/** The GPU where there is a real one; or what the address of the page says: `?device=wasm` or `?device=webgpu`. */
 export async function findDevice(): Promise<Device> {
   interface Gpu {
     requestAdapter(): Promise<{ info?: { isFallbackAdapter?: boolean } } | null>;
   }
-  if (new URLSearchParams(self.location.search).get('device') === 'wasm') return 'wasm';
+  const wanted = new URLSearchParams(self.location.search).get('device');
+  if (wanted === 'wasm' || wanted === 'webgpu') return wanted;
   try {
     const adapter = await (navigator as { gpu?: Gpu }).gpu?.requestAdapter();
     return adapter && !adapter.info?.isFallbackAdapter ? 'webgpu' : 'wasm';
