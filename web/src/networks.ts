@@ -127,8 +127,8 @@ async function check(networks: Networks, { check: expected, name }: Model): Prom
   const denoise = (given: Record<string, number>): Promise<Float32Array> =>
     networks.denoise(turned, pattern, half, side, side, levels[0]!, given);
   const found = { predictor: await networks.predict(pattern, side, side), unknown: await denoise(unknown), known: await denoise(known) };
-  for (const key of ['predictor', 'unknown', 'known'] as const) {
-    const difference = Math.max(...expected[key].map((value, i) => Math.abs(value - found[key][i * 37]!)));
-    if (!(difference <= TOLERANCE)) throw new Error(`${name}, ${key}: differs by ${difference}`);
-  }
+  const differences = (['predictor', 'unknown', 'known'] as const).map((key) =>
+    Math.max(...expected[key].map((value, i) => Math.abs(value - found[key][i * 37]!))),
+  );
+  if (!differences.every((one) => one <= TOLERANCE)) throw new Error(`${name} differs by ${differences.join(', ')}`);
 }
