@@ -203,8 +203,9 @@ def test_comparison_by_keyboard_zoom_language_and_a_narrow_screen(folder, open_p
         assert slider.get_attribute("aria-valuenow") == "50"
         slider.focus()
         page.keyboard.down("ArrowRight")
-        page.wait_for_function("Number(document.querySelector('#slider').getAttribute('aria-valuenow')) > 52")
+        page.locator("#slider:not([aria-valuenow='50'])").wait_for()
         page.keyboard.up("ArrowRight")
+        assert int(slider.get_attribute("aria-valuenow")) > 50
         fit, full = (page.locator(name) for name in ("#fit", "#full"))
         full.click()
         assert (fit.get_attribute("aria-pressed"), full.get_attribute("aria-pressed")) == ("false", "true")
@@ -229,7 +230,8 @@ def test_bad_files_get_a_sentence_and_work_can_be_cancelled(folder, open_page, p
     Image.fromarray(np.random.default_rng(0).integers(60, 90, (700, 900, 3)).astype(np.uint8)).save(large)
     with web_page.static_host(folder, isolated=False) as (address, _):
         page = open_page(address)
-        page.wait_for_function("crossOriginIsolated && document.documentElement.dataset.ready")
+        page.locator("#offline", has_text="offline").wait_for()  # it has been loaded once more
+        assert page.evaluate("crossOriginIsolated")
         for photo, words in (
             (text, "text.jpg is not an image"),
             (cut, "cut.jpg is a damaged or incomplete JPEG"),
