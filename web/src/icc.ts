@@ -3,9 +3,9 @@
 const PLACES = 65_536;
 /** Linear sRGB to XYZ under the D50 of profiles. */
 const SRGB_TO_D50: Matrix = [
-  [0.4360747, 0.3850649, 0.1430804],
-  [0.2225045, 0.7168786, 0.0606169],
-  [0.0139322, 0.0971045, 0.7141733],
+  [0.436087860, 0.385076878, 0.143035262],
+  [0.222510535, 0.716886272, 0.060603194],
+  [0.013925986, 0.097079576, 0.713894438],
 ];
 /** Profiles within so much of sRGB are taken for sRGB. */
 const NEARLY_SRGB = 10 / 255;
