@@ -693,3 +693,18 @@ def test_streams_that_do_not_do(ucdir, jpegs, tmp_path, monkeypatch, refused):
         monkeypatch.setattr("ucdir.cli.stream.discard", lambda _: None)
         refused(ucdir("restore", photo, "-o", "-"), words)
     assert tree(tmp_path) == ["a.jpg", "b.webp"]
+
+
+def test_a_result_of_either_model_of_a_task_is_finished(ucdir, tmp_path, pixels):
+    write(Photo(pixels), tmp_path / "noisy.png")
+    command = ("restore", tmp_path / "noisy.png", "--task", "low_light")
+    for ratio in (100, 1):
+        options = ("--exposure-ratio", ratio, "-o", tmp_path / f"{ratio}.png")
+        assert ucdir(*command, *options, model=False)[0] == 0
+        before = (tmp_path / f"{ratio}.png").stat().st_mtime_ns
+        status, _, err = ucdir(*command, *options, model=False)
+        assert (status, (tmp_path / f"{ratio}.png").stat().st_mtime_ns) == (0, before), err
+    other = ("--exposure-ratio", 1, "-o", tmp_path / "100.png")
+    status, _, err = ucdir(*command, *other, model=False)
+    assert status != 0
+    assert "other settings" in err

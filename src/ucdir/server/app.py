@@ -220,7 +220,7 @@ class App:
             job.check()
             return inspect(
                 photo,
-                model_of=self.models.of_task,
+                model_of=self.models.for_pretrained,
                 task_of=lambda name: self.models.configs[name].task,
                 **chosen,
             )

@@ -11,7 +11,7 @@ from ucdir.errors import ConfigError
 from ucdir.images import read
 from ucdir.images.photo import Metadata, Photo
 from ucdir.tasks import TASKS
-from ucdir.workflows.restore import brightened, check_task, explain_task, with_jpeg_quality
+from ucdir.workflows.restore import brightened, check_task, explain_task, pretrained_of, with_jpeg_quality
 
 NAME = "the image"
 
@@ -30,7 +30,7 @@ def inspect(
 
     Args:
         source: the file.
-        model_of: the model of a task.
+        model_of: the model that is taken for the name of a pretrained one.
         task_of: the task of a model.
         model: as named, or None.
         task: a name in `TASKS`, or "auto".
@@ -98,5 +98,10 @@ def _plan(
     if chosen is None:
         return {"task": None, "model": None, "reason": reason, "scalars": dict(scalars)}, list(photo.warnings)
     known = dict(TASKS[chosen].known_scalars(photo)) | dict(scalars)
-    plan = {"task": chosen, "model": model or model_of(chosen), "reason": reason, "scalars": known}
+    plan = {
+        "task": chosen,
+        "model": model or model_of(pretrained_of(chosen, photo, scalars)),
+        "reason": reason,
+        "scalars": known,
+    }
     return plan, list(photo.warnings)

@@ -59,6 +59,11 @@ class Models:
                 return name
         raise ConfigError(f"task {task}: no model is for it.")
 
+    def for_pretrained(self, name: str) -> str:
+        """What is taken where a task would take this pretrained model: a model of one's own comes before it."""
+        first = self.of_task(self.configs[name].task if name in self.configs else name)
+        return name if first in TASKS else first
+
     def import_engines(self) -> None:
         """Import what runs networks, before there are several threads, in which importing can go wrong."""
         asked = [self._options.get(key, "auto") for key in ("device", "precision", "engine")]
@@ -68,9 +73,9 @@ class Models:
     def pipeline(
         self, model: str | None, watch: Watch, samples: int
     ) -> Watched | Callable[[str], RestorationPipeline]:
-        """The pipeline of a model, watched; or a function that gives the one of a task."""
+        """The pipeline of a model, watched; or a function that gives the one of a pretrained model's name."""
         if model is None:
-            return lambda task: self._watched(self.of_task(task), watch, samples)
+            return lambda name: self._watched(self.for_pretrained(name), watch, samples)
         return self._watched(model, watch, samples)
 
     def _watched(self, name: str, watch: Watch, samples: int) -> Watched:

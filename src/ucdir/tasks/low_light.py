@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 from ucdir.degradations import DevelopedNoise, DevelopedNoiseGenerator, LowLightGenerator
 from ucdir.images import Photo
 from ucdir.tasks.task import Example, Task, hide_some
+
+NOISE: Final = "noise"
+"""Name of the pretrained model for photos that are not dark."""
+DARK: Final = 50
+"""Exposure ratio from which on a photo is one of the dark."""
 
 
 class LowLight(Task[LowLightGenerator]):
@@ -53,6 +58,17 @@ class LowLight(Task[LowLightGenerator]):
         pair = noise.long_exposure(stored), noise(stored)
         target, degraded = (np.ascontiguousarray(np.rot90(x, -1)) for x in pair) if turned else pair
         return Example(target, degraded, scalars)
+
+    @classmethod
+    def pretrained(cls, scalars: Mapping[str, float]) -> str:
+        """`NOISE` for photos that their camera has exposed and developed, else the model of the dark."""
+        ratio = scalars.get("exposure_ratio")
+        return NOISE if ratio is None or ratio < DARK else cls.name
+
+    @classmethod
+    def pretrained_names(cls) -> tuple[str, ...]:
+        """The model of the dark, and that of noise."""
+        return cls.name, NOISE
 
     @staticmethod
     def known_scalars(photo: Photo) -> Mapping[str, float]:

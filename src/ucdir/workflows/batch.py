@@ -197,9 +197,12 @@ class Batch:
         return entry, True
 
     def _model_of(self, entry: Entry | None) -> str | None:
-        """Digest of the model that would be taken now for the task of a result."""
+        """Digest of the model that would be taken now for a result: one of its task's, the same if it still is."""
         task = None if entry is None else entry.get("task")
-        return self._digest(task) if task in list_models() else None
+        if entry is None or task not in TASKS or task not in list_models():
+            return None
+        digests = [self._digest(name) for name in TASKS[task].pretrained_names()]
+        return entry["model"] if entry.get("model") in digests else digests[0]
 
     # ------------------------------------------------------------------------------------------------------- the work
 
@@ -272,7 +275,7 @@ class Batch:
             **self.settings, **self.options,
         )  # fmt: skip
         self._begun = True
-        model, result = self._digest(self.model or done.task), digest(job.output)
+        model, result = self._digest(self.model or done.model), digest(job.output)
         notes = done.notes
         if not records.add({**entry, "task": done.task, "model": model, "result": result}):
             notes = (

@@ -51,7 +51,7 @@ UNCERTAIN = 8
 """Standard deviation of the samples, in 8-bit levels, that is white in the uncertainty map."""
 
 Models = RestorationPipeline | Callable[[str], RestorationPipeline]
-"""A pipeline, or a function that loads the one of a task."""
+"""A pipeline, or a function that loads the one of a pretrained model's name."""
 
 
 class SamplingOptions(TypedDict, total=False):
@@ -78,6 +78,8 @@ class RestoredPhoto:
     seconds: float
     scalars: dict[str, float]
     """What was known of the degradation."""
+    model: str
+    """Name of the pretrained model that its task has for it; another one may have been named."""
     notes: tuple[str, ...]
     """One sentence for each thing that the photo's owner should know."""
 
@@ -108,7 +110,7 @@ def restore(
             tensor [3,H,W] in [0,1], or several in a batch or list; its numbers are taken as sRGB's.
         output: of a path, the file to write, its format by its suffix; `photo.restored.png` by default.
         task: a name in `tasks.TASKS`, or "auto": see `choose_task`.
-        pipeline: from `load`, or a function that gives the pipeline of a task.
+        pipeline: from `load`, or a function that gives the pipeline of a pretrained model's name.
         scalars: what is known of the degradation, such as `{"jpeg_quality": 10}`; overrules what the file says.
         brighten: how many times to amplify the light of a RAW file or a dark photo: a number from 1 to 1000, or "auto"
             or "file", see `images.read`, which leave photos that are not RAW as bright as they are. Only of a path or
@@ -241,7 +243,7 @@ def _restore_file(
     height, width = photo.pixels.shape[:2]
     return RestoredPhoto(
         target, width, height, result.task, result.steps, time.perf_counter() - began, result.scalars,
-        (*photo.warnings, *notes),
+        pretrained_of(result.task, photo, sampling.scalars), (*photo.warnings, *notes),
     )  # fmt: skip
 
 
@@ -260,7 +262,7 @@ def _restore_bytes(
     height, width = photo.pixels.shape[:2]
     return b"".join(pieces), RestoredPhoto(
         Path("-"), width, height, result.task, result.steps, time.perf_counter() - began, result.scalars,
-        (*photo.warnings, *notes, *dropped),
+        pretrained_of(result.task, photo, sampling.scalars), (*photo.warnings, *notes, *dropped),
     )  # fmt: skip
 
 
@@ -359,7 +361,7 @@ class _Sampling:
         pipeline = self.models
         if not isinstance(pipeline, RestorationPipeline):
             task = choose_task(photo, self.scalars, name) if self.task == "auto" else self.task
-            pipeline = pipeline(task)
+            pipeline = pipeline(pretrained_of(task, photo, self.scalars))
         check_task(self.task, pipeline.config.task)
         if self.consistent:
             check_consistent(photo, pipeline.config.task, name)
@@ -404,6 +406,14 @@ def check_task(task: str, model_task: str) -> None:
         raise ConfigError(
             f"task {task}: the model was made for {model_task}; leave out the task, or choose another model."
         )
+
+
+def pretrained_of(task: str, photo: Photo | None, scalars: Mapping[str, float]) -> str:
+    """Name of the pretrained model for a photo, by what its file says and is known beside it."""
+    if task not in TASKS:
+        return task  # which is refused as a model
+    known = {} if photo is None else TASKS[task].known_scalars(photo)
+    return TASKS[task].pretrained({**known, **scalars})
 
 
 def choose_task(photo: Photo | None, scalars: Mapping[str, float], name: str) -> str:
