@@ -84,7 +84,7 @@ def test_the_checks_run_the_test_command_of_the_readme(root):
         lines = [line.replace(name, value) for line in lines]
     positions = [lines.index(part) for part in tests]
     assert positions == sorted(positions)
-    assert tests[-1] == ".venv/bin/python -m pytest"
+    assert tests[-1] == ".venv/bin/python -m pytest -n 2"
 
 
 def test_both_commands_begin_alike(root):
