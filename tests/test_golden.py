@@ -11,21 +11,24 @@ from ucdir.images import read
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
 CASES = [
-    f"{task}_{size}"
-    for task in ("jpeg_restoration", "deblurring", "low_light")
-    for size in ("small", "large")
+    *(
+        f"{model}_{size}"
+        for model in ("jpeg_restoration", "deblurring", "low_light")
+        for size in ("small", "large")
+    ),
+    "noise_small",
 ]
 
 
 def restored(name, folder, *options):
     (degraded,) = GOLDEN.glob(f"{name}.*")
     output = folder / "restored.png"
-    task = name.rpartition("_")[0]
+    model = name.rpartition("_")[0]
     arguments = [
         "restore",
         str(degraded),
-        "--task",
-        task,
+        "--model",
+        model,
         "--precision",
         "fp32",
         "--seed",

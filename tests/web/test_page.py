@@ -103,10 +103,11 @@ def by_program(tmp_path_factory):
     loaded = {}
     folder = tmp_path_factory.mktemp("program")
 
-    def restore(photo: Path, **options):
-        def pipeline(task):
-            return loaded.setdefault(task, ucdir.load(task, engine="onnx"))
+    def load(name):
+        return loaded.setdefault(name, ucdir.load(name, engine="onnx"))
 
+    def restore(photo: Path, model=None, **options):
+        pipeline = load if model is None else load(model)
         ucdir.restore(photo, folder / "restored.png", pipeline=pipeline, force=True, **options)
         return np.asarray(Image.open(folder / "restored.png")).astype(int)
 
@@ -263,7 +264,7 @@ def test_bad_files_get_a_sentence_and_work_can_be_cancelled(folder, open_page, p
         page.click("#restore")
         wait_for_result(page)
         found = pixels(download(page))
-        expected = by_program(small, task="low_light", brighten=3, scalars={"noise_strength": 9})
+        expected = by_program(small, model="low_light", brighten=3, scalars={"noise_strength": 9})
         assert np.abs(found - expected).max() <= 1
 
 
