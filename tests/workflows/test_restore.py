@@ -185,6 +185,9 @@ def test_the_file_or_the_scalars_tell_the_task(photo, scalars, task):
         (photo_of(exposure=Exposure(3.0)), {}, "noise"),
         (photo_of(exposure=Exposure(100.0)), {}, "low_light"),
         (photo_of(), {"exposure_ratio": 100.0}, "low_light"),
+        (None, {"exposure_ratio": [100.0, 250.0]}, "low_light"),
+        (None, {"exposure_ratio": [1.0, 100.0]}, "noise"),
+        (None, {"exposure_ratio": "much"}, "noise"),
         (
             photo_of(exposure=Exposure(100.0)),
             {"exposure_ratio": 1.0},

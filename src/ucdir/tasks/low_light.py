@@ -62,8 +62,12 @@ class LowLight(Task[LowLightGenerator]):
     @classmethod
     def pretrained(cls, scalars: Mapping[str, float]) -> str:
         """`NOISE` for photos that their camera has exposed and developed, else the model of the dark."""
-        ratio = scalars.get("exposure_ratio")
-        return NOISE if ratio is None or ratio < DARK else cls.name
+        try:
+            # a batch may have one for each image
+            ratios = np.asarray(scalars.get("exposure_ratio", 1), dtype=np.float32)
+        except (TypeError, ValueError):
+            return NOISE  # which refuses what is no number
+        return cls.name if (ratios >= DARK).all() else NOISE
 
     @classmethod
     def pretrained_names(cls) -> tuple[str, ...]:
