@@ -15,7 +15,9 @@ An error's message is one sentence for the person who made the request: what is 
 """
 
 import re
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class UcdirError(Exception):
@@ -68,6 +70,13 @@ def reason(error: BaseException) -> str:
     )
     line = re.sub(r"^(VipsJpeg|vips\w*|\w+load\w*|\w+2vips|\w+_buffer): ", "", line)
     return re.sub(r"[^ -~]+", "?", line).rstrip(".")[:200]
+
+
+def fault(error: BaseException) -> str:
+    """The sentence for an error that nobody expected: what it is, and where it was raised."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    what = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
+    return f"a fault of this program ({what}); please report it."
 
 
 def listed(names: Sequence[str]) -> str:

@@ -33,7 +33,7 @@ from ucdir.server.jobs import Job, Jobs, StoppedError
 from ucdir.server.metrics import CONTENT_TYPE, Metrics, resident_bytes
 from ucdir.server.models import Models
 from ucdir.server.openapi import JOB_NAME, description
-from ucdir.server.refusals import problem_response, refusal
+from ucdir.server.refusals import problem_response, refusal, renamed
 from ucdir.server.settings import BUILT_PAGE, Settings
 from ucdir.server.static_files import Page
 from ucdir.server.uploads import ClientLeftError, Form, body, check_length
@@ -194,7 +194,7 @@ class App:
 
         def respond(done: RestoredPhoto) -> Response:
             self.metrics.restored(done.seconds)
-            notes = [_renamed(note, names) for note in done.notes]
+            notes = [renamed(note, names) for note in done.notes]
             said = {
                 "task": done.task, "scalars": done.scalars, "steps": done.steps, "seconds": round(done.seconds, 3),
                 "width": done.width, "height": done.height, "notes": notes,
@@ -226,7 +226,7 @@ class App:
             )
 
         def respond(found: dict[str, Any]) -> Response:
-            text = _renamed(json.dumps(found), {json.dumps(path)[1:-1]: name for path, name in names.items()})
+            text = renamed(json.dumps(found), {json.dumps(path)[1:-1]: name for path, name in names.items()})
             return Response(text, media_type="application/json")
 
         return Work(work, respond, names)
@@ -310,12 +310,6 @@ async def _left(receive: Receive) -> None:
     """Until the client leaves."""
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _renamed(text: str, names: Mapping[str, str]) -> str:
-    for path, name in names.items():
-        text = text.replace(path, name)
-    return text
 
 
 def _header(said: dict[str, Any]) -> str:

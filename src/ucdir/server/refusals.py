@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import errno
-import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
-from pathlib import Path
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from ucdir.errors import ConfigError, DeviceError, ExtraError, ImageError, OutputError, UcdirError
+from ucdir.errors import ConfigError, DeviceError, ExtraError, ImageError, OutputError, UcdirError, fault
 
 
 class ProblemResponse(JSONResponse):
@@ -48,13 +46,15 @@ def refusal(error: Exception, names: Mapping[str, str]) -> HTTPException:
     if isinstance(error, OSError) and not isinstance(error, UcdirError):  # while the photo was received
         return HTTPException(_status_of_disk(error), f"the server cannot keep the photo ({error.strerror}).")
     if not isinstance(error, UcdirError):
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        what = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
-        return HTTPException(500, f"a fault of this program ({what}); please report it.")
-    text = str(error)
+        return HTTPException(500, fault(error))
+    return HTTPException(_status(error), renamed(str(error), names))
+
+
+def renamed(text: str, names: Mapping[str, str]) -> str:
+    """A text in which the client reads `names` instead of what stands in it."""
     for path, name in names.items():
         text = text.replace(path, name)
-    return HTTPException(_status(error), text)
+    return text
 
 
 def _status(error: UcdirError) -> int:

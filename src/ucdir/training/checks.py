@@ -25,6 +25,9 @@ from ucdir.training.sampler_aware import MAX_SHIFT
 COMPILERS = ("g++", "clang++", "c++", "cl", "gcc")
 """Programs that torch.compile may use."""
 
+SAMPLED = ("sampler_aware", "energy_score")
+"""Objectives that take the sampler's steps, and its settings with them."""
+
 
 def check_settings(config: Config, processes: int) -> None:
     """Refuse unknown names, and settings that do not fit each other.
@@ -70,7 +73,7 @@ def check_settings(config: Config, processes: int) -> None:
         problems.append(
             "training.objective predictor trains nothing with training.freeze_predictor: set it to false"
         )
-    if config.training.objective in ("sampler_aware", "energy_score"):
+    if config.training.objective in SAMPLED:
         problems += _sampler_aware_problems(config)
     if config.training.adversarial_weight:
         problems += _adversarial_problems(config)
@@ -120,7 +123,7 @@ def _adversarial_problems(config: Config) -> list[str]:
             f"training.adversarial_features {training.adversarial_features!r} is unknown; choose one of "
             f"{', '.join(FEATURES)}"
         )
-    if training.objective not in ("sampler_aware", "energy_score"):
+    if training.objective not in SAMPLED:
         problems.append(
             f"training.adversarial_weight is for the objectives sampler_aware and energy_score (found "
             f"{training.objective}): set it to 0"

@@ -19,9 +19,6 @@ SMALLEST = 1e-4
 ENDS = 0.5
 """Diversities are drawn from -ENDS to 1 + ENDS and clipped: a quarter is 0, a quarter 1, the others lie between."""
 
-Distance = Callable[[Tensor, Tensor], Tensor]
-"""Two batches of what is compared -> [B]."""
-
 
 class EnergyScoreObjective(SamplerAwareObjective):
     r"""An `Objective` as `sampler_aware`, in which two samples ŷ₁, ŷ₂ of one input, from two noises, meet.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -15,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ucdir.engines import choose_engine, import_engine
-from ucdir.errors import ConfigError, OutputError, UcdirError
+from ucdir.errors import ConfigError, OutputError, UcdirError, fault
 from ucdir.images import Exposure, Photo, read
 from ucdir.images.paths import check_path, remove_stale, shown
 from ucdir.images.pixels import Signal
@@ -315,13 +314,12 @@ class Batch:
 
 def _failed(job: Job, error: Exception) -> Outcome:
     """One photo must not cost a night's work, whatever is wrong with it or with this program."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    what = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
-    text = f"{shown(job.photo)}: a fault of this program ({what}); please report it."
     if isinstance(error, UcdirError):
         text = str(error)
     elif isinstance(error, MemoryError):
         text = f"{shown(job.photo)}: the memory is full; close other programs, or raise its limit."
+    else:
+        text = f"{shown(job.photo)}: {fault(error)}"
     return Outcome(job, "failed", text)
 
 

@@ -243,7 +243,7 @@ def _restore_file(
     height, width = photo.pixels.shape[:2]
     return RestoredPhoto(
         target, width, height, result.task, result.steps, time.perf_counter() - began, result.scalars,
-        pretrained_of(result.task, photo, sampling.scalars), (*photo.warnings, *notes),
+        result.model, (*photo.warnings, *notes),
     )  # fmt: skip
 
 
@@ -262,7 +262,7 @@ def _restore_bytes(
     height, width = photo.pixels.shape[:2]
     return b"".join(pieces), RestoredPhoto(
         Path("-"), width, height, result.task, result.steps, time.perf_counter() - began, result.scalars,
-        pretrained_of(result.task, photo, sampling.scalars), (*photo.warnings, *notes, *dropped),
+        result.model, (*photo.warnings, *notes, *dropped),
     )  # fmt: skip
 
 
@@ -325,6 +325,7 @@ class _Result:
     task: str
     steps: int
     scalars: dict[str, float]
+    model: str  # as in `RestoredPhoto`
 
 
 @dataclass(frozen=True)
@@ -380,8 +381,9 @@ class _Sampling:
         std = np.sqrt(squares / (mean.shape[1] * (self.samples - 1))) if self.samples > 1 else None
         steps = self.options.get("steps")
         return _Result(
-            mean, std, pipeline.config.task, pipeline.config.steps if steps is None else steps, scalars
-        )
+            mean, std, pipeline.config.task, pipeline.config.steps if steps is None else steps, scalars,
+            pretrained_of(pipeline.config.task, photo, self.scalars),
+        )  # fmt: skip
 
     def _sample(
         self, number: int, pipeline: RestorationPipeline, degraded: Signal, scalars: Mapping[str, float]
