@@ -10,6 +10,8 @@ export interface Found {
   /** JPEG quality that counts, and whether the pixels show it rather than the file's tables. */
   quality: number | null;
   fromPixels: boolean;
+  /** Names of the metadata that the restored file will not have. */
+  leftOut: string[];
   /** The photo as it is, in sRGB; null where the browser cannot show it. */
   picture: ImageBitmap | null;
 }

@@ -32,13 +32,14 @@ export interface JpegHeader {
   tables: Map<number, number[]>;
   /** Markers and bodies of the segments APP0 to APP15. */
   segments: [marker: number, body: Uint8Array][];
+  hasComments: boolean;
   /** Whether the image's end is there. */
   complete: boolean;
 }
 
 export function jpegHeader(data: Uint8Array): JpegHeader {
   const header: JpegHeader = {
-    precision: 0, width: 0, height: 0, components: [], tables: new Map(), segments: [], complete: false,
+    precision: 0, width: 0, height: 0, components: [], tables: new Map(), segments: [], hasComments: false, complete: false,
   };
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   let at = 2;
@@ -56,6 +57,7 @@ export function jpegHeader(data: Uint8Array): JpegHeader {
       [header.height, header.width] = [view.getUint16(at + 5), view.getUint16(at + 7)];
       header.components = Array.from({ length: body[5]! }, (_, i) => body[8 + 3 * i] ?? 0);
     } else if (marker >= 0xe0 && marker < 0xf0) header.segments.push([marker, body]);
+    else if (marker === 0xfe) header.hasComments = true;
     at += 4 + body.length;
   }
   while (at + 1 < data.length && !header.complete) {
@@ -130,6 +132,14 @@ export function iccOfJpeg({ segments }: JpegHeader): Uint8Array | null {
   const parts = segments.filter(([marker, body]) => marker === 0xe2 && startsWith(body, 'ICC_PROFILE\0'));
   parts.sort(([, a], [, b]) => a[12]! - b[12]!);
   return joined(parts.map(([, body]) => body.subarray(14)));
+}
+
+/** Names of the metadata that are neither EXIF nor a colour profile. */
+export function otherMetadataOfJpeg({ segments, hasComments }: JpegHeader): string[] {
+  const has = (marker: number, text: string): boolean =>
+    segments.some(([found, body]) => found === marker && startsWith(body, text));
+  const found = { XMP: has(0xe1, 'http://ns.adobe.com/x'), IPTC: has(0xed, 'Photoshop 3.0\0'), comments: hasComments };
+  return Object.entries(found).flatMap(([name, there]) => (there ? [name] : []));
 }
 
 /** A JPEG file with segments of EXIF and a colour profile behind its first marker and JFIF. */

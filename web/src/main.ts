@@ -77,10 +77,12 @@ function fail(error: unknown): void {
   showTexts();
 }
 
-function describe({ format, width, height, quality, fromPixels }: Found): string {
+function describe({ format, width, height, quality, fromPixels, leftOut }: Found): string {
   const parts = [say('found', { format, width, height, megapixels: (width * height) / 1e6 })];
   if (quality !== null) parts.push(say(fromPixels ? 'foundTraces' : 'foundQuality', { quality }));
-  return `${file?.name ?? ''}: ${parts.join(', ')}.`;
+  const kinds = leftOut.map((kind) => (isKey(kind) ? say(kind) : kind));
+  const lost = kinds.length ? ` ${say('leftOut', { kinds: kinds.join(', ') })}` : '';
+  return `${file?.name ?? ''}: ${parts.join(', ')}.${lost}`;
 }
 
 // ------------------------------------------------------------------------------------------------ models, scalars

@@ -4,9 +4,9 @@ import decodeJpeg from '@jsquash/jpeg/decode';
 import { decode as decodePng } from 'fast-png';
 import { cleanExif, orientationOf } from './exif';
 import { colourSpace, iccChannels, linearToSrgb, srgbToLinear, type ColourSpace } from './icc';
-import { estimateQuality, exifOfJpeg, iccOfJpeg, jpegHeader } from './jpeg';
+import { estimateQuality, exifOfJpeg, iccOfJpeg, jpegHeader, otherMetadataOfJpeg } from './jpeg';
 import { findJpegQuality } from './jpeg_traces';
-import { pngChunk } from './png';
+import { otherMetadataOfPng, pngChunk } from './png';
 import type { Source } from './restoration';
 
 /** Interleaved samples, 0..255 or 0..65535. */
@@ -36,6 +36,8 @@ export interface Photo {
   icc: Uint8Array | null;
   /** The space of the profile; null where that is nearly sRGB. */
   space: ColourSpace | null;
+  /** Names of the metadata that are in the file and will not be in the restored one. */
+  leftOut: string[];
 }
 
 /** Largest width x height: what is held of a photo takes about 30 bytes a pixel. */
@@ -64,6 +66,7 @@ export async function readPhoto(file: Blob): Promise<Photo> {
     exif: decoded.exif && cleanExif(decoded.exif, w, h),
     icc,
     space: icc && colourSpace(icc),
+    leftOut: decoded.leftOut,
   };
 }
 
@@ -76,6 +79,7 @@ interface Decoded {
   quality: number | null;
   exif: Uint8Array | null;
   icc: Uint8Array | null;
+  leftOut: string[];
 }
 
 async function decode(data: Uint8Array<ArrayBuffer>, file: Blob): Promise<Decoded> {
@@ -84,13 +88,24 @@ async function decode(data: Uint8Array<ArrayBuffer>, file: Blob): Promise<Decode
   if (head.startsWith('\x89PNG\r\n\x1a\n')) return fromPng(data, file);
   const format = /^RIFF....WEBP/s.test(head) ? 'WebP' : /^....ftypavi[fs]/s.test(head) ? 'AVIF'
     : head.startsWith('GIF8') ? 'GIF' : head.startsWith('BM') ? 'BMP' : '';
-  return byBrowser(file, format);
+  return { ...await byBrowser(file, format), leftOut: otherMetadata(data, format) };
 }
 
 function checkSize(width: number, height: number): void {
   if (width * height > MAX_PIXELS) {
     throw new PhotoError('tooLarge', { megapixels: Math.ceil((width * height) / 1e6), most: MAX_PIXELS / 1e6 });
   }
+}
+
+/** Names of the metadata of a WebP or AVIF file, whose pixels alone the browser gives. */
+function otherMetadata(data: Uint8Array, format: string): string[] {
+  const marks: Record<string, Record<string, string>> = {
+    WebP: { EXIF: 'EXIF', XMP: 'XMP ', ICC: 'ICCP' }, AVIF: { EXIF: 'Exif', XMP: 'rdf+xml', ICC: 'colrprof' },
+  };
+  if (!(format in marks)) return [];
+  // a WebP file's metadata stand before or behind its pixels, those of AVIF are listed at the beginning
+  const text = new TextDecoder('latin1').decode(format === 'WebP' ? data : data.subarray(0, 4096));
+  return Object.entries(marks[format]!).flatMap(([name, mark]) => (text.includes(mark) ? [name] : []));
 }
 
 /** By MozJPEG's decoder, as its numbers are those of libjpeg in every browser; CMYK by the browser's own. */
@@ -100,7 +115,9 @@ async function fromJpeg(data: Uint8Array<ArrayBuffer>, file: Blob): Promise<Deco
   checkSize(width, height);
   if (header.precision > 8) throw new PhotoError('tooDeep', { bits: header.precision });
   if (!header.complete || !width || !height) throw new PhotoError('damaged', { format: 'JPEG' });
-  const known = { format: 'JPEG', quality: estimateQuality(header), exif: exifOfJpeg(header) };
+  const known = {
+    format: 'JPEG', quality: estimateQuality(header), exif: exifOfJpeg(header), leftOut: otherMetadataOfJpeg(header),
+  };
   if (components.length === 4) {
     const decoded = await byBrowser(file, 'JPEG', 'none');
     return { ...decoded, ...known };
@@ -127,12 +144,15 @@ async function fromPng(data: Uint8Array<ArrayBuffer>, file: Blob): Promise<Decod
     if (colour === 3 || depth < 8 || pngChunk(data, 'tRNS')) {
       const decoded = await byBrowser(file, 'PNG');
       const icc = colour === 3 || colour === 2 ? decodePng(data).iccEmbeddedProfile?.profile ?? null : null;
-      return { ...decoded, exif: pngChunk(data, 'eXIf'), icc };
+      return { ...decoded, exif: pngChunk(data, 'eXIf'), icc, leftOut: otherMetadataOfPng(data) };
     }
     const { width, height, channels: samples, data: found, iccEmbeddedProfile } = decodePng(data, { checkCrc: true });
     const channels = samples < 3 ? 1 : 3;
     const make = (length: number): Samples['data'] => (found instanceof Uint16Array ? new Uint16Array(length) : new Uint8Array(length));
-    const known = { format: 'PNG', quality: null, exif: pngChunk(data, 'eXIf'), icc: iccEmbeddedProfile?.profile ?? null };
+    const known = {
+      format: 'PNG', quality: null, exif: pngChunk(data, 'eXIf'), icc: iccEmbeddedProfile?.profile ?? null,
+      leftOut: otherMetadataOfPng(data),
+    };
     if (samples === channels) {
       return { pixels: { width, height, channels, data: found as Samples['data'] }, alpha: null, ...known };
     }
@@ -164,7 +184,7 @@ async function byBrowser(file: Blob, format: string, orientation: 'from-image' |
   bitmap.close();
   const rgba = context.getImageData(0, 0, width, height).data;
   const alpha = Uint8Array.from({ length: width * height }, (_, i) => rgba[4 * i + 3]!);
-  return { pixels: withoutAlpha(rgba, width, height, 3), alpha, format: format || 'image', quality: null, exif: null, icc: null };
+  return { pixels: withoutAlpha(rgba, width, height, 3), alpha, format: format || 'image', quality: null, exif: null, icc: null, leftOut: [] };
 }
 
 function withoutAlpha(rgba: Uint8ClampedArray, width: number, height: number, channels: 1 | 3): Samples {

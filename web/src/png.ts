@@ -15,6 +15,16 @@ export function pngChunk(data: Uint8Array, name: string): Uint8Array | null {
   return null;
 }
 
+/** Names of the metadata that are neither EXIF nor a colour profile. */
+export function otherMetadataOfPng(data: Uint8Array): string[] {
+  const text = pngChunk(data, 'iTXt');
+  const isXmp = text !== null && String.fromCharCode(...text.subarray(0, 17)) === 'XML:com.adobe.xmp';
+  const found = {
+    XMP: isXmp, comments: (text !== null && !isXmp) || ['tEXt', 'zTXt'].some((name) => pngChunk(data, name) !== null),
+  };
+  return Object.entries(found).flatMap(([name, there]) => (there ? [name] : []));
+}
+
 const CRC = Uint32Array.from({ length: 256 }, (_, n) => {
   for (let bit = 0; bit < 8; bit++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;
   return n;

@@ -50,7 +50,7 @@ export class ServerEngine implements Engine {
     ]);
     const { format, width, height, jpeg_quality } = (await response.json()) as Inspection;
     const quality = jpeg_quality.pixels ?? jpeg_quality.tables;
-    return { format, width, height, quality, fromPixels: jpeg_quality.pixels !== null, picture };
+    return { format, width, height, quality, fromPixels: jpeg_quality.pixels !== null, leftOut: [], picture };
   }
 
   async restore(request: Request, onProgress: OnProgress, signal: AbortSignal): Promise<ImageBitmap> {

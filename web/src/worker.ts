@@ -45,10 +45,11 @@ const answers: { [K in Call['kind']]: (call: Extract<Call, { kind: K }>) => Prom
   async inspect({ file }) {
     [photo, bright, prediction, restoration] = [null, null, null, null];
     photo = await readPhoto(file);
-    const { format, fileQuality, pixelsQuality, pixels } = photo;
+    const { format, fileQuality, pixelsQuality, pixels, leftOut } = photo;
     const { width, height } = pixels;
     const quality = pixelsQuality ?? fileQuality;
-    return { format, width, height, quality, fromPixels: pixelsQuality !== null, picture: await bitmap(photo, pixels) } satisfies Found;
+    const picture = await bitmap(photo, pixels);
+    return { format, width, height, quality, fromPixels: pixelsQuality !== null, leftOut, picture } satisfies Found;
   },
 
   async restore({ request }) {

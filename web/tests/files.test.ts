@@ -3,15 +3,32 @@
 import { readFileSync } from 'node:fs';
 import { decode } from 'fast-png';
 import { describe, expect, it } from 'vitest';
-import { estimateQuality, exifOfJpeg, iccOfJpeg, jpegHeader, jpegWith } from '../src/jpeg';
-import { encodePng, pngChunk } from '../src/png';
+import { estimateQuality, exifOfJpeg, iccOfJpeg, jpegHeader, jpegWith, otherMetadataOfJpeg } from '../src/jpeg';
+import { encodePng, otherMetadataOfPng, pngChunk } from '../src/png';
 
 const random = (length: number, peak: number): number[] => {
   let state = 1;
   return Array.from({ length }, () => (state = (state * 48_271) % 2_147_483_647) % (peak + 1));
 };
 
+const letters = (text: string): number[] => [...text].map((letter) => letter.charCodeAt(0));
+
+/** A PNG's chunks, without sums that nobody checks. */
+const png = (...chunks: [string, string][]): Uint8Array =>
+  Uint8Array.from([...Array<number>(8).fill(0), ...chunks.flatMap(([name, body]) =>
+    [0, 0, 0, body.length, ...letters(name), ...letters(body), 0, 0, 0, 0])]);
+
 describe('PNG', () => {
+  it.each([
+    [png(), []],
+    [png(['eXIf', 'II'], ['iCCP', 'icc']), []],
+    [png(['iTXt', 'XML:com.adobe.xmp\0\0\0\0\0<x/>']), ['XMP']],
+    [png(['iTXt', 'Title\0']), ['comments']],
+    [png(['iTXt', 'XML:com.adobe.xmp\0'], ['tEXt', 'Software\0x']), ['XMP', 'comments']],
+  ])('%# names what is left out', (data, expected) => {
+    expect(otherMetadataOfPng(data)).toEqual(expected);
+  });
+
   it.each([
     [1, 255, false], [3, 255, false], [3, 255, true], [1, 65_535, true], [3, 65_535, false],
   ] as const)('%i channels up to %i, transparent: %s', async (channels, peak, transparent) => {
@@ -54,5 +71,17 @@ describe('JPEG', () => {
     expect(exifOfJpeg(header)).toEqual(exif);
     expect(iccOfJpeg(header)).toEqual(icc);
     expect([header.width, header.complete]).toEqual([451, true]);
+  });
+
+  it.each([
+    [[], []],
+    [[[0xe1, 'Exif\0\0II']], []],
+    [[[0xe1, 'http://ns.adobe.com/xap/1.0/\0<x/>']], ['XMP']],
+    [[[0xed, 'Photoshop 3.0\0'], [0xfe, 'a comment']], ['IPTC', 'comments']],
+  ] as [[number, string][], string[]][])('with %j names what is left out: %j', (segments, expected) => {
+    const bytes = segments.flatMap(([marker, text]) => [0xff, marker, 0, text.length + 2, ...letters(text)]);
+    const own = otherMetadataOfJpeg(jpegHeader(file));
+    const whole = Uint8Array.of(...file.subarray(0, 2), ...bytes, ...file.subarray(2));
+    expect(otherMetadataOfJpeg(jpegHeader(whole)).filter((name) => !own.includes(name))).toEqual(expected);
   });
 });
