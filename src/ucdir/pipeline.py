@@ -6,24 +6,25 @@ Nothing is read or written here, and nothing but the engine runs a network.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ucdir.config.pipeline import PipelineConfig
-from ucdir.diffusion.noise import NoiseByPlace
+from ucdir.diffusion.noise import NoiseByPlace, noise_by_place
 from ucdir.diffusion.samplers import SAMPLERS, adds_noise, start_sample
 from ucdir.diffusion.schedule import NoiseSchedule
 from ucdir.engines import Denoiser, Engine, load_engine
-from ucdir.engines.denoiser import check_finite
+from ucdir.engines.denoiser import Tiles, check_finite
 from ucdir.engines.engine import Planes
 from ucdir.errors import ConfigError, WeightsError
 from ucdir.images.pixels import from_signal, to_signal
 from ucdir.limits import MAX_SAMPLING_STEPS
 from ucdir.memory import bytes_of
 from ucdir.model.pretrained import model_folder
-from ucdir.patches import TileRunner
+from ucdir.patches import LazyPlanes, LazyRunner, LazySource, TileRunner
 from ucdir.tasks import TASKS
 from ucdir.tasks.scalars import check_scalars
 
@@ -113,42 +114,19 @@ class RestorationPipeline:
 
         `on_patch` is called as (patches done, patches in all) after each patch of the prediction and of each step.
         """
-        config = self.config
-        steps = config.steps if steps is None else steps
-        start_fraction = config.start_fraction if start_fraction is None else start_fraction
-        sampler, options = self._sampler(eta)
-        _check(steps, start_fraction, fidelity, amount)
+        steps = self.config.steps if steps is None else steps
+        sampling = self._sampling(steps, start_fraction, eta, fidelity, amount)
         batch, _, height, width = degraded.shape
         seeds = seeds_of(seed, batch)
         given = check_scalars(scalars or {}, self.engine.scalars, batch)
-        levels = (
-            self.schedule.sampling_levels(steps, start_fraction, config.spacing) if start_fraction else []
-        )
         tiles = TileRunner(self.engine, patch_size, on_patch)
         limit = self.max_memory if max_memory is None else bytes_of(max_memory)
-        whole = whole_images(config.sampler, len(levels) - 1)
+        whole = whole_images(self.config.sampler, len(sampling.levels) - 1)
         with tiles.fitted(degraded.shape, whole, limit) as count, self.engine.session(steps):
             if count == batch:
-                restored = tiles(self.engine.predict, degraded)  # Sec. 3.1: the initial guidance
-                if levels and fidelity < 1:
-                    denoise = Denoiser(
-                        self.engine,
-                        tiles,
-                        degraded,
-                        restored,
-                        given,
-                        config.residual_scale,
-                        config.residual_range,
-                    )
-                    noise = NoiseByPlace(seeds, height, width)
-                    residual = sampler(  # Eq. 1 backwards
-                        denoise, start_sample(noise(0), levels[0], config.noise_scale), levels, noise,
-                        on_step=on_step, **options,
-                    )  # fmt: skip
-                    residual /= config.residual_scale / (1 - fidelity)
-                    restored += residual
-                check_finite(restored)
-                return apply(restored, degraded, config.task, given, amount)
+                noise = NoiseByPlace(seeds, height, width)
+                restored: Planes = sampling(tiles, degraded, noise, given, on_step)
+                return restored
 
         result = np.empty(degraded.shape, np.float32)
         for first in range(0, batch, count):
@@ -163,16 +141,170 @@ class RestorationPipeline:
                 on_step(min(first + count, batch) * steps, batch * steps)
         return result
 
-    def _sampler(self, eta: float | None) -> tuple[Callable[..., Planes], dict[str, float]]:
-        """The sampler, and its share of the ancestral noise where it adds any."""
-        name = self.config.sampler
+    def restore_parts(
+        self,
+        degraded: Callable[[slice, slice], Planes],
+        height: int,
+        width: int,
+        write: Callable[[slice, slice, list[Planes]], None],
+        *,
+        folder: Path,
+        steps: int | None = None,
+        seeds: Sequence[int] = (0,),
+        scalars: Mapping[str, float] | None = None,
+        start_fraction: float | None = None,
+        eta: float | None = None,
+        fidelity: float = 0.0,
+        amount: float | None = None,
+        patch_size: int | None = None,
+        max_memory: int | str | None = None,
+        first_row: int = 0,
+        on_patch: OnStep | None = None,
+    ) -> None:
+        """The same of one image that need not fit the memory: it is read and written part by part, top to bottom.
+
+        The samples are those of `restore_signal`, of the same patches. What is kept between passes lies in files.
+
+        Args:
+            degraded: gives a part [1,3,h,w] in [-1,1] by its rows and columns.
+            height: of the image, in pixels.
+            width: of the image, in pixels.
+            write: called with rows, columns and that part of each sample; row by row of patches, left to right.
+            folder: where files are made, which end with the process: 12 bytes for each pixel of some rows of patches.
+            steps: as in `__call__`, and so are the arguments that follow.
+            seeds: one for each sample.
+            scalars: what is known of the degradation.
+            start_fraction: fraction of T that sampling starts from.
+            eta: share of the ancestral noise.
+            fidelity: share of the residual that is left out.
+            amount: how much of the restoration is applied.
+            patch_size: longest side of a patch.
+            max_memory: main memory that this process may take.
+            first_row: where to begin, for what was interrupted: the first row of a call of `write`.
+            on_patch: called as (patches done, patches in all).
+
+        Raises:
+            ConfigError: an argument is out of range, or there are too many passes.
+            DeviceError: the memory does not hold a patch.
+            OSError: there is no space in the folder.
+        """
+        steps = self.config.steps if steps is None else steps
+        sampling = self._sampling(steps, start_fraction, eta, fidelity, amount)
+        given = check_scalars(scalars or {}, self.engine.scalars, 1)
+        tiles = TileRunner(self.engine, patch_size)
+        limit = self.max_memory if max_memory is None else bytes_of(max_memory)
+        shape = (1, 3, height, width)
+        with tiles.fitted(shape, 0, limit), self.engine.session(steps):
+            image = LazySource(shape, degraded)
+            runner = LazyRunner(tiles, shape, 1 + sampling.passes, folder, first_row)
+            guidance = runner(self.engine.predict, image)
+            samples = [
+                sampling(runner, image, LazyNoise(seed, shape), given, guidance=guidance)
+                for seed in seeds_of(list(seeds), len(seeds))
+            ]
+            rows = [kept for _, kept in runner.down if first_row <= kept.start < height]
+            count = len(rows) * len(runner.across) * (1 + sampling.passes * len(seeds))
+            if on_patch is not None:
+                runner.on_patch = lambda done: on_patch(min(done, count), count)
+            for down in rows:
+                for _, across in runner.across:
+                    part = (
+                        slice(down.start, min(down.stop, height)),
+                        slice(across.start, min(across.stop, width)),
+                    )
+                    if part[1].start < width:
+                        write(*part, [sample[..., *part] for sample in samples])
+
+    def _sampling(
+        self,
+        steps: int,
+        start_fraction: float | None,
+        eta: float | None,
+        fidelity: float,
+        amount: float | None,
+    ) -> _Sampling:
+        config, name = self.config, self.config.sampler
+        start = config.start_fraction if start_fraction is None else start_fraction
+        options: dict[str, float] = {}
         if eta is not None and not is_share(eta):
             raise ConfigError(f"eta {eta!r} is not a share of the noise; choose 0 to 1.")
         if adds_noise(name):
-            return SAMPLERS[name], {"eta": self.config.eta if eta is None else eta}
-        if eta:
+            options = {"eta": config.eta if eta is None else eta}
+        elif eta:
             raise ConfigError(f"eta {eta}: the sampler {name!r} adds no noise; leave eta out.")
-        return SAMPLERS[name], {}
+        _check(steps, start, fidelity, amount)
+        levels = self.schedule.sampling_levels(steps, start, config.spacing) if start else []
+        return _Sampling(self.engine, config, levels, options, fidelity, amount)
+
+
+@dataclass(frozen=True)
+class _Sampling:
+    """The way from degraded images to restored ones, of arrays or of `LazyPlanes`."""
+
+    engine: Engine
+    config: PipelineConfig
+    levels: Sequence[float]
+    options: Mapping[str, float]  # of the sampler
+    fidelity: float
+    amount: float | None
+
+    @property
+    def samples_residual(self) -> bool:
+        """Whether f_θ runs at all."""
+        return bool(self.levels) and self.fidelity < 1
+
+    @property
+    def passes(self) -> int:
+        """How many passes of f_θ there are."""
+        steps = len(self.levels) - 1
+        return 0 if not self.samples_residual else 2 * steps - 1 if self.config.sampler == "heun" else steps
+
+    def __call__(
+        self,
+        tiles: Tiles,
+        degraded: Any,
+        noise: Callable[[int], Any],
+        given: Mapping[str, np.ndarray],
+        on_step: OnStep | None = None,
+        guidance: Any = None,
+    ) -> Any:
+        """Restored images like `degraded`, [B,3,H,W] in [-1,1]; the guidance is overwritten if it is an array."""
+        config = self.config
+        if guidance is None:
+            guidance = tiles(self.engine.predict, degraded)  # Sec. 3.1: the initial guidance
+        restored = guidance
+        if self.samples_residual:
+            denoise = Denoiser(
+                self.engine, tiles, degraded, guidance, given, config.residual_scale, config.residual_range
+            )
+            residual = SAMPLERS[config.sampler](  # Eq. 1 backwards
+                denoise, start_sample(noise(0), self.levels[0], config.noise_scale), self.levels, noise,
+                on_step=on_step, **self.options,
+            )  # fmt: skip
+            residual /= config.residual_scale / (1 - self.fidelity)
+            restored += residual
+
+        def applied(restored: Planes, degraded: Planes) -> Planes:
+            check_finite(restored)
+            return apply(restored.copy(), degraded, config.task, given, self.amount)
+
+        return tiles.combined(applied, restored, degraded)
+
+
+class LazyNoise:
+    """`NoiseByPlace` as `LazyPlanes`, of one seed."""
+
+    def __init__(self, seed: int, shape: tuple[int, ...]) -> None:
+        self.seed, self.shape = seed, shape
+
+    def __call__(self, step: int) -> LazyPlanes:
+        """ε of one step, see `noise_by_place`."""
+
+        def part(rows: slice, columns: slice) -> Planes:
+            size = rows.stop - rows.start, columns.stop - columns.start
+            return noise_by_place(self.seed, step, *size, top=rows.start, left=columns.start)
+
+        return LazySource(self.shape, part)
 
 
 def whole_images(sampler: str, steps: int) -> float:

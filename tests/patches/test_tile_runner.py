@@ -97,11 +97,11 @@ def test_a_patch_too_small_is_refused_with_the_smallest_that_is_not():
 
 def test_large_images_and_large_batches_are_split():
     tiles = TileRunner(Blur())
-    assert tiles._size(1, 1000, 1400) >= 1400, "one patch"
-    assert tiles._size(1, 3000, 4000) == 896
-    assert tiles._size(4, 3000, 4000) == 448
-    assert 4 * tiles._size(4, 1000, 1000) ** 2 <= 1_400_000, "control: four of 1 MP are no single patch"
-    assert tiles._size(10_000, 100, 100) >= 3 * 8
+    assert tiles.size(1, 1000, 1400) >= 1400, "one patch"
+    assert tiles.size(1, 3000, 4000) == 896
+    assert tiles.size(4, 3000, 4000) == 448
+    assert 4 * tiles.size(4, 1000, 1000) ** 2 <= 1_400_000, "control: four of 1 MP are no single patch"
+    assert tiles.size(10_000, 100, 100) >= 3 * 8
 
 
 def test_what_is_free_chooses_the_size(monkeypatch):
@@ -116,7 +116,7 @@ def test_what_is_free_chooses_the_size(monkeypatch):
         with tiles.fitted(image.shape, 6) as count:
             assert count == 1
             np.testing.assert_allclose(tiles(blur, image), whole, atol=1e-6)
-            assert tiles._size(1, 152, 172) == side
+            assert tiles.size(1, 152, 172) == side
         left = free - 6 * image.nbytes
         assert max(h * w for h, w in blur.seen) * 1000 + 500 <= left, "what it was told to take at most"
 

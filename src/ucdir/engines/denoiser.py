@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,17 @@ from numpy.typing import NDArray
 from ucdir.diffusion.residual import predicted_residual
 from ucdir.engines.engine import Engine, Planes
 from ucdir.errors import ResultError
-from ucdir.patches import TileRunner
+from ucdir.patches.tile_runner import Forward
 
-BAND = 64
-"""Rows that are computed at once, so that no more whole images are held than necessary."""
+
+class Tiles(Protocol):
+    """A `TileRunner` for arrays, or a `LazyRunner` for `LazyPlanes`."""
+
+    def __call__(self, forward: Forward, *images: Any, **conditions: Any) -> Any:
+        """See `TileRunner.__call__`."""
+
+    def combined(self, function: Callable[..., Planes], first: Any, *others: Any) -> Any:
+        """See `TileRunner.combined`."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +30,14 @@ class Denoiser:
     """(noisy residual, level √γ) -> residual, both [B,3,H,W]: f_θ in patches (Sec. 3.3), and Eq. 1 solved for it."""
 
     engine: Engine
-    tiles: TileRunner
-    degraded: Planes  # x in [-1,1], [B,3,H,W]
-    guidance: Planes  # u_φ(x), [B,3,H,W]
+    tiles: Tiles
+    degraded: Any  # x in [-1,1], [B,3,H,W]
+    guidance: Any  # u_φ(x), [B,3,H,W]
     scalars: Mapping[str, NDArray[np.float32]]  # each [B]
     residual_scale: float
     residual_range: str  # a name in diffusion.residual.RESIDUAL_RANGES
 
-    def __call__(self, noisy: Planes, level: float) -> Planes:
+    def __call__(self, noisy: Any, level: float) -> Any:
         """The residual times `residual_scale`, limited to its range.
 
         Raises:
@@ -38,15 +46,21 @@ class Denoiser:
         output = self.tiles(
             self.engine.denoise, noisy, self.degraded, self.guidance, level=level, scalars=self.scalars
         )
-        residual = output  # overwritten band by band
-        for top in range(0, noisy.shape[-2], BAND):
-            band = (..., slice(top, top + BAND), slice(None))
-            check_finite(output[band])  # infinity would end as black or white
-            residual[band] = predicted_residual(
-                noisy[band], output[band], self.guidance[band], level,
-                self.residual_scale, self.residual_range, self.engine.prediction,
-            )  # fmt: skip
-        return residual
+
+        def residual(output: Planes, noisy: Planes, guidance: Planes) -> Planes:
+            check_finite(output)  # infinity would end as black or white
+            predicted: Planes = predicted_residual(
+                noisy,
+                output,
+                guidance,
+                level,
+                self.residual_scale,
+                self.residual_range,
+                self.engine.prediction,
+            )
+            return predicted
+
+        return self.tiles.combined(residual, output, noisy, self.guidance)
 
 
 def check_finite(images: Planes) -> None:

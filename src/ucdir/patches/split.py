@@ -25,13 +25,22 @@ class Patch:
     kept_rows: slice
     kept_columns: slice
 
-    def read(self, image: NDArray[Any]) -> NDArray[Any]:
-        """The patch [B,C,h,w] of an image [B,C,H,W], mirrored where the patch reaches beyond the image."""
+    def read(self, image: Any) -> NDArray[Any]:
+        """The patch [B,C,h,w] of an image [B,C,H,W], mirrored where the patch reaches beyond it.
+
+        The image is an array, or `LazyPlanes`.
+        """
         height, width = image.shape[-2:]
         if self.rows.stop <= height and self.columns.stop <= width:
-            return image[..., self.rows, self.columns]
+            patch: NDArray[Any] = image[..., self.rows, self.columns]
+            return patch
         rows, columns = mirrored(self.rows, height), mirrored(self.columns, width)
-        return image[..., rows[:, None], columns]
+        top, left = rows.min(), columns.min()
+        inside = image[
+            ..., top : rows.max() + 1, left : columns.max() + 1
+        ]  # what `LazyPlanes` can be asked for
+        reflected: NDArray[Any] = inside[..., (rows - top)[:, None], columns - left]
+        return reflected
 
     def kept(self, result: NDArray[Any]) -> NDArray[Any]:
         """The part of the patch's result that is kept; the overlap is dropped."""

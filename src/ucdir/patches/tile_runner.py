@@ -21,6 +21,8 @@ WHOLE_PIXELS = 1_400_000
 """Images of up to this many pixels are not split, unless a patch size is given."""
 PATCH_SIZE = 896
 """Side in pixels of the patches of larger images; smaller for a batch, whose images are run together."""
+BAND = 64
+"""Rows that are computed at once, so that no more whole images are held than necessary."""
 PASS_BYTES = 24_000_000
 """Memory of a forward pass that does not depend on the size of the patch: the arithmetic's own buffers."""
 SHRINK = 2 / 3
@@ -102,11 +104,9 @@ class TileRunner:
             DeviceError: the memory does not hold the patch size that was chosen, or not even the smallest.
         """
         batch, _, height, width = images[0].shape
-        # one coarsest pixel is not enough: oneDNN's 2x2 convolution of stride 2 gives NaN in bf16 on maps 2 wide
-        multiple = self.engine.multiple_of
-        full = max(round_up(height, multiple), 2 * multiple), max(round_up(width, multiple), 2 * multiple)
+        full = self.full(height, width)
         while True:
-            size = self._size(batch, *full)
+            size = self.size(batch, *full)
             try:
                 return _run(forward, images, conditions, full, size, self.engine, self.on_patch)
             except MemoryError as error:
@@ -118,7 +118,25 @@ class TileRunner:
                 "the memory of %s is full: going on with patches of %d pixels", self.engine.device, self.limit
             )
 
-    def _size(self, batch: int, height: int, width: int) -> int:
+    def combined(self, function: Callable[..., Planes], first: Planes, *others: Planes) -> Planes:
+        """A function, pixel by pixel, of images of one shape; the first is overwritten by its result."""
+        for top in range(0, first.shape[-2], BAND):
+            band = (..., slice(top, top + BAND), slice(None))
+            first[band] = function(first[band], *(other[band] for other in others))
+        return first
+
+    def full(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of an image mirrored to what the networks take."""
+        # one coarsest pixel is not enough: oneDNN's 2x2 convolution of stride 2 gives NaN in bf16 on maps 2 wide
+        multiple = self.engine.multiple_of
+        return max(round_up(height, multiple), 2 * multiple), max(round_up(width, multiple), 2 * multiple)
+
+    def size(self, batch: int, height: int, width: int) -> int:
+        """Longest side of the patches of images of a size.
+
+        Raises:
+            ConfigError: the patch size is too small for the networks.
+        """
         if self.patch_size is not None:
             if not isinstance(self.patch_size, (int, np.integer)):
                 raise ConfigError(f"a patch size of {self.patch_size!r:.80} pixels is not a whole number.")
@@ -156,7 +174,7 @@ class TileRunner:
             DeviceError: not even one image fits, in the smallest patches.
         """
         batch, _, height, width = shape
-        self._size(batch, height, width)  # refuses a patch size first
+        self.size(batch, height, width)  # refuses a patch size first
         image_bytes = int(whole_images * 3 * 4 * height * width)
         smallest = image_bytes + self.needed(1, height, width)
         with _changed:
@@ -170,7 +188,7 @@ class TileRunner:
                 while count > 1 and count * image_bytes + self.needed(count, height, width) > free:
                     count -= count // 2
                 self.pass_bytes = free - count * image_bytes
-                side = self._size(count, height, width)
+                side = self.size(count, height, width)
                 if side < min(PATCH_SIZE // 2, max(height, width)) and self.patch_size is None:
                     logger.warning(
                         "%s is free: patches of %d pixels are taken, which is slower", as_text(free), side
