@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,8 @@ import typer
 from ucdir.cli.app import experiment, say
 from ucdir.errors import ConfigError
 from ucdir.extras import check_extra
+
+SECONDS_FOR_THE_FIRST = 10.0
 
 
 def train(
@@ -31,7 +34,24 @@ def train(
         bool, typer.Option("--dry-run", help="Print the whole configuration and stop.")
     ] = False,
 ) -> None:
-    """Train a model. To resume, run the same command again."""
+    """Train a model. To resume, run the same command again; for several GPUs or machines see docs/training.md."""
+    try:
+        _train(config, output, photos, export, minutes, dry_run=dry_run)
+    except ConfigError:
+        # the first process of this machine finds the same and says it; the others are ended then
+        time.sleep(0 if os.environ.get("LOCAL_RANK", "0") == "0" else SECONDS_FOR_THE_FIRST)
+        raise
+
+
+def _train(
+    config: Path,
+    output: Path,
+    photos: Path | None,
+    export: Path | None,
+    minutes: float | None,
+    *,
+    dry_run: bool,
+) -> None:
     from ucdir.model.pretrained import check_own_name
 
     settings = experiment(config, photos)
@@ -49,8 +69,10 @@ def train(
 
     from ucdir.training.export import export as export_model
     from ucdir.training.loop import train as train_model
+    from ucdir.training.processes import leave
 
     checkpoint = train_model(settings, output, minutes)
+    leave()
     if export is not None and os.environ.get("RANK", "0") == "0":  # one of several processes
         export_model(checkpoint, export, config=settings)
         say(f"the model is in {export}: ucdir restore --model {export} PHOTO")

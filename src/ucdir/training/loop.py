@@ -7,7 +7,6 @@ if it had never stopped.
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,17 +16,30 @@ from torch.utils.data import DataLoader
 
 from ucdir.config import Config, TrainingConfig
 from ucdir.data.crops import Batches, Crops
-from ucdir.errors import DeviceError
-from ucdir.extras import optional_module
 from ucdir.training.averaging import WeightAverage
 from ucdir.training.checks import check_settings
 from ucdir.training.initial import start_from
 from ucdir.training.model import TrainingModel, new_model
 from ucdir.training.optimizers import OPTIMIZERS
+from ucdir.training.processes import (
+    check_same,
+    new_accelerator,
+    one_by_machine,
+    others_may_be_lost,
+    process_count,
+)
 from ucdir.training.progress import Progress
 from ucdir.training.samples import held_out_samples, save_samples
 from ucdir.training.source import open_source
-from ucdir.training.state import FILE_NAME, check_same_experiment, load_state, read_metadata, save_state
+from ucdir.training.state import (
+    FILE_NAME,
+    FREE,
+    check_same_experiment,
+    flat,
+    load_state,
+    read_metadata,
+    save_state,
+)
 from ucdir.training.stop import Deadline, FiniteCheck, Interruption, init_worker
 
 if TYPE_CHECKING:
@@ -58,16 +70,17 @@ def train(config: Config, output: Path, minutes: float | None = None) -> Path:
     Raises:
         ConfigError: settings do not fit each other, or the checkpoint is of another configuration.
         DataError, WeightsError, OutputError: see their messages.
+        DeviceError: other processes of this training cannot be reached, or were lost.
         UcdirError: the loss became infinite or NaN, or accelerate is not installed.
         KeyboardInterrupt: after Ctrl-C; the finished steps are in the checkpoint.
     """
     settings = config.training
-    accelerator = _accelerator(settings.mixed_precision)
+    deadline = Deadline(minutes, process_count())
+    check_settings(config, process_count())
+    accelerator = new_accelerator(settings.mixed_precision)
     is_main = accelerator.is_main_process
-    deadline = Deadline(minutes, accelerator.num_processes)
-    check_settings(config, accelerator.num_processes)
     task = config.make_task()
-    with accelerator.main_process_first():
+    with one_by_machine(accelerator):
         source, count, held_out = open_source(config, task, output)
 
     torch.manual_seed(config.seed)
@@ -77,6 +90,7 @@ def train(config: Config, output: Path, minutes: float | None = None) -> Path:
         bare.named_parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     first_step = _resume(config, output / FILE_NAME, bare, average, optimizer)
+    check_same(accelerator, _of_all(config, count, output / FILE_NAME, first_step))
     model = accelerator.prepare_model(bare)
 
     crops = Crops(
@@ -88,9 +102,11 @@ def train(config: Config, output: Path, minutes: float | None = None) -> Path:
     if is_main:
         _announce(accelerator, bare, count, len(held_out), first_step, settings.steps)
 
-    progress = Progress(settings.steps, first_step, output / "log.jsonl", enabled=is_main)
+    progress = Progress(
+        settings.steps, first_step, output / "log.jsonl", enabled=is_main, mean=accelerator.reduce
+    )
     finite = FiniteCheck()
-    with progress, Interruption(listen=is_main) as interruption:
+    with others_may_be_lost(accelerator), progress, Interruption(listen=is_main) as interruption:
         for done, host_batch in enumerate(loader, start=first_step + 1):
             batch = {k: v.to(accelerator.device, non_blocking=True) for k, v in host_batch.items()}
             rate = learning_rate(done - 1, settings) * deadline.factor
@@ -124,6 +140,13 @@ def train(config: Config, output: Path, minutes: float | None = None) -> Path:
     return output / FILE_NAME
 
 
+def _of_all(config: Config, count: str, checkpoint: Path, first_step: int) -> dict[str, object]:
+    """What all processes must have found; paths of photos may be others on each machine."""
+    settings = flat(config.model_dump(mode="json"))
+    same = {key: value for key, value in settings.items() if key not in FREE or not key.startswith("data.")}
+    return {**same, "training data": count, str(checkpoint): f"step {first_step}"}
+
+
 def _announce(
     accelerator: Accelerator, model: nn.Module, chosen: str, held_out: int, first: int, last: int
 ) -> None:
@@ -132,20 +155,6 @@ def _announce(
         accelerator.num_processes, accelerator.device, f"{sum(p.numel() for p in model.parameters()):,}",
         chosen, held_out, first, last,
     )  # fmt: skip
-
-
-def _accelerator(mixed_precision: str) -> Accelerator:
-    # without `cpu`, accelerate would let each process of a machine without GPU train all by itself
-    accelerate = optional_module("accelerate", "train", "training")
-    accelerator: Accelerator = accelerate.Accelerator(
-        cpu=not torch.accelerator.is_available(), mixed_precision=mixed_precision
-    )
-    started = int(os.environ.get("WORLD_SIZE", "1"))
-    if accelerator.num_processes != started:
-        raise DeviceError(
-            f"{started} processes were started, but {accelerator.device} can only be used by one."
-        )
-    return accelerator
 
 
 def _resume(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -22,10 +23,22 @@ LOG_EVERY = 50
 class Progress:
     """Averages the losses over `LOG_EVERY` steps, shows them with the images/s, and appends them to the log."""
 
-    def __init__(self, steps: int, first_step: int, log: Path, *, enabled: bool) -> None:
+    def __init__(
+        self, steps: int, first_step: int, log: Path, *, enabled: bool, mean: Callable[..., Any] | None = None
+    ) -> None:
+        """Set up the progress of one process.
+
+        Args:
+            steps: of the whole training.
+            first_step: number of steps done already.
+            log: the file.
+            enabled: whether this process shows and logs.
+            mean: called as (losses by name, "mean") by all processes of a training; gives the means over them.
+        """
         self.log = log
         self.first_step = first_step
         self.enabled = enabled
+        self.mean = mean
         self.sums: dict[str, Tensor | float] = {}
         self.count = 0
         self.since = time.perf_counter()
@@ -48,8 +61,6 @@ class Progress:
 
     def update(self, step: int, values: Mapping[str, Tensor], images: int, rate: float) -> None:
         """Add the losses of step number `step` (from 1), of `images` crops."""
-        if not self.enabled:
-            return
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value.detach()
         self.count += 1
@@ -57,9 +68,11 @@ class Progress:
         if step % LOG_EVERY:
             return
         now = time.perf_counter()
-        line = {name: float(total) / self.count for name, total in self.sums.items()}
+        sums = self.sums if self.mean is None else self.mean(self.sums, "mean")
+        line = {name: float(total) / self.count for name, total in sums.items()}
         speed = self.count * images / (now - self.since)
-        self.write(step, {**line, "images_per_second": speed, "learning_rate": rate})
+        if self.enabled:
+            self.write(step, {**line, "images_per_second": speed, "learning_rate": rate})
         self.bar.update(self.task, state=f"loss {next(iter(line.values())):.4f}  {speed:.0f} images/s")
         self.sums, self.count, self.since = {}, 0, now
 

@@ -236,7 +236,7 @@ def check_same_experiment(path: Path, stored: Config, wanted: Config) -> None:
     Raises:
         ConfigError: naming what differs.
     """
-    a, b = _flat(stored.model_dump(mode="json")), _flat(wanted.model_dump(mode="json"))
+    a, b = flat(stored.model_dump(mode="json")), flat(wanted.model_dump(mode="json"))
     trained = SAMPLING_TRAINED[stored.training.objective]
     if stored.diffusion.path == "straight":  # which begins there
         trained = (*trained, "sampling.start_fraction")
@@ -247,8 +247,9 @@ def check_same_experiment(path: Path, stored: Config, wanted: Config) -> None:
         raise ConfigError(f"{path}: was made by another configuration ({listed}). Use another output folder.")
 
 
-def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
+def flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Settings by their keys with dots."""
+    found: dict[str, object] = {}
     for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
