@@ -570,17 +570,17 @@ def test_any_number_of_jobs_gives_the_same_results_and_lines(ucdir, jpegs, tmp_p
     files = jpegs(*(f"in/{name}.jpg" for name in "abcdefg"))
     files[3].write_bytes(b"junk")
     said, results = [], []
-    for threads in (1, 3, 16):
-        out = tmp_path / f"out{threads}"
-        status, text, err = ucdir("restore", tmp_path / "in", "-o", out, "--jobs", threads, "--json")
+    for options in (("--jobs", 1), ("--jobs", 3), ("--jobs", 16), ("--device", "cpu,cpu")):
+        out = tmp_path / f"out{len(said)}"
+        status, text, err = ucdir("restore", tmp_path / "in", "-o", out, *options, "--json")
         lines = [json.loads(line) for line in text.splitlines()]
         said.append([(Path(line["input"]).name, line["status"]) for line in lines])
         results.append({file.name: file.read_bytes() for file in out.glob("*.png")})
         assert (status, len(err.splitlines())) == (1, 3)
-    assert said[0] == said[1] == said[2]
+    assert said[0] == said[1] == said[2] == said[3]
     assert [name for name, _ in said[0]] == [f"{name}.jpg" for name in "abcdefg"]
     assert len(results[0]) == 6
-    assert results[0] == results[1] == results[2]
+    assert results[0] == results[1] == results[2] == results[3]
 
 
 @pytest.mark.parametrize(("engine", "name"), [("torch", "TorchEngine"), ("onnx", "OnnxEngine")])

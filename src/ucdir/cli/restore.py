@@ -61,7 +61,12 @@ def restore(
         int | None, typer.Option(help="Diffusion steps. Default: what the model was made for.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed gives other detail.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Annotated[
+        str,
+        typer.Option(
+            help="auto, cpu, cuda (all GPUs), cuda:1, mps, or several that share the work: cuda:0,cuda:1."
+        ),
+    ] = "auto",
     precision: Annotated[
         str, typer.Option(help="auto, fp32 or bf16; auto is bf16 where the device has it (see ucdir info).")
     ] = "auto",
@@ -140,11 +145,14 @@ def restore(
         ),
     ] = False,
     jobs: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=1, max=64, help="Photos at once: while one is restored, others are read and written."
+            min=1,
+            max=64,
+            help="Photos at once: while one is restored, others are read and written. Default: 1; with a GPU, as many "
+            "as keep it busy.",
         ),
-    ] = 1,
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON for each output instead of text.")
     ] = False,
@@ -219,7 +227,7 @@ def _plan(
     return jobs
 
 
-def _run(batch: Batch, planned: list[Job], threads: int, printer: Printer) -> None:
+def _run(batch: Batch, planned: list[Job], threads: int | None, printer: Printer) -> None:
     problems = batch.check(planned)
     for outcome in problems.values():
         printer.print(outcome)

@@ -51,7 +51,7 @@ def choose_engine(
     if in_onnx and engine == "torch":
         raise WeightsError(f"{folder}: is a model in ONNX form; choose the engine onnx.")
     if in_onnx or engine == "onnx":
-        if device not in ("auto", "cpu"):
+        if _is_other(device):
             raise DeviceError(
                 f"device {device!r:.80}: the engine onnx is for CPUs; choose cpu, or the engine torch."
             )
@@ -61,7 +61,7 @@ def choose_engine(
         return "torch"
     if precision == "fp16" or find_spec("torch") is None:
         return "onnx"
-    fast = (device == "auto" and has_gpu()) or (precision == "auto" and has_bf16())
+    fast = ("auto" in split_devices(device) and has_gpu()) or (precision == "auto" and has_bf16())
     return "torch" if fast else "onnx"
 
 
@@ -69,13 +69,36 @@ def _needs_torch(folder: Path | None, device: str, precision: str, engine: str) 
     """What is asked for that only torch does, or nothing."""
     if engine == "torch":
         return "the engine torch"
-    if device not in ("auto", "cpu"):
+    if _is_other(device):
         return f"device {device!r:.80}"
     if precision == "bf16":
         return "precision 'bf16'"
     if folder is not None and read_index(folder)[0]:
         return f"{folder}: the authors' networks"
     return ""
+
+
+def split_devices(device: str) -> list[str]:
+    """The names of devices that share the work.
+
+    Example:
+        >>> split_devices("cuda:0,cuda:1")
+        ['cuda:0', 'cuda:1']
+
+    Raises:
+        ConfigError: they are of several kinds, whose results differ by rounding.
+    """
+    names = [name.strip() for name in str(device).split(",")]
+    if len({name.partition(":")[0] for name in names}) > 1:
+        raise ConfigError(
+            f"device {device!r:.80}: results of several kinds of device differ; name GPUs only, or the CPU."
+        )
+    return names
+
+
+def _is_other(device: str) -> bool:
+    """Whether it is no CPU, as far as that is said."""
+    return any(name not in ("auto", "cpu") for name in split_devices(device))
 
 
 def has_gpu() -> bool:

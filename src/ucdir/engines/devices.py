@@ -29,12 +29,13 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
     except (RuntimeError, TypeError, ValueError):
         device = None
-    if device is None or device.type not in there or (device.index or 0) >= _count(device.type):
+    if device is None or device.type not in there or (device.index or 0) >= count_devices(device.type):
         raise DeviceError(f"device {name!r} is not available; this machine has {', '.join(there)}.")
     return device
 
 
-def _count(kind: str) -> int:
+def count_devices(kind: str) -> int:
+    """How many devices of a kind this machine has."""
     return torch.cuda.device_count() if kind == "cuda" else 1
 
 

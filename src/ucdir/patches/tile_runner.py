@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ucdir.errors import ConfigError, DeviceError
 from ucdir.memory import as_text, check_free, free_memory, trim_heap
-from ucdir.patches.split import round_up, smallest_patch, split
+from ucdir.patches.split import Patch, round_up, smallest_patch, split
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ _changed = threading.Condition()
 
 Planes = NDArray[np.float32]
 Forward = Callable[..., Planes]
+Thing = TypeVar("Thing")
 
 
 class Tileable(Protocol):
@@ -231,10 +234,34 @@ def _run(
     overlap = round_up(engine.receptive_field, engine.multiple_of)
     patches = list(split(*full, patch_size, overlap, engine.multiple_of))
     result = np.empty(images[0].shape, dtype=np.float32)
-    for number, patch in enumerate(patches):
+
+    def restored(patch: Patch) -> Planes:
         if len(patches) > 1:
             trim_heap()
-        patch.write(forward(*(patch.read(image) for image in images), **conditions), result)
+        return forward(*(patch.read(image) for image in images), **conditions)
+
+    workers = min(getattr(engine, "workers", 1), len(patches))  # an engine of several devices
+    for number, (patch, output) in enumerate(zip(patches, at_once(workers, restored, patches), strict=True)):
+        patch.write(output, result)
         if on_patch is not None:
             on_patch(number + 1, len(patches))
     return result
+
+
+def at_once(workers: int, function: Callable[[Thing], Planes], things: Iterable[Thing]) -> Iterator[Planes]:
+    """`function(thing)` of each thing, in their order, so many at once; what is not needed any more is not begun."""
+    if workers == 1:
+        yield from map(function, things)
+        return
+    begun: deque[Future[Planes]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for thing in things:
+                if len(begun) == 2 * workers:  # so that results do not pile up
+                    yield begun.popleft().result()
+                begun.append(pool.submit(function, thing))
+            while begun:
+                yield begun.popleft().result()
+        finally:
+            for future in begun:
+                future.cancel()

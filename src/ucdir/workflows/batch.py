@@ -13,7 +13,15 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ucdir.engines import choose_engine, import_engine
+from ucdir.engines import (
+    Name,
+    SeveralEngines,
+    all_devices,
+    choose_engine,
+    has_gpu,
+    import_engine,
+    split_devices,
+)
 from ucdir.errors import ConfigError, OutputError, UcdirError, fault
 from ucdir.images import Exposure, Photo, read
 from ucdir.images.paths import check_path, remove_stale, shown
@@ -72,7 +80,7 @@ class Batch:
     Args:
         task: a name in `tasks.TASKS`, or "auto".
         model: name or folder; None: the one of each photo's task.
-        device: as in `pipeline.load`.
+        device: as in `pipeline.load`, but "cuda" is all GPUs.
         precision: as in `pipeline.load`.
         settings: arguments of `workflows.restore.restore` that change the result, beside those above and the seed.
         options: arguments of it that change a result by no more than rounding, if at all.
@@ -205,20 +213,24 @@ class Batch:
 
     # ------------------------------------------------------------------------------------------------------- the work
 
-    def run(self, jobs: Sequence[Job], report: Report, watch: Watch | None = None, threads: int = 1) -> None:
+    def run(
+        self, jobs: Sequence[Job], report: Report, watch: Watch | None = None, threads: int | None = None
+    ) -> None:
         """Do the jobs, and report each outcome in their order.
 
         Args:
             jobs: no two with one output.
             report: called with each outcome.
             watch: called after each patch.
-            threads: how many photos are read, restored or written at once; the results are the same.
+            threads: how many photos are read, restored or written at once; the results are the same. None: one, or
+                with a GPU as many as keep it busy.
 
         Raises:
             UcdirError: nothing can be done, as the model cannot be loaded or an argument is out of range.
         """
         self.check_model()
         self.tidy(jobs)
+        threads = self._default_threads() if threads is None else threads
         relay = Relay(threaded=threads > 1)
         try:
             in_order(lambda job: self._outcome(job, relay, watch), jobs, threads, report, relay)
@@ -226,6 +238,20 @@ class Batch:
             for folder in sorted(self._made, reverse=True):
                 with contextlib.suppress(OSError):  # it is not empty
                     folder.rmdir()
+
+    def _default_threads(self) -> int:
+        """A GPU restores a photo in much less time than a core takes to read and write it."""
+        devices = split_devices(self.device)
+        on_gpu = devices[0] not in ("auto", "cpu") or (
+            devices[0] == "auto" and has_gpu() and self._engine() == "torch"
+        )
+        return (
+            min(os.cpu_count() or 1, 16) + len(devices)
+            if on_gpu
+            else 2 * len(devices)
+            if len(devices) > 1
+            else 1
+        )
 
     def tidy(self, jobs: Sequence[Job]) -> None:
         """Remove what processes that were killed left in the folders of results."""
@@ -285,13 +311,16 @@ class Batch:
 
     def _import_engine(self) -> None:
         """Before a photo is read: importing goes wrong if threads import other things meanwhile."""
-        folder = None if self.model is None else model_folder(self.model)
-        import_engine(choose_engine(folder, self.device, self.precision, self.engine))
+        import_engine(self._engine())
         self._imported = True
+
+    def _engine(self) -> Name:
+        folder = None if self.model is None else model_folder(self.model)
+        return choose_engine(folder, self.device, self.precision, self.engine)
 
     def _load(self, name: str) -> RestorationPipeline:
         if name not in self._loaded:
-            self._loaded[name] = load(name, self.device, self.precision, engine=self.engine)
+            self._loaded[name] = load(name, all_devices(self.device), self.precision, engine=self.engine)
         return self._loaded[name]
 
     def _models(
@@ -324,7 +353,7 @@ def _failed(job: Job, error: Exception) -> Outcome:
 
 
 class _Relayed(Watched):
-    """A pipeline for one photo, whose networks run in the main thread, watched."""
+    """A pipeline for one photo, whose networks run in the main thread or on several devices, watched."""
 
     def __init__(
         self,
@@ -334,11 +363,17 @@ class _Relayed(Watched):
         samples: int,
         before_writing: Callable[[], object],
     ) -> None:
+        self.shared = isinstance(pipeline.engine, SeveralEngines) and relay.threaded
+        if self.shared:  # the main thread shows how far it is, and stops it
+            watch = partial(relay.call, watch or (lambda *_: None))
         super().__init__(pipeline, watch, samples)
         self.relay, self.before_writing, self.left = relay, before_writing, samples
 
     def restore_signal(self, degraded: Signal, **options: Any) -> Signal:
-        restored: Signal = self.relay.call(super().restore_signal, degraded, **options)
+        restore = super().restore_signal
+        restored: Signal = (
+            restore(degraded, **options) if self.shared else self.relay.call(restore, degraded, **options)
+        )
         self.left -= 1
         if self.left == 0:
             self.before_writing()
