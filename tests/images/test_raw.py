@@ -1,18 +1,21 @@
 """RAW files: a Bayer DNG of known light comes out in its right colours, and what is no Bayer file is refused."""
 
 import io
+import math
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rawpy
 import tifffile
 from PIL import Image
 
 from ucdir.errors import ImageError
-from ucdir.images import read, write
+from ucdir.images import raw_light, read, write
 from ucdir.images.camera import camera_to_srgb, linear_to_srgb, srgb_to_linear
 from ucdir.images.raw import raw_metadata
+from ucdir.images.raw_light import halved
 
 XYZ_TO_CAMERA = ((0.6629, -0.1900, -0.0483), (-0.4618, 1.2349, 0.2550), (-0.0622, 0.1381, 0.6514))
 BLACK, WHITE = 512, 16383
@@ -25,21 +28,25 @@ def fraction(numbers):
     return [part for n in numbers for part in (round(n * 10_000), 10_000)]
 
 
-def write_dng(path, mosaic, pattern="RGGB", orientation=1, seconds=0.04, black=BLACK, maker="M"):
-    """An uncompressed Bayer DNG of 16 bits."""
+def write_dng(
+    path, mosaic, pattern="RGGB", orientation=1, seconds=0.04, black=BLACK, maker="M", white=WHITE, extra=()
+):
+    """An uncompressed DNG of 16 bits, of a Bayer sensor or, with a pattern of 36 letters, an X-Trans one."""
+    side = math.isqrt(len(pattern))
     tags = [
         (271, "s", 0, maker, True),
         (274, "H", 1, orientation, True),
-        (33421, "H", 2, (2, 2), True),  # CFARepeatPatternDim
-        (33422, "B", 4, bytes(CODES[c] for c in pattern), True),  # CFAPattern
+        (33421, "H", 2, (side, side), True),  # CFARepeatPatternDim
+        (33422, "B", side**2, bytes(CODES[c] for c in pattern), True),  # CFAPattern
         (33434, "2I", 1, (round(seconds * 10_000), 10_000), True),  # ExposureTime
         (50706, "B", 4, bytes((1, 4, 0, 0)), True),  # DNGVersion
         (50708, "s", 0, "Test camera", True),  # UniqueCameraModel
         (50714, "H", 1, black, True),  # BlackLevel
-        (50717, "I", 1, WHITE, True),  # WhiteLevel
+        (50717, "I", 1, white, True),  # WhiteLevel
         (50721, "2i", 9, fraction(np.ravel(XYZ_TO_CAMERA)), True),  # ColorMatrix1
         (50728, "2I", 3, fraction(NEUTRAL), True),  # AsShotNeutral
         (50778, "H", 1, 21, True),  # CalibrationIlluminant1: D65
+        *extra,
     ]
     tifffile.imwrite(path, mosaic.astype(np.uint16), photometric=32803, extratags=tags, metadata=None)
     return path
@@ -89,21 +96,20 @@ def write_linear_dng(path, light, black=BLACK):
 
 @pytest.mark.parametrize("black", [0, BLACK])
 @pytest.mark.parametrize("ratio", [1.0, 8.0])
-def test_a_linear_dng_is_developed_at_full_size_and_said(tmp_path, black, ratio):
+def test_a_linear_dng_is_developed_and_said(tmp_path, black, ratio):
     srgb = np.random.default_rng(0).uniform(0.2, 0.7, (4, 6, 3)).repeat(8, axis=0).repeat(8, axis=1)
     camera = srgb_to_linear(srgb) @ np.linalg.inv(camera_to_srgb(XYZ_TO_CAMERA)).T
     sensor = np.clip(camera, 0, 1) * NEUTRAL / max(NEUTRAL) / ratio
     path = write_linear_dng(tmp_path / "a.dng", sensor, black)
-    photo = read(path, exposure_ratio=ratio)
+    assert read(path, exposure_ratio=ratio).pixels.shape == (16, 24, 3), "half size"
+    photo = read(path, exposure_ratio=ratio, raw_size="full")
     assert photo.pixels.shape == (32, 48, 3)
     assert photo.pixels.dtype == np.uint16
     in_gamut = ((camera >= 0) & (camera <= 1)).all(axis=2)
     assert in_gamut.mean() > 0.5
     assert np.abs(photo.pixels / 65535 - srgb)[in_gamut].max() < 0.02
     assert photo.exposure.ratio == ratio
-    assert photo.warnings == (
-        f"{path}: is a linear DNG, demosaiced by the camera or a program; it is restored at full size.",
-    )
+    assert photo.warnings == (f"{path}: is a linear DNG, demosaiced by the camera or a program before.",)
 
 
 def test_a_linear_dng_cut_off_is_refused(tmp_path):
@@ -118,9 +124,95 @@ def test_linear_dngs_of_a_phone_and_a_camera(shared):
         ("cases/files/dng_linear_like_proraw.dng", (192, 256, 3)),
         ("data/eval/raw/photoprism_canon_eos_6d.dng", (816, 1224, 3)),
     ):
-        photo = read(shared(path))
+        photo = read(shared(path), raw_size="full")
         assert photo.pixels.shape == size
         assert photo.pixels.std() > 1000
+
+
+X_TRANS = "GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG"
+
+
+def smooth_scene(size=(96, 144), pattern="RGGB", ratio=1.0):
+    """Mosaic of a scene without hard edges; not grey anywhere, and brighter to the right."""
+    y, x = (axis / side for axis, side in zip(np.mgrid[: size[0], : size[1]], size, strict=True))
+    srgb = np.stack([0.2 + 0.5 * x, 0.3 + 0.2 * np.sin(3 * x + 2 * y), 0.2 + 0.4 * y], axis=-1)
+    camera = np.clip(srgb_to_linear(srgb) @ np.linalg.inv(camera_to_srgb(XYZ_TO_CAMERA)).T, 0, 1)
+    sensor = BLACK + camera * NEUTRAL / ratio * (WHITE - BLACK)
+    side = math.isqrt(len(pattern))
+    cell = np.array([CODES[c] for c in pattern]).reshape(side, side)
+    sites = np.tile(cell, (size[0] // side + 1, size[1] // side + 1))[: size[0], : size[1]]
+    return np.rint(np.take_along_axis(sensor, sites[..., None], axis=2)[..., 0]), srgb
+
+
+def half_of(photo):
+    """A photo of full size at half size: the mean light of each 2x2 pixels."""
+    return linear_to_srgb(halved(srgb_to_linear(photo.pixels / 65535)))
+
+
+@pytest.mark.parametrize("pattern", ["RGGB", "BGGR", "GRBG", "GBRG", X_TRANS])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_full_size_has_brightness_colours_and_orientation_of_half_size(tmp_path, pattern, orientation):
+    mosaic, srgb = smooth_scene((516, 540) if pattern == X_TRANS else (96, 144), pattern)
+    path = write_dng(tmp_path / "a.dng", mosaic, pattern, orientation)
+    half, full = read(path), read(path, raw_size="full")
+    assert full.exposure == half.exposure
+    assert full.pixels.shape == (2 * half.pixels.shape[0], 2 * half.pixels.shape[1], 3)
+    assert full.warnings == half.warnings
+    assert bool(half.warnings) == (pattern == X_TRANS)
+    difference = half_of(full) - half.pixels / 65535
+    assert np.abs(difference[2:-2, 2:-2]).max() < 0.012
+    assert np.abs(difference.mean(axis=(0, 1))).max() < 0.003  # cells see their colours at different places
+    unamplified = read(path, raw_size="full", exposure_ratio=1.0).pixels / 65535
+    expected = np.rot90(srgb, -1) if orientation == 6 else srgb
+    assert np.abs(unamplified - expected)[4:-4, 4:-4].max() < 0.02
+
+
+@pytest.mark.parametrize("pattern", ["RGGB", X_TRANS])
+def test_noise_below_black_does_not_brighten_the_dark(tmp_path, pattern):
+    """LibRaw cuts off what is below black before it demosaics; amplified, that would be a grey veil."""
+    noise = np.random.default_rng(0).normal(0, 30, (516, 540))
+    path = write_dng(tmp_path / "a.dng", np.rint(BLACK + 10 + noise), pattern)
+    with rawpy.imread(str(path)) as raw:
+        light = raw_light.mosaic_of(raw).demosaiced(raw, np.ones(3, np.float32))
+        assert light.mean() * (WHITE - BLACK) == pytest.approx(10, abs=1)
+    with rawpy.imread(str(path)) as raw:
+        usual = raw.postprocess(output_color=rawpy.ColorSpace.raw, output_bps=16, gamma=(1, 1), no_auto_bright=True,
+                                user_wb=[1, 1, 1, 1], adjust_maximum_thr=0)  # fmt: skip
+    assert usual.mean() / 65535 * (WHITE - BLACK) > 15, "control: LibRaw by itself"
+
+
+def test_the_tiniest_x_trans_files_are_refused(tmp_path):
+    with pytest.raises(ImageError, match="a.dng is of an X-Trans sensor of 48 x 36 pixels"):
+        read(write_dng(tmp_path / "a.dng", smooth_scene((36, 48), X_TRANS)[0], X_TRANS))
+
+
+@pytest.mark.parametrize(("top", "left"), [(8, 16), (7, 13)])
+def test_only_what_the_camera_means_to_be_seen(tmp_path, top, left):
+    mosaic, _ = smooth_scene()
+    mosaic[:top] = mosaic[:, :left] = WHITE  # what would show
+    crop = ((50719, "H", 2, (left, top), True), (50720, "H", 2, (80, 60), True))  # DefaultCropOrigin, -Size
+    path = write_dng(tmp_path / "a.dng", mosaic, extra=crop)
+    half, full = read(path, exposure_ratio=1.0), read(path, raw_size="full", exposure_ratio=1.0)
+    odd = top % 2  # LibRaw begins with whole cells
+    assert full.pixels.shape == (60 - odd, 80 - odd, 3)
+    assert half.pixels.shape == (30 - odd, 40 - odd, 3)
+    assert (full.pixels[1 - odd :, 3:][3:, 3:] < 60000).any(axis=2).all(), "nothing of what is white outside"
+    means = half_of(full)[4:28, 4:38].mean(axis=(0, 1)), half.pixels[4:28, 4:38].mean(axis=(0, 1)) / 65535
+    assert np.abs(means[0] - means[1]).max() < 0.01
+
+
+def test_a_camera_whose_colours_are_unknown_is_said(tmp_path):
+    path = tmp_path / "a.dng"
+    mosaic, _ = smooth_scene()
+    tifffile.imwrite(
+        path, mosaic.astype(np.uint16), photometric=32803, metadata=None,
+        extratags=[
+            (33421, "H", 2, (2, 2), True), (33422, "B", 4, bytes((0, 1, 1, 2)), True),
+            (50706, "B", 4, bytes((1, 4, 0, 0)), True), (50708, "s", 0, "Unheard of", True),
+        ],
+    )  # fmt: skip
+    assert any("colours are not known" in warning for warning in read(path).warnings)
+    assert not read(write_dng(tmp_path / "b.dng", mosaic)).warnings, "control"
 
 
 def test_exif_is_kept_without_what_tells_of_the_mosaic(tmp_path):

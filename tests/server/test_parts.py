@@ -46,21 +46,22 @@ def test_fields_are_those_of_the_command_line():
     more = {
         "consistent": "true",
         "brighten": "1e1",
+        "raw_size": "half",
         "exposure_ratio": "3",
         "jpeg_quality": "10",
         "gain": "2.5",
     }
     assert arguments(given | more, known) == {
         "task": "auto", "model": "b", "seed": 7, "fidelity": 0.5, "steps": 3, "samples": 2, "consistent": True,
-        "brighten": 10.0, "scalars": {"jpeg_quality": 10.0, "exposure_ratio": 3.0, "gain": 2.5},
+        "brighten": 10.0, "raw_size": "half", "scalars": {"jpeg_quality": 10.0, "exposure_ratio": 3.0, "gain": 2.5},
     }  # fmt: skip
     assert set(SCALARS) <= set(known)
     assert arguments({"brighten": "file"}, known)["brighten"] == "file"
     for name, text in [
         *(("seed", text) for text in ("", "1.0", " 1", "٣", "-0", "1" * 30)),
         *(("fidelity", text) for text in ("", "inf", "NaN", "1_0", "0x1", " 1", "1 ", "1e999", "٣", "--1")),
-        ("brighten", "Auto"), ("exposure_ratio", "auto"), ("consistent", "True"), ("model", "c"), ("model", ""),
-        ("x", "1"),
+        ("brighten", "Auto"), ("exposure_ratio", "auto"), ("consistent", "True"), ("raw_size", "2"),
+        ("model", "c"), ("model", ""), ("x", "1"),
     ]:  # fmt: skip
         with pytest.raises(ConfigError, match=name):
             arguments({name: text}, known)

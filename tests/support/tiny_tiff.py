@@ -39,3 +39,17 @@ def tiny_tiff(width, height, photometric, bits, data, extra=None):
         stored = struct.pack("<I", places[tag]) if tag in places else body.ljust(4, b"\0")
         head += struct.pack("<HHI", tag, kind, count) + stored
     return head + bytes(4) + tail + data
+
+
+def bayer_dng(mosaic):
+    """A DNG of a Bayer sensor without a colour matrix, of uint16 [H,W]."""
+    height, width = mosaic.shape
+    extra = {
+        33421: shorts(2, 2),
+        33422: (1, 4, bytes((0, 1, 1, 2))),
+        50706: (1, 4, bytes((1, 4, 0, 0))),
+        50708: (2, 7, b"Camera\0"),
+        50714: shorts(0),
+        50717: shorts(65535),
+    }
+    return tiny_tiff(width, height, 32803, (16,), mosaic.astype("<u2").tobytes(), extra)

@@ -8,6 +8,7 @@ import torch
 from machine import NEEDS_GPU
 from PIL import Image
 from random_images import image_of
+from tiny_tiff import bayer_dng
 
 from ucdir.degradations import JpegCompression
 from ucdir.errors import ConfigError, DeviceError, ImageError, OutputError, WeightsError
@@ -316,6 +317,23 @@ def test_arguments_that_are_none_are_refused(pipeline, arguments, message):
 def test_brightenings_that_are_none_are_refused(pipeline, ratio):
     with pytest.raises(ConfigError, match="brighten"):
         restore(b"", task="jpeg_restoration", pipeline=pipeline, brighten=ratio)
+
+
+@pytest.mark.parametrize("size", ["quarter", "", None, 2])
+def test_sizes_of_raw_files_that_are_none_are_refused(pipeline, size):
+    with pytest.raises(ConfigError, match="raw_size .* is unknown; choose half or full"):
+        restore(b"", task="low_light", pipeline=pipeline, raw_size=size)
+
+
+def test_raw_files_are_restored_at_full_size_or_half(pipeline, tmp_path):
+    mosaic = RNG.integers(0, 1000, (24, 32)).astype("<u2")
+    (tmp_path / "a.dng").write_bytes(bayer_dng(mosaic))
+    for options, size in (({}, (32, 24)), ({"raw_size": "full"}, (32, 24)), ({"raw_size": "half"}, (16, 12))):
+        done = restore(
+            tmp_path / "a.dng", tmp_path / "a.png", pipeline=pipeline, force=True, steps=1, **options
+        )
+        with Image.open(tmp_path / "a.png") as image:
+            assert (done.width, done.height) == image.size == size
 
 
 def test_samples_that_tell_nothing_are_refused(pipeline, tmp_path):

@@ -95,6 +95,13 @@ def restore(
             "all), or file (RAW: 10 s / exposure time)."
         ),
     ] = "auto",
+    raw_size: Annotated[
+        str,
+        typer.Option(
+            help="Of RAW files: full, the size of the sensor, or half, a pixel for each 2x2 of it, as in the paper: "
+            "four times faster, and with less noise."
+        ),
+    ] = "full",
     fidelity: Annotated[
         float,
         typer.Option(min=0, max=1, help="0: all of the sampled detail. 1: none, the initial prediction."),
@@ -172,6 +179,7 @@ def restore(
         settings={
             "scalars": scalars, "brighten": _brighten(brighten), "steps": steps,
             "fidelity": fidelity, "amount": amount, "samples": samples if average else 1, "consistent": consistent,
+            **({} if _raw_size(raw_size) == "full" else {"raw_size": raw_size}),
         },
         options={
             "patch_size": patch_size, "max_memory": max_memory, "uncertainty": uncertainty, "keep_times": keep_times,
@@ -364,6 +372,14 @@ def _listed(files_from: str | None) -> list[str]:
     if not names:
         raise ConfigError(f"--files-from {files_from}: names no photo; write one a line.")
     return names
+
+
+def _raw_size(text: str) -> str:
+    from ucdir.images.raw import RAW_SIZES
+
+    if text not in RAW_SIZES:
+        raise ConfigError(f"--raw-size {text} is unknown; choose {' or '.join(RAW_SIZES)}.")
+    return text
 
 
 def _brighten(text: str) -> float | Literal["auto", "file"]:

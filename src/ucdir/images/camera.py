@@ -6,6 +6,7 @@ model sees images of one kind. Everything here is a formula on arrays; `raw.py` 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -90,3 +91,26 @@ def camera_to_srgb(xyz_to_camera: ArrayLike) -> NDArray[np.float64]:
     srgb_to_camera = np.asarray(xyz_to_camera, dtype=np.float64) @ SRGB_TO_XYZ
     matrix: NDArray[np.float64] = np.linalg.inv(srgb_to_camera / srgb_to_camera.sum(axis=1, keepdims=True))
     return matrix
+
+
+@dataclass(frozen=True)
+class Camera:
+    """What a camera's colours are, and how they were developed.
+
+    Args:
+        white_balance: gains of R, G and B, [3]; the smallest is 1.
+        to_srgb: balanced colours to linear sRGB, [3,3]; its rows add up to 1.
+        daylight: gains of R, G and B for the light D65, [3].
+        known: whether `to_srgb` is the camera's; else it is the identity.
+    """
+
+    white_balance: NDArray[np.float32]
+    to_srgb: NDArray[np.float64]
+    daylight: NDArray[np.float32]
+    known: bool = True
+
+    @property
+    def xyz_to_camera(self) -> NDArray[np.float64]:
+        """XYZ to the camera's colours, not balanced, [3,3], for D65: the inverse of `camera_to_srgb`."""
+        matrix = np.linalg.inv(SRGB_TO_XYZ @ self.to_srgb) / self.daylight[:, None]
+        return matrix.astype(np.float64)

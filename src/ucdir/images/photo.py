@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ucdir.errors import ImageError
+from ucdir.images.camera import Camera
 from ucdir.images.density import Density
 from ucdir.images.jpeg_coefficients import JpegCoefficients
 from ucdir.images.pixels import Pixels
@@ -62,6 +63,7 @@ class Photo:
         format: of the file it was read from, such as `"JPEG"`; empty if there is none.
         exposure: how its light was amplified, for RAW files; None if it was not.
         jpeg_coefficients: of a JPEG file, if `read` was asked for them.
+        camera: whose colours the pixels were developed from, for RAW files.
 
     Raises:
         ImageError: the arrays are of another shape or type, or do not belong together.
@@ -79,6 +81,7 @@ class Photo:
     format: str = ""
     exposure: Exposure | None = None
     jpeg_coefficients: JpegCoefficients | None = None
+    camera: Camera | None = None
 
     def __post_init__(self) -> None:
         shape = self.pixels.shape

@@ -1,4 +1,4 @@
-"""A camera's RAW file, developed by the simple pipeline of `camera.py`: half size, amplified, sRGB."""
+"""A camera's RAW file, developed by the simple pipeline of `camera.py`: light, amplified, sRGB."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from ucdir.errors import ImageError, reason
-from ucdir.images.camera import develop, develop_rgb, pack_bayer
+from ucdir.images.camera import Camera, develop_rgb
 from ucdir.images.decode import upright
 from ucdir.images.density import Density
 from ucdir.images.exif import EXIF_IFD, GPS_IFD, TiffStructure, Values, byte_order, exif_of_ifds
 from ucdir.images.jpeg import jpeg_header
 from ucdir.images.photo import Exposure, Metadata, Photo
+from ucdir.images.raw_light import default_crop, halved, in_cells, linear_light, mosaic_of
 from ucdir.images.readers import check_size
 from ucdir.images.tiff import tiff_metadata
 
@@ -30,30 +31,37 @@ MAX_RATIO: Final = 300.0
 LONG_EXPOSURE: Final = 10.0
 """Seconds that "file" amplifies to, as SID's long exposures."""
 
-MOST_EMPTY_ROWS: Final = 0.02
-"""Share of rows that are all zero, which no sensor gives, from which on a file is taken to be cut off."""
-
-LINEAR: Final = "is a linear DNG, demosaiced by the camera or a program; it is restored at full size."
+LINEAR: Final = "is a linear DNG, demosaiced by the camera or a program before."
 """Its noise is not that of a sensor any more."""
+X_TRANS: Final = "comes from an X-Trans sensor, which LibRaw has demosaiced."
+"""The paper's half size, by cells of 2x2, is Bayer's."""
+UNKNOWN_COLOURS: Final = "is of a camera whose colours are not known to LibRaw; they are taken as sRGB's."
 
+RawSize = Literal["half", "full"]
+"""Size of a developed RAW file: a pixel for each 2x2 of the sensor, as in the paper (Sec. 4.3), or for each one."""
+RAW_SIZES: Final[tuple[RawSize, ...]] = get_args(RawSize)
+
+_ROWS: Final = 256
 _ORIENTATIONS: Final = {1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 """LibRaw's flip (1: columns, 2: rows, 4: rows for columns) -> EXIF orientation."""
 
 
-def read_raw(data: bytes, exposure_ratio: float | Literal["auto", "file"]) -> Photo:
-    """Develop a RAW file with a Bayer sensor: ARW, NEF, CR2, CR3, DNG, RAF and what else LibRaw knows.
+def read_raw(data: bytes, exposure_ratio: float | Literal["auto", "file"], size: RawSize = "half") -> Photo:
+    """Develop a RAW file: ARW, NEF, CR2, CR3, DNG, RAF and what else LibRaw knows of Bayer, X-Trans and linear files.
 
-    Black level off, divided by the white level, packed to half size, amplified, white balance as the camera noted it,
-    colours to sRGB. Nothing is sharpened, denoised or stretched. A linear DNG, which phones write, has all three
-    colours at every pixel and keeps its size.
+    Black level off, divided by the white level, brought to its size, amplified, white balance as the camera noted it,
+    colours to sRGB. Nothing is sharpened, denoised or stretched. What the camera does not mean to be seen (outside
+    of DNG's default crop) is cut off.
 
     Args:
         data: the file's content.
         exposure_ratio: what the light is multiplied by; "auto" makes the image as bright as an ordinary one, "file"
             as if it had been exposed for 10 s; both from 1 to 300.
+        size: "half": each 2x2 cell of a Bayer sensor becomes a pixel, and of other files each 2x2 pixels; "full":
+            LibRaw demosaics. Brightness and colours are the same.
 
     Returns:
-        the photograph, uint16 [h,w,3], upright, with the `exposure` used.
+        the photograph, uint16 [h,w,3], upright, with the `exposure` and `camera`.
 
     Raises:
         ImageError: it cannot be read, or its sensor has another pattern; the text continues the file's name.
@@ -64,7 +72,7 @@ def read_raw(data: bytes, exposure_ratio: float | Literal["auto", "file"]) -> Ph
         with _silence(), rawpy.RawPy() as raw:
             raw.open_buffer(io.BytesIO(data))
             check_size(int(raw.sizes.raw_width), int(raw.sizes.raw_height), len(data))
-            photo = _developed(raw, exposure_ratio)
+            photo = _developed(raw, exposure_ratio, size)
             return replace(photo, metadata=raw_metadata(data))
     except (rawpy.LibRawError, ValueError, TypeError, IndexError, RuntimeError, struct.error) as error:
         raise ImageError(
@@ -119,80 +127,44 @@ def _silence() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _developed(raw: Any, exposure_ratio: float | Literal["auto", "file"]) -> Photo:
+def _developed(raw: Any, exposure_ratio: float | Literal["auto", "file"], size: RawSize) -> Photo:
     import rawpy
 
     raw.unpack()
-    linear = raw.raw_type == rawpy.RawType.Stack  # all colours at each pixel: demosaiced before
-    light = _linear_light(raw) if linear else _bayer_light(raw)
-    ratio = _ratio(raw, light, exposure_ratio)
-    light *= np.float32(ratio)
-    srgb = (develop_rgb if linear else develop)(light, _white_balance(raw), _matrix(raw))
-    pixels = np.rint(srgb * 65535).astype(np.uint16)
-    turned = np.ascontiguousarray(upright(pixels, _ORIENTATIONS.get(int(raw.sizes.flip), 1)))
+    camera, flip, crop, notes = _camera(raw), int(raw.sizes.flip), default_crop(raw), []
+    if raw.raw_type == rawpy.RawType.Stack:  # all colours at each pixel: demosaiced before
+        light = linear_light(raw)[crop]
+        ratio = _ratio(raw, light, exposure_ratio)
+        light = halved(light) if size == "half" else light
+        notes.append(LINEAR)
+    else:
+        mosaic = mosaic_of(raw)
+        ratio = _ratio(raw, mosaic.light[crop], exposure_ratio)
+        if mosaic.is_bayer and size == "half":
+            light = mosaic.binned()[in_cells(crop)]
+        else:
+            light = mosaic.demosaiced(raw, camera.white_balance)[crop]
+            light = halved(light) if size == "half" else light
+        if not mosaic.is_bayer:
+            notes.append(X_TRANS)
+    if not camera.known:
+        notes.append(UNKNOWN_COLOURS)
+    pixels = np.empty(light.shape, np.uint16)
+    for top in range(0, len(light), _ROWS):
+        rows = np.s_[top : top + _ROWS]
+        srgb = develop_rgb(light[rows] * np.float32(ratio), camera.white_balance, camera.to_srgb)
+        pixels[rows] = np.rint(srgb * 65535)
     iso, seconds = float(raw.other.iso_speed), float(raw.other.shutter_speed)
     return Photo(
-        turned,
+        np.ascontiguousarray(upright(pixels, _ORIENTATIONS.get(flip, 1))),
         format="RAW",
         exposure=Exposure(ratio, seconds=seconds if seconds > 0 else None, iso=iso if iso > 0 else None),
-        warnings=(LINEAR,) if linear else (),
+        warnings=tuple(notes),
+        camera=camera,
     )
 
 
-def _bayer_light(raw: Any) -> npt.NDArray[np.float32]:
-    """Packed light of a Bayer sensor, [h,w,4] at half size; black is 0 and white is 1."""
-    import rawpy
-
-    pattern = raw.raw_pattern
-    if raw.raw_type != rawpy.RawType.Flat or pattern is None or pattern.shape != (2, 2):
-        what = "X-Trans" if pattern is not None and pattern.shape == (6, 6) else "no Bayer"
-        raise ImageError(
-            f"comes from a sensor with {what} pattern, which ucdir does not develop; develop it to a "
-            "16-bit TIFF with the camera's software first."
-        )
-    mosaic = raw.raw_image_visible
-    _check_rows(mosaic)
-    colours = raw.raw_colors_visible[:2, :2]
-    letters = "".join(raw.color_desc.decode("ascii")[number] for number in colours.flat)
-    if sorted(letters) != ["B", "G", "G", "R"]:
-        raise ImageError(f"comes from a sensor of the colours {letters}; ucdir knows red, green, blue.")
-    black = np.array(raw.black_level_per_channel, dtype=np.float32)[colours]
-    light = pack_bayer(mosaic, letters).astype(np.float32)
-    light -= pack_bayer(black, letters)[0, 0]
-    light /= _white_above(raw, black)
-    return light
-
-
-def _linear_light(raw: Any) -> npt.NDArray[np.float32]:
-    """Light of a linear DNG, [h,w,3] at full size; black is 0 and white is 1."""
-    image = raw.raw_image_visible
-    if raw.num_colors != 3 or not raw.color_desc.startswith(b"RGB") or image.shape[2] < 3:
-        raise ImageError(f"holds {raw.num_colors} colours {raw.color_desc!r}; ucdir knows red, green, blue.")
-    _check_rows(image[..., :3])
-    black = np.array(raw.black_level_per_channel[:3], dtype=np.float32)
-    light: npt.NDArray[np.float32] = image[..., :3].astype(np.float32)
-    light -= black
-    light /= _white_above(raw, black)
-    return light
-
-
-def _check_rows(samples: npt.NDArray[Any]) -> None:
-    empty = float((~samples.reshape(len(samples), -1).any(axis=1)).mean())
-    if empty > MOST_EMPTY_ROWS:  # LibRaw fills what is missing with zeros and raises nothing
-        raise ImageError(
-            f"is a damaged or incomplete RAW file ({empty:.0%} of its rows hold nothing); get a complete "
-            "copy of it."
-        )
-
-
-def _white_above(raw: Any, black: npt.NDArray[np.float32]) -> np.float32:
-    white = float(raw.white_level)
-    if not white > black.max():
-        raise ImageError(f"is damaged: its white level {white:g} is not above black; copy it again.")
-    return np.float32(white - black.max())
-
-
-def _ratio(raw: Any, light: npt.NDArray[np.float32], wanted: float | Literal["auto", "file"]) -> float:
+def _ratio(raw: Any, light: NDArray[np.float32], wanted: float | Literal["auto", "file"]) -> float:
     if wanted == "file":
         seconds = float(raw.other.shutter_speed)
         if not seconds > 0:
@@ -205,19 +177,20 @@ def _ratio(raw: Any, light: npt.NDArray[np.float32], wanted: float | Literal["au
     return float(wanted)
 
 
-def _white_balance(raw: Any) -> npt.NDArray[np.float32]:
-    """Gains of R, G and B as the camera noted them, else for daylight, else none; the smallest is 1."""
-    for gains in (raw.camera_whitebalance, raw.daylight_whitebalance):
-        rgb: npt.NDArray[np.float32] = np.array(gains[:3], dtype=np.float32)
-        if np.isfinite(rgb).all() and rgb.min() > 0:
-            rgb /= rgb.min()
-            return rgb
-    return np.ones(3, dtype=np.float32)
-
-
-def _matrix(raw: Any) -> npt.NDArray[np.float64]:
-    """Balanced camera colours to linear sRGB, [3,3]: LibRaw's, from the file or its table of cameras."""
+def _camera(raw: Any) -> Camera:
+    """The camera's colours, by LibRaw, which has them from the file or its table of cameras."""
     matrix = np.array(raw.color_matrix, dtype=np.float64)[:, :3]
-    if np.isfinite(matrix).all() and np.allclose(matrix.sum(axis=1), 1, atol=0.01):
-        return matrix
-    return np.eye(3)
+    known = bool(np.isfinite(matrix).all() and np.allclose(matrix.sum(axis=1), 1, atol=0.01))
+    known = known and abs(float(np.linalg.det(matrix))) > 0.01
+    daylight = _gains(raw.daylight_whitebalance)
+    balance = _gains(raw.camera_whitebalance, daylight)
+    return Camera(balance, matrix if known else np.eye(3), daylight, known)
+
+
+def _gains(found: Any, default: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """Gains of R, G and B, the smallest 1; where they are none, the default."""
+    gains: NDArray[np.float32] = np.array(found[:3], dtype=np.float32)
+    if np.isfinite(gains).all() and gains.min() > 0:
+        gains /= gains.min()
+        return gains
+    return np.ones(3, dtype=np.float32) if default is None else default

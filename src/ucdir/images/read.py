@@ -18,7 +18,7 @@ from ucdir.images.jpeg import estimate_quality, jpeg_header
 from ucdir.images.jpeg_coefficients import jpeg_coefficients
 from ucdir.images.paths import shown
 from ucdir.images.photo import Metadata, Photo
-from ucdir.images.raw import read_raw
+from ucdir.images.raw import RawSize, read_raw
 from ucdir.images.readers import READERS, Contents
 from ucdir.images.signatures import RawFile, kind_of
 from ucdir.images.xmp import DEVELOPED, TURNED, scan_xmp
@@ -29,6 +29,7 @@ def read(
     source: Path | bytes,
     *,
     exposure_ratio: float | Literal["auto", "file"] = "auto",
+    raw_size: RawSize = "half",
     coefficients: bool | int = False,
 ) -> Photo:
     """A photograph, upright, with 8 or 16 bits a sample as its file has them.
@@ -39,6 +40,7 @@ def read(
     Args:
         source: a file, taken literally, or the bytes of one; its content says what it is.
         exposure_ratio: of RAW files, see `read_raw`; others are left as bright as they are.
+        raw_size: of RAW files, see `read_raw`.
         coefficients: whether a JPEG file's quantised coefficients are read too; a number: from that quality on, and
             only if they can be.
 
@@ -57,7 +59,7 @@ def read(
             kind = kind_of(data, path.suffix.lower())
             contents = READERS[kind](data)
         except RawFile:
-            photo = read_raw(data, exposure_ratio)
+            photo = read_raw(data, exposure_ratio, raw_size)
             height, width = photo.pixels.shape[:2]
             metadata, _, warnings = _kept(name, photo.metadata, (), width, height, raw=True)
             said = [f"{name}: {text}" for text in photo.warnings]

@@ -212,7 +212,7 @@ class App:
         given = arguments(form.values, self.fields)
         photo = form.photo
         assert photo is not None  # noqa: S101 (for the type checker)
-        known = ("model", "task", "scalars", "brighten")
+        known = ("model", "task", "scalars", "brighten", "raw_size")
         chosen = {name: value for name, value in given.items() if name in known}
         names = {shown(photo): "the image"}
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ucdir.errors import ConfigError
+from ucdir.images.raw import RAW_SIZES
 from ucdir.limits import MAX_SAMPLING_STEPS
 from ucdir.tasks import TASKS
 from ucdir.tasks.scalars import SCALARS
@@ -56,6 +57,11 @@ def fields(models: Sequence[str]) -> dict[str, Field]:
             "Of a JPEG file, and in a lossless format: contradict nothing that the file says."
         ),
         "brighten": _brighten(),
+        "raw_size": _choice(
+            list(RAW_SIZES),
+            "Of RAW files: the size of the sensor, or a pixel for each 2x2 of it.",
+            default="full",
+        ),
         **{
             name: _number(*scalar.range, f"{scalar.help} Unit: {scalar.unit}.")
             for name, scalar in SCALARS.items()

@@ -10,6 +10,7 @@ from ucdir.degradations.jpeg_traces import find_jpeg_traces
 from ucdir.errors import ConfigError
 from ucdir.images import read
 from ucdir.images.photo import Metadata, Photo
+from ucdir.images.raw import RawSize
 from ucdir.tasks import TASKS
 from ucdir.workflows.restore import brightened, check_task, explain_task, pretrained_of, with_jpeg_quality
 
@@ -25,6 +26,7 @@ def inspect(
     task: str = "auto",
     scalars: Mapping[str, float] | None = None,
     brighten: float | str = "auto",
+    raw_size: RawSize = "full",
 ) -> dict[str, Any]:
     """A photo's properties, and what `restore` would do with the same arguments.
 
@@ -36,12 +38,13 @@ def inspect(
         task: a name in `TASKS`, or "auto".
         scalars: as given.
         brighten: as given.
+        raw_size: as given.
 
     Raises:
         ImageError: the photo cannot be read.
         ConfigError: the model is for another task.
     """
-    photo = read(source, exposure_ratio=brighten)  # type: ignore[arg-type]
+    photo = read(source, exposure_ratio=brighten, raw_size=raw_size)  # type: ignore[arg-type]
     height, width, channels = photo.pixels.shape
     found = {
         "format": photo.format,

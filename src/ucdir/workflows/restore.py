@@ -33,6 +33,7 @@ from ucdir.images import (
 )
 from ucdir.images.paths import shown
 from ucdir.images.pixels import Pixels, Signal, from_signal, to_signal
+from ucdir.images.raw import RAW_SIZES, RawSize
 from ucdir.images.srgb import amplified, from_srgb_signal, to_srgb_signal
 from ucdir.limits import MAX_SAMPLES
 from ucdir.pipeline import OnStep, RestorationPipeline, is_number, is_whole, load
@@ -92,6 +93,7 @@ def restore(
     pipeline: Models = load,
     scalars: Mapping[str, float] | None = None,
     brighten: float | Literal["auto", "file"] = "auto",
+    raw_size: RawSize = "full",
     seed: int = 0,
     samples: int = 1,
     uncertainty: str | Path | None = None,
@@ -115,6 +117,8 @@ def restore(
         brighten: how many times to amplify the light of a RAW file or a dark photo: a number from 1 to 1000, or "auto"
             or "file", see `images.read`, which leave photos that are not RAW as bright as they are. Only of a path or
             bytes. What was amplified before is told by the scalar `exposure_ratio`.
+        raw_size: of a RAW file, "full" for the size of its sensor, demosaiced by LibRaw, or "half" for a pixel of each
+            2x2, as in the paper.
         seed: the same seed gives the same image.
         samples: how many restorations are sampled, with the seeds `seed`, `seed` + 1, …; the result is their mean,
             which is closer to the clean image than any of them, and smoother.
@@ -147,7 +151,7 @@ def restore(
         )
     if not (is_file or isinstance(image, bytes) or brighten == "auto"):
         raise ConfigError("brighten is for files; an image in memory is restored as bright as it is.")
-    _check_brighten(brighten)
+    developing = _Developing(brighten, raw_size)
     if format is not None and not isinstance(image, bytes):
         raise ConfigError(
             "format is for the bytes of a file; the suffix of output chooses the format of a file."
@@ -161,9 +165,9 @@ def restore(
             target = default_output(source) if output is None else Path(output)
             uncertain = None if uncertainty is None else Path(uncertainty)
             times_of = source if keep_times else None
-            return _restore_file(source, target, sampling, brighten, uncertain, force, times_of)
+            return _restore_file(source, target, sampling, developing, uncertain, force, times_of)
         if isinstance(image, bytes):
-            return _restore_bytes(image, sampling, brighten, format)[0]
+            return _restore_bytes(image, sampling, developing, format)[0]
         return from_signal(sampling(to_signal(image)).mean, image)
 
 
@@ -174,6 +178,7 @@ def restore_bytes(
     pipeline: Models = load,
     scalars: Mapping[str, float] | None = None,
     brighten: float | Literal["auto", "file"] = "auto",
+    raw_size: RawSize = "full",
     seed: int = 0,
     samples: int = 1,
     consistent: bool | None = None,
@@ -182,10 +187,10 @@ def restore_bytes(
     **options: Unpack[SamplingOptions],
 ) -> tuple[bytes, RestoredPhoto]:
     """As `restore` of the bytes of a file, and what was done."""
-    _check_brighten(brighten)
+    developing = _Developing(brighten, raw_size)
     sampling = _Sampling(task, pipeline, scalars or {}, seed, samples, consistent, on_step, options)
     with _named_if_memory_is_short("image"):
-        return _restore_bytes(data, sampling, brighten, format)
+        return _restore_bytes(data, sampling, developing, format)
 
 
 @contextmanager
@@ -199,13 +204,22 @@ def _named_if_memory_is_short(name: str) -> Iterator[None]:
         ) from error
 
 
-def _check_brighten(ratio: float | str) -> None:
-    low, high = SCALARS["exposure_ratio"].range
-    named = isinstance(ratio, str) and ratio in ("auto", "file")
-    if not named and not (is_number(ratio) and low <= float(ratio) <= high):
-        raise ConfigError(
-            f"brighten {ratio!r:.80} is neither a number from {low:g} to {high:g}, nor 'auto', nor 'file'."
-        )
+@dataclass(frozen=True)
+class _Developing:
+    """The arguments of `restore` that say how a file becomes an image."""
+
+    brighten: float | Literal["auto", "file"]
+    raw_size: RawSize
+
+    def __post_init__(self) -> None:
+        low, high = SCALARS["exposure_ratio"].range
+        named = isinstance(self.brighten, str) and self.brighten in ("auto", "file")
+        if not named and not (is_number(self.brighten) and low <= float(self.brighten) <= high):
+            raise ConfigError(
+                f"brighten {self.brighten!r:.80} is neither a number from {low:g} to {high:g}, nor 'auto', nor 'file'."
+            )
+        if self.raw_size not in RAW_SIZES:
+            raise ConfigError(f"raw_size {self.raw_size!r:.80} is unknown; choose {' or '.join(RAW_SIZES)}.")
 
 
 # ----------------------------------------------------------------------------------------------- files and their bytes
@@ -215,7 +229,7 @@ def _restore_file(
     source: Path,
     target: Path,
     sampling: _Sampling,
-    brighten: float | Literal["auto", "file"],
+    developing: _Developing,
     uncertainty: Path | None,
     force: bool,
     times_of: Path | None,
@@ -226,7 +240,7 @@ def _restore_file(
         if uncertainty.resolve() in (source.resolve(), target.resolve()):
             raise ConfigError(f"{shown(uncertainty)}: the uncertainty map needs a file of its own.")
         check_writable(uncertainty, force=force)
-    photo = _read(source, brighten, sampling)
+    photo = _read(source, developing, sampling)
     check_writable(target, force=force, photo=photo)
     try:
         result = sampling(to_srgb_signal(photo), photo, shown(source))
@@ -248,10 +262,10 @@ def _restore_file(
 
 
 def _restore_bytes(
-    data: bytes, sampling: _Sampling, brighten: float | Literal["auto", "file"], format: str | None
+    data: bytes, sampling: _Sampling, developing: _Developing, format: str | None
 ) -> tuple[bytes, RestoredPhoto]:
     began = time.perf_counter()
-    photo = _read(data, brighten, sampling)
+    photo = _read(data, developing, sampling)
     if sampling.consistent and not is_lossless(format or photo.format):
         raise ConfigError(
             f"format {format or photo.format}: a lossy format would not stay consistent; choose 'png' or 'tiff'."
@@ -266,15 +280,17 @@ def _restore_bytes(
     )  # fmt: skip
 
 
-def _read(source: Path | bytes, brighten: float | Literal["auto", "file"], sampling: _Sampling) -> Photo:
+def _read(source: Path | bytes, developing: _Developing, sampling: _Sampling) -> Photo:
     wanted: bool | int = bool(sampling.consistent)
     if sampling.consistent is None and sampling.is_of_jpeg:
         wanted = CONSISTENT_FROM
-    photo = read(source, exposure_ratio=brighten, coefficients=wanted)
+    photo = read(
+        source, exposure_ratio=developing.brighten, raw_size=developing.raw_size, coefficients=wanted
+    )
     name = "the image" if isinstance(source, bytes) else shown(source)
     if sampling.task in ("auto", JpegRestoration.name):
         photo = with_jpeg_quality(photo, name)
-    return brightened(photo, brighten)
+    return brightened(photo, developing.brighten)
 
 
 def with_jpeg_quality(photo: Photo, name: str) -> Photo:
