@@ -16,6 +16,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from ucdir.errors import OutputError
 from ucdir.images import Metadata, Photo, read, write
+from ucdir.images.camera import Camera
 from ucdir.images.density import Density
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "files.md"
@@ -27,7 +28,9 @@ SUFFIX = {
     "AVIF": ".avif",
     "BMP": ".bmp",
     "GIF": ".gif",
+    "DNG": ".dng",
 }
+CAMERA = Camera(np.array([2, 1, 1.5], np.float32), np.eye(3), np.array([2, 1, 1.5], np.float32))
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 GREY = SRGB[:16] + b"GRAY" + SRGB[20:]
 XMP = (
@@ -72,7 +75,12 @@ def written(folder: Path, format: str, channels: int = 3, dtype: type = np.uint8
     path = folder / f"photo{SUFFIX[format]}"
     pixels = np.zeros((6, 10, channels), dtype)
     pixels[:3] = np.iinfo(dtype).max // 3
-    return path, " ".join(write(Photo(pixels, metadata=Metadata(**metadata)), path, force=True))
+    return path, " ".join(write(photo_for(format, pixels, metadata=Metadata(**metadata)), path, force=True))
+
+
+def photo_for(format: str, pixels, alpha=None, **more: object) -> Photo:
+    """DNG is for RAW files alone."""
+    return Photo(pixels, alpha, camera=CAMERA if format == "DNG" else None, **more)
 
 
 def outcome(kept: bool, said: str, name: str) -> str:
@@ -178,7 +186,7 @@ def write_transparency(folder, format):
     alpha = np.arange(60, dtype=np.uint8).reshape(6, 10) * 4
     path = folder / f"photo{SUFFIX[format]}"
     try:
-        write(Photo(HIGH, alpha), path)
+        write(photo_for(format, HIGH, alpha), path)
     except OutputError:
         return "refused"
     found = np.asarray(opened(path).convert("RGBA"))[..., 3]
@@ -189,6 +197,9 @@ def write_sixteen(folder, format):
     path, _ = written(folder, format, dtype=np.uint16)
     if format == "TIFF":
         return "kept" if tifffile.imread(path)[0, 0, 0] == 21845 else "lost"
+    if format == "DNG":
+        with tifffile.TiffFile(path) as file:  # light of sRGB 1/3
+            return "kept" if abs(int(file.pages[0].pages[0].asarray()[0, 0, 1]) - 5953) < 9 else "lost"
     depth = path.read_bytes()[24] if format == "PNG" else 8
     return "kept" if depth == 16 else f"{depth} bits"
 
@@ -198,22 +209,22 @@ def write_grey(folder, format):
     if format == "AVIF":  # Pillow gives colour for grey; the configuration says "monochrome"
         data = path.read_bytes()
         return "kept" if data[data.find(b"av1C") + 6] & 0x10 else "three"
-    bands = len(opened(path).getbands())
+    bands = len(opened(path).getbands())  # of a DNG, its preview's
     return {1: "kept", 3: "three"}[bands]
 
 
 def write_exact(folder, format):
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     path = folder / f"photo{SUFFIX[format]}"
-    write(Photo(pixels), path)
-    return "kept" if np.array_equal(np.asarray(opened(path)), pixels) else "no"
+    write(photo_for(format, pixels), path)
+    return "kept" if format != "DNG" and np.array_equal(np.asarray(opened(path)), pixels) else "no"
 
 
 def write_times(folder, format):
     source, result = folder / "source", folder / f"photo{SUFFIX[format]}"
     source.write_bytes(b"")
     os.utime(source, ns=(10**18, 10**18 + 1000))
-    write(Photo(HIGH), result, times_of=source)
+    write(photo_for(format, HIGH), result, times_of=source)
     return "kept" if result.stat().st_mtime_ns == 10**18 + 1000 else "lost"
 
 

@@ -3,6 +3,7 @@
 import io
 import math
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -155,7 +156,7 @@ def test_full_size_has_brightness_colours_and_orientation_of_half_size(tmp_path,
     mosaic, srgb = smooth_scene((516, 540) if pattern == X_TRANS else (96, 144), pattern)
     path = write_dng(tmp_path / "a.dng", mosaic, pattern, orientation)
     half, full = read(path), read(path, raw_size="full")
-    assert full.exposure == half.exposure
+    assert full.exposure == replace(half.exposure, demosaiced=True)
     assert full.pixels.shape == (2 * half.pixels.shape[0], 2 * half.pixels.shape[1], 3)
     assert full.warnings == half.warnings
     assert bool(half.warnings) == (pattern == X_TRANS)
@@ -257,6 +258,16 @@ def test_a_dark_file_amplified_is_a_bright_one(tmp_path):
     dark = write_dng(tmp_path / "b.dng", mosaic_of((0.6, 0.5, 0.4), ratio=100.0))
     assert middle(read(dark, exposure_ratio=100.0)) == pytest.approx(middle(bright), abs=0.02)
     assert middle(read(dark, exposure_ratio=1.0)).max() < 0.1, "control"
+
+
+def test_half_size_is_recommended_in_the_extreme_dark(tmp_path):
+    path = write_dng(tmp_path / "a.dng", mosaic_of((0.5, 0.5, 0.5), ratio=150.0))
+    said = [read(path, exposure_ratio=ratio, raw_size="full").warnings for ratio in (199.0, 250.0)]
+    assert said == [
+        (),
+        (f"{path}: is so dark (250 times amplified) that at half size less noise would be left.",),
+    ]
+    assert not read(path, exposure_ratio=250.0).warnings
 
 
 def test_the_ratio_is_found_by_itself(tmp_path):

@@ -185,6 +185,7 @@ def test_the_file_or_the_scalars_tell_the_task(photo, scalars, task):
         (None, {"noise_strength": 9.0}, "noise"),
         (photo_of(exposure=Exposure(3.0)), {}, "noise"),
         (photo_of(exposure=Exposure(100.0)), {}, "low_light"),
+        (photo_of(exposure=Exposure(100.0, demosaiced=True)), {}, "noise"),
         (photo_of(), {"exposure_ratio": 100.0}, "low_light"),
         (None, {"exposure_ratio": [100.0, 250.0]}, "low_light"),
         (None, {"exposure_ratio": [1.0, 100.0]}, "noise"),
@@ -334,6 +335,35 @@ def test_raw_files_are_restored_at_full_size_or_half(pipeline, tmp_path):
         )
         with Image.open(tmp_path / "a.png") as image:
             assert (done.width, done.height) == image.size == size
+
+
+def test_a_dng_that_cannot_be_is_refused_before_the_work(tmp_path):
+    image = RNG.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    write(Photo(image), tmp_path / "in.png")
+    (tmp_path / "in.dng").write_bytes(bayer_dng(RNG.integers(0, 1000, (24, 32))))
+
+    def never(name):
+        raise AssertionError("the work has begun")
+
+    for photo, options in (
+        ("in.png", {"output": tmp_path / "out.dng"}),
+        ("in.dng", {"output": tmp_path / "out.png", "uncertainty": tmp_path / "map.dng", "samples": 2}),
+    ):
+        with pytest.raises(OutputError, match="a DNG is for the light of a camera's sensor"):
+            restore(tmp_path / photo, task="low_light", pipeline=never, **options)
+    with pytest.raises(OutputError, match="a DNG is for the light of a camera's sensor"):
+        restore((tmp_path / "in.png").read_bytes(), task="low_light", pipeline=never, format="dng")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["in.dng", "in.png"]
+
+
+def test_a_raw_file_becomes_a_dng(pipeline, tmp_path):
+    (tmp_path / "in.dng").write_bytes(bayer_dng(RNG.integers(0, 1000, (24, 32))))
+    done = restore(tmp_path / "in.dng", tmp_path / "out.dng", pipeline=pipeline, steps=1)
+    back = read(tmp_path / "out.dng", raw_size="full", exposure_ratio=1.0)
+    assert back.pixels.shape == (24, 32, 3)
+    assert any("colours are not known" in note for note in done.notes)
+    data = restore((tmp_path / "in.dng").read_bytes(), pipeline=pipeline, steps=1, format="dng")
+    assert data == (tmp_path / "out.dng").read_bytes()
 
 
 def test_samples_that_tell_nothing_are_refused(pipeline, tmp_path):

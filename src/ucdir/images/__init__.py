@@ -9,7 +9,14 @@ from ucdir.images.density import Density
 from ucdir.images.paths import READABLE_SUFFIXES, default_output, find_images
 from ucdir.images.photo import Exposure, Metadata, Photo
 from ucdir.images.read import read
-from ucdir.images.write import WRITABLE_SUFFIXES, check_writable, encode_photo, is_lossless, write
+from ucdir.images.write import (
+    WRITABLE_SUFFIXES,
+    check_encodable,
+    check_writable,
+    encode_photo,
+    is_lossless,
+    write,
+)
 
 __all__ = [
     "READABLE_SUFFIXES",
@@ -18,6 +25,7 @@ __all__ = [
     "Exposure",
     "Metadata",
     "Photo",
+    "check_encodable",
     "check_writable",
     "default_output",
     "encode_photo",

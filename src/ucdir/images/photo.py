@@ -42,12 +42,14 @@ class Exposure:
         gain: of the camera, in digital numbers per electron, if it is known.
         seconds: of the exposure, if the file says so.
         iso: sensitivity, if the file says so.
+        demosaiced: whether it has the full size of a sensor, with the colours of each pixel interpolated.
     """
 
     ratio: float
     gain: float | None = None
     seconds: float | None = None
     iso: float | None = None
+    demosaiced: bool = False
 
 
 @dataclass(frozen=True)

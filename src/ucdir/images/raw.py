@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import struct
 from collections.abc import Iterator
@@ -36,6 +37,12 @@ LINEAR: Final = "is a linear DNG, demosaiced by the camera or a program before."
 X_TRANS: Final = "comes from an X-Trans sensor, which LibRaw has demosaiced."
 """The paper's half size, by cells of 2x2, is Bayer's."""
 UNKNOWN_COLOURS: Final = "is of a camera whose colours are not known to LibRaw; they are taken as sRGB's."
+
+VERY_DARK: Final = 200
+"""Exposure ratio from which on half size is better than full size, see docs/raw.md."""
+VERY_DARK_AT_FULL_SIZE: Final = (
+    "is so dark ({:.0f} times amplified) that at half size less noise would be left."
+)
 
 RawSize = Literal["half", "full"]
 """Size of a developed RAW file: a pixel for each 2x2 of the sensor, as in the paper (Sec. 4.3), or for each one."""
@@ -149,19 +156,29 @@ def _developed(raw: Any, exposure_ratio: float | Literal["auto", "file"], size: 
             notes.append(X_TRANS)
     if not camera.known:
         notes.append(UNKNOWN_COLOURS)
+    if size == "full" and ratio >= VERY_DARK:
+        notes.append(VERY_DARK_AT_FULL_SIZE.format(ratio))
     pixels = np.empty(light.shape, np.uint16)
     for top in range(0, len(light), _ROWS):
         rows = np.s_[top : top + _ROWS]
         srgb = develop_rgb(light[rows] * np.float32(ratio), camera.white_balance, camera.to_srgb)
         pixels[rows] = np.rint(srgb * 65535)
-    iso, seconds = float(raw.other.iso_speed), float(raw.other.shutter_speed)
     return Photo(
         np.ascontiguousarray(upright(pixels, _ORIENTATIONS.get(flip, 1))),
         format="RAW",
-        exposure=Exposure(ratio, seconds=seconds if seconds > 0 else None, iso=iso if iso > 0 else None),
+        exposure=Exposure(
+            ratio,
+            seconds=_positive(raw.other.shutter_speed),
+            iso=_positive(raw.other.iso_speed),
+            demosaiced=size == "full",
+        ),
         warnings=tuple(notes),
         camera=camera,
     )
+
+
+def _positive(number: Any) -> float | None:
+    return float(number) if 0 < float(number) < math.inf else None
 
 
 def _ratio(raw: Any, light: NDArray[np.float32], wanted: float | Literal["auto", "file"]) -> float:

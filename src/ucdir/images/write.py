@@ -15,6 +15,7 @@ import numpy as np
 from ucdir.errors import OutputError, listed, reason
 from ucdir.images.decode import PILLOW_ERRORS, vips
 from ucdir.images.density import Density
+from ucdir.images.dng import MAX_PIXELS, encode_dng
 from ucdir.images.exif import byte_order, exif_with
 from ucdir.images.iptc import iptc_segment, xmp_with_iptc
 from ucdir.images.paths import atomic_write, check_path, shown
@@ -123,6 +124,7 @@ class Format:
         density: for which values of `Density.absolute` it has a place; for others there is EXIF.
         text: longest comment in bytes.
         lossless: whether 8 bits a sample come back as they were.
+        camera: whether it is for the light of a camera, which only RAW files have.
     """
 
     name: str
@@ -136,6 +138,7 @@ class Format:
     density: tuple[bool, ...] = (True, False)
     text: int = 0
     lossless: bool = False
+    camera: bool = False
 
     def holding(self, photo: Photo) -> tuple[Photo, list[str]]:
         """The photograph with its metadata as the format can hold them, and the names of those that it cannot."""
@@ -184,6 +187,7 @@ FORMATS: Final[Mapping[str, Format]] = {
     ".bmp": Format(
         *("BMP", _pillow("BMP")), alpha=False, exif=0, xmp=0, icc=(), density=(True,), lossless=True
     ),
+    ".dng": Format("DNG", encode_dng, alpha=False, icc=(), iptc=1 << 30, camera=True),
     ".jpeg": _JPEG,
     ".jpg": _JPEG,
     ".png": Format("PNG", encode_png, text=1 << 30, lossless=True),
@@ -223,7 +227,8 @@ def check_writable(path: Path, *, force: bool = False, photo: Photo | None = Non
 def write(photo: Photo, path: Path, *, force: bool = False, times_of: Path | None = None) -> tuple[str, ...]:
     """Write a photograph with its transparency, and of its metadata what the format can hold: see docs/files.md.
 
-    PNG and TIFF keep 16 bits; the other formats get values rounded to 8. JPEG is of quality 95 and 4:4:4.
+    PNG and TIFF keep 16 bits; the other formats get values rounded to 8. JPEG is of quality 95 and 4:4:4. DNG holds the
+    camera's own light, see `dng.py`.
 
     Args:
         photo: the photograph.
@@ -251,14 +256,27 @@ def encode_photo(photo: Photo, format: str) -> tuple[Pieces, tuple[str, ...]]:
 
     Args:
         photo: the photograph.
-        format: by name or suffix, such as "png"; GIF, RAW, HEIC, JPEG XL and "", which cannot be written, become PNG.
+        format: by name or suffix, such as "png"; GIF, RAW, HEIC, JPEG XL and "" become PNG.
 
     Raises:
         OutputError: as `write`.
     """
-    suffix = f".{format.lower().removeprefix('.')}"
-    path = Path("the image" + (".png" if suffix in (".gif", ".raw", ".heic", ".jpeg xl", ".") else suffix))
+    path = _name_for(format)
     return _encoded(photo, _format(path, photo), path)
+
+
+def check_encodable(photo: Photo, format: str) -> None:
+    """Refuse at once what `encode_photo` would refuse after hours of work.
+
+    Raises:
+        OutputError: as `write`.
+    """
+    _format(_name_for(format), photo)
+
+
+def _name_for(format: str) -> Path:
+    suffix = f".{format.lower().removeprefix('.')}"
+    return Path("the image" + (".png" if suffix in (".gif", ".raw", ".heic", ".jpeg xl", ".") else suffix))
 
 
 def _encoded(photo: Photo, chosen: Format, path: Path) -> tuple[Pieces, tuple[str, ...]]:
@@ -294,10 +312,18 @@ def _format(path: Path, photo: Photo | None) -> Format:
         raise OutputError(
             f"{shown(path)} cannot hold the photograph's transparency as {found.name}; choose one of {names}."
         )
-    if photo is not None and max(photo.pixels.shape) > found.side:
-        height, width = photo.pixels.shape[:2]
+    if photo is not None and found.camera and photo.camera is None:
         raise OutputError(
-            f"{shown(path)} cannot hold {width} x {height} pixels as {found.name}, which ends at {found.side:,} a "
-            "side; choose .png or .tif."
+            f"{shown(path)} cannot hold the photograph: a DNG is for the light of a camera's sensor, and this is no "
+            "RAW file; choose .png or .tif."
+        )
+    if photo is not None and (
+        max(photo.pixels.shape) > found.side or (found.camera and photo.pixels[..., 0].size > MAX_PIXELS)
+    ):
+        height, width = photo.pixels.shape[:2]
+        limit = "4 GiB" if max(height, width) <= found.side else f"{found.side:,} a side"
+        raise OutputError(
+            f"{shown(path)} cannot hold {width} x {height} pixels as {found.name}, which ends at {limit}; "
+            "choose .png or .tif."
         )
     return found

@@ -13,6 +13,7 @@ FORMATS: Final[Mapping[str, str]] = {
     "image/tiff": ".tif",
     "image/avif": ".avif",
     "image/bmp": ".bmp",
+    "image/x-adobe-dng": ".dng",
 }
 """Suffixes that `images.write` knows by media type."""
 _SAME: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WebP": "image/webp", "TIFF": "image/tiff"} | {

@@ -60,8 +60,14 @@ class LowLight(Task[LowLightGenerator]):
         return Example(target, degraded, scalars)
 
     @classmethod
-    def pretrained(cls, scalars: Mapping[str, float]) -> str:
-        """`NOISE` for photos that their camera has exposed and developed, else the model of the dark."""
+    def pretrained(cls, scalars: Mapping[str, float], photo: Photo | None = None) -> str:
+        """`NOISE` for photos that their camera has exposed and developed, else the model of the dark.
+
+        `NOISE` for RAW files at full size, too: the model of the dark has learned the noise of the sensor's 2x2 cells,
+        and leaves much of that which demosaicing has spread over neighbours (docs/raw.md).
+        """
+        if photo is not None and photo.exposure is not None and photo.exposure.demosaiced:
+            return NOISE
         try:
             # a batch may have one for each image
             ratios = np.asarray(scalars.get("exposure_ratio", 1), dtype=np.float32)

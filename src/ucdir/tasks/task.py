@@ -84,8 +84,8 @@ class Task(ABC, Generic[Generator]):
         return None
 
     @classmethod
-    def pretrained(cls, scalars: Mapping[str, float]) -> str:
-        """Name of the pretrained model for an image of which these scalars are known."""
+    def pretrained(cls, scalars: Mapping[str, float], photo: Photo | None = None) -> str:
+        """Name of the pretrained model for an image of which these scalars are known, and perhaps the photo."""
         return cls.name
 
     @classmethod

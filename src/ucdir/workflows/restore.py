@@ -24,6 +24,7 @@ from ucdir.errors import ConfigError, DeviceError
 from ucdir.images import (
     Exposure,
     Photo,
+    check_encodable,
     check_writable,
     default_output,
     encode_photo,
@@ -239,7 +240,7 @@ def _restore_file(
     if uncertainty is not None:
         if uncertainty.resolve() in (source.resolve(), target.resolve()):
             raise ConfigError(f"{shown(uncertainty)}: the uncertainty map needs a file of its own.")
-        check_writable(uncertainty, force=force)
+        check_writable(uncertainty, force=force, photo=Photo(np.zeros((1, 1, 1), np.uint8)))
     photo = _read(source, developing, sampling)
     check_writable(target, force=force, photo=photo)
     try:
@@ -270,6 +271,7 @@ def _restore_bytes(
         raise ConfigError(
             f"format {format or photo.format}: a lossy format would not stay consistent; choose 'png' or 'tiff'."
         )
+    check_encodable(photo, format or photo.format)
     result = sampling(to_srgb_signal(photo), photo)
     pixels, notes = _pixels(result, photo, sampling, "the image")
     pieces, dropped = encode_photo(replace(photo, pixels=pixels), format or photo.format)
@@ -431,7 +433,7 @@ def pretrained_of(task: str, photo: Photo | None, scalars: Mapping[str, float]) 
     if task not in TASKS:
         return task  # which is refused as a model
     known = {} if photo is None else TASKS[task].known_scalars(photo)
-    return TASKS[task].pretrained({**known, **scalars})
+    return TASKS[task].pretrained({**known, **scalars}, photo)
 
 
 def choose_task(photo: Photo | None, scalars: Mapping[str, float], name: str) -> str:
