@@ -11,7 +11,7 @@ from ucdir.model.cim import INJECTIONS, AdaptiveKernelGuidance
 from ucdir.model.cost import macs, parameters
 from ucdir.model.diffusion_model import DiffusionModel
 from ucdir.model.framework import build
-from ucdir.model.layers import ACTIVATIONS, NORMS, GroupNorm, LayerNorm
+from ucdir.model.layers import ACTIVATIONS, NORMS, GroupNorm, LayerNorm, NoNorm
 from ucdir.model.predictor import InitialPredictor
 from ucdir.model.spatial_guidance import SPATIAL_GUIDANCE
 from ucdir.tasks.scalars import SCALARS
@@ -51,6 +51,7 @@ def test_every_operation_of_a_preset_is_local(preset):
         nn.Linear,
         nn.SiLU,
         LayerNorm,
+        NoNorm,
     )  # pure convolution: no attention, no global statistics
     for network in on_meta(PRESETS[preset].model):
         leaves = {type(m) for m in network.modules() if not list(m.children())}
@@ -68,6 +69,7 @@ def test_macs_grow_with_the_area():
 
 NAMES = [
     ("predictor", "activation", ACTIVATIONS),
+    ("predictor", "norm", NORMS),
     ("diffusion_model", "activation", ACTIVATIONS),
     ("diffusion_model", "block", BLOCKS),
     ("diffusion_model", "norm", NORMS),
@@ -105,11 +107,10 @@ def test_all_problems_come_in_one_message():
         build(configured("diffusion_model", **changes))
 
 
+@pytest.mark.parametrize("network", ["predictor", "diffusion_model"])
 @pytest.mark.parametrize(("channels", "fits"), [(32, True), (48, True), (64, True), (100, False)])
-def test_group_norm_needs_groups(channels, fits):
-    config = configured(
-        "diffusion_model", norm="group_norm", channels=channels, multipliers=(1,), blocks=(1,)
-    )
+def test_group_norm_needs_groups(network, channels, fits):
+    config = configured(network, norm="group_norm", channels=channels, multipliers=(1,), blocks=(1,))
     if fits:
         on_meta(config)
     else:

@@ -91,7 +91,10 @@ VARIANTS = [
 def random_network(settings):
     """A diffusion model of random weights, in which nothing is 0."""
     config = {**SMALL, "kernel_bases": 2, "scalar_channels": 16, **settings}
-    _, network = build(ModelConfig.model_validate({"predictor": SMALL, "diffusion_model": config}))
+    return randomized(build(ModelConfig.model_validate({"predictor": SMALL, "diffusion_model": config}))[1])
+
+
+def randomized(network):
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -116,6 +119,20 @@ def test_every_variant_equals_pytorch(settings):
         with torch.no_grad():
             network.scalar_encoder.unknown[network.scalar_names[0]].add_(9)
         assert apart(network, session, given) > 1e-4
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"norm": "layer_norm"}, {"norm": "group_norm", "channels": 32}], ids=str
+)
+def test_every_predictor_equals_pytorch(settings):
+    predictor = randomized(build(ModelConfig.model_validate({"predictor": {**SMALL, **settings}}))[0])
+    session = opened(predictor_graph(predictor.config, weights_of(predictor)))
+    image = np.random.default_rng(0).random((2, 3, 12, 16), np.float32) * 2 - 1
+    given = {"degraded": image}
+    assert apart(predictor, session, given) < 1e-4
+    with torch.no_grad():  # the control
+        predictor.unet.down[0][0].conv1.weight.mul_(1.01)
+    assert apart(predictor, session, given) > 1e-4
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

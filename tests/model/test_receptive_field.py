@@ -22,6 +22,10 @@ FORMS = {  # multipliers, blocks, unshuffle
     ),
     "one level": (DiffusionModelConfig(multipliers=(1,), blocks=(2,), unshuffle=1), DiffusionModelConfig),
     "one level, unshuffle 4": (PredictorConfig(multipliers=(1,), blocks=(1,), unshuffle=4), PredictorConfig),
+    "predictor with norms": (
+        PredictorConfig(multipliers=(1, 2), blocks=(1, 1), unshuffle=2, norm="layer_norm"),
+        PredictorConfig,
+    ),
     "uneven blocks": (
         DiffusionModelConfig(multipliers=(2, 1, 1), blocks=(1, 3, 1), unshuffle=1),
         DiffusionModelConfig,
@@ -34,6 +38,7 @@ RADIUS = {
     "paper": 201,
     "one level": 6,
     "one level, unshuffle 4": 19,
+    "predictor with norms": 23,
     "uneven blocks": 41,
 }
 

@@ -34,6 +34,8 @@ class PredictorConfig(Section):
     """Pixels a side folded into channels before the finest level; 1 works on the pixels themselves."""
     activation: str = "swish"
     """A name in `model.layers.ACTIVATIONS`."""
+    norm: str = "none"
+    """A name in `model.layers.NORMS`, before the first convolution of each block."""
 
     @model_validator(mode="after")
     def _levels(self) -> PredictorConfig:
@@ -63,7 +65,7 @@ class DiffusionModelConfig(PredictorConfig):
     block: str = "basic"
     """A name in `model.block.BLOCKS`; with `dvsr`, norm, injection and spatial guidance do not matter."""
     norm: str = "layer_norm"
-    """A name in `model.layers.NORMS`."""
+    """A name in `model.layers.NORMS`, before each of the two convolutions of a block."""
     injection: str = "akgm"
     """A name in `model.cim.INJECTIONS`: how a block integrates its conditions."""
     spatial_guidance: str = "initial"

@@ -59,6 +59,7 @@ def model_problems(config: ModelConfig) -> list[str]:
     names: list[tuple[str, str, Collection[str]]] = [
         ("model.architecture", config.architecture, ARCHITECTURES),
         ("model.predictor.activation", predictor.activation, ACTIVATIONS),
+        ("model.predictor.norm", predictor.norm, NORMS),
         ("model.diffusion_model.activation", model.activation, ACTIVATIONS),
         ("model.diffusion_model.block", model.block, BLOCKS),
         ("model.diffusion_model.norm", model.norm, NORMS),
@@ -79,12 +80,13 @@ def model_problems(config: ModelConfig) -> list[str]:
             f"model.diffusion_model.scalar_channels {model.scalar_channels} is odd; half of them are sines "
             "and half cosines, so choose an even number"
         )
-    widths = [model.channels * m for m in model.multipliers]
-    if model.norm == "group_norm" and any(width % groups_of_32(width) for width in widths):
-        problems.append(
-            f"model.diffusion_model.norm 'group_norm' cannot split levels of {widths} channels into groups "
-            "of about 32; choose multiples of 32"
-        )
+    for name, network in (("predictor", predictor), ("diffusion_model", model)):
+        widths = [network.channels * m for m in network.multipliers]
+        if network.norm == "group_norm" and any(width % groups_of_32(width) for width in widths):
+            problems.append(
+                f"model.{name}.norm 'group_norm' cannot split levels of {widths} channels into groups "
+                "of about 32; choose multiples of 32"
+            )
     return problems
 
 

@@ -308,7 +308,8 @@ GUIDANCE_CHANNELS: Final[dict[str, Callable[[int], int]]] = {
 
 def predictor_block(g: Graph, x: str, name: str, channels: int, config: PredictorConfig) -> str:
     """`model.predictor.PredictorBlock`."""
-    h = ACTIVATIONS[config.activation](g, g.conv2d(x, f"{name}.conv1", channels, channels, 3))
+    h = g.conv2d(NORMS[config.norm](g, x, f"{name}.norm", channels), f"{name}.conv1", channels, channels, 3)
+    h = ACTIVATIONS[config.activation](g, h)
     return str(g("Add", x, g.conv2d(h, f"{name}.conv2", channels, channels, 3)))
 
 
@@ -381,7 +382,7 @@ def predictor_graph(config: PredictorConfig, weights: Weights, precision: str = 
     """
     g = Graph(weights, PRECISIONS[precision])
     image = g.lower("degraded")
-    known(("activation", config.activation, ACTIVATIONS))
+    known(("activation", config.activation, ACTIVATIONS), ("norm", config.norm, NORMS))
     x = unet(g, image, 3, config, lambda x, name, width, level: predictor_block(g, x, name, width, config))
     return g.model({"degraded": IMAGE}, g.higher(g("Add", image, x)))
 

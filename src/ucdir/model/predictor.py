@@ -5,25 +5,26 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ucdir.config import PredictorConfig
-from ucdir.model.layers import ACTIVATIONS, init_normal_
+from ucdir.model.layers import ACTIVATIONS, NORMS, init_normal_
 from ucdir.model.network import Network
 from ucdir.model.unet import UNet
 
 
 class PredictorBlock(nn.Module):
-    """x + conv(activation(conv(x))): a residual block without norms."""
+    """x + conv(activation(conv(norm(x)))): a residual block, by default without the norm."""
 
-    def __init__(self, channels: int, activation: str) -> None:
+    def __init__(self, channels: int, config: PredictorConfig) -> None:
         super().__init__()
+        self.norm = NORMS[config.norm](channels)
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.activation = ACTIVATIONS[activation]()
+        self.activation = ACTIVATIONS[config.activation]()
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
         init_normal_(self.conv2.weight, 0.2 * (9 * channels) ** -0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B,C,H,W] -> [B,C,H,W]."""
-        h: Tensor = self.conv2(self.activation(self.conv1(x)))
+        h: Tensor = self.conv2(self.activation(self.conv1(self.norm(x))))
         return x + h
 
 
@@ -34,7 +35,7 @@ class InitialPredictor(Network):
 
     def __init__(self, config: PredictorConfig) -> None:
         super().__init__(config)
-        self.unet = UNet(3, 3, config, lambda width: PredictorBlock(width, config.activation))
+        self.unet = UNet(3, 3, config, lambda width: PredictorBlock(width, config))
         self.multiple_of, self.receptive_field = self.unet.multiple_of, self.unet.receptive_field
 
     def forward(self, degraded: Tensor) -> Tensor:
