@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ucdir.errors import ExtraError
 
-Extra = Literal["torch", "metrics", "train", "diffusers", "serve", "heic"]
+Extra = Literal["torch", "metrics", "train", "diffusers", "serve", "heic", "stores", "s3", "gs", "cluster"]
 
 
 def optional_module(name: str, extra: Extra, needed_by: str) -> Any:

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from ucdir.degradations import JpegCompression
 from ucdir.engines.torch_engine import TorchEngine
 from ucdir.images import Photo, paths, read, write
 from ucdir.workflows import batch as batch_module
-from ucdir.workflows import outputs
+from ucdir.workflows import cluster, outputs
 from ucdir.workflows import restore as workflow
 from ucdir.workflows.batch import Batch
 from ucdir.workflows.inputs import Input, Inputs
@@ -581,6 +582,36 @@ def test_any_number_of_jobs_gives_the_same_results_and_lines(ucdir, jpegs, tmp_p
     assert [name for name, _ in said[0]] == [f"{name}.jpg" for name in "abcdefg"]
     assert len(results[0]) == 6
     assert results[0] == results[1] == results[2] == results[3]
+
+
+def test_a_cluster_gets_the_photos_and_says_how_fast_it_was(ucdir, jpegs, tmp_path, monkeypatch):
+    jpegs("in/a.jpg", "in/b.jpg")
+
+    def run(batch, jobs, report, address, threads):
+        assert (len(jobs), address, threads) == (2, "head:6379", 3)
+        pickle.loads(pickle.dumps(batch)).run(jobs, report)  # noqa: S301
+        return cluster.Throughput(2, 2, 24.0, 10.0, 16.0, 1)
+
+    monkeypatch.setattr(cluster, "run_on_cluster", run)
+    command = (
+        "restore",
+        tmp_path / "in",
+        "-o",
+        tmp_path / "out",
+        "--ray",
+        "head:6379",
+        "--jobs",
+        3,
+        "--json",
+    )
+    status, out, err = ucdir(*command)
+    assert (status, [json.loads(line)["status"] for line in out.splitlines()]) == (0, ["restored"] * 2)
+    assert err == (
+        "ucdir: 2 restored, 24.0 megapixels in 10.0 s: 2.4 megapixels/s with 2 workers, 1.60 times one of them (1.5); "
+        "1 done again, as their worker was lost.\n"
+    )
+    status, _, err = ucdir("restore", "-", "--ray", "auto")
+    assert (status, "--ray" in err) == (2, True)
 
 
 @pytest.mark.parametrize(("engine", "name"), [("torch", "TorchEngine"), ("onnx", "OnnxEngine")])

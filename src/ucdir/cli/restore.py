@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from ucdir.workflows.batch import Batch, Job, Outcome
 
 UNCERTAINTY = (
-    "--uncertainty compares samples of one photo: give one PHOTO, --average, and --samples of 2 or more."
+    "--uncertainty compares samples of one photo: give one PHOTO, --average, and --samples of 2 or more, and leave out "
+    "--ray."
 )
 STREAMS = (
     "- is one photo from standard input or to standard output: leave out other photos, --files-from, --samples without "
-    "--average, --uncertainty, --dry-run and --json."
+    "--average, --uncertainty, --dry-run, --ray and --json."
 )
 
 
@@ -160,6 +161,14 @@ def restore(
             "as keep it busy.",
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Restore on a Ray cluster: HOST:PORT, auto (the one of this machine), or local (all cores of this "
+            "machine). See docs/scale.md.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON for each output instead of text.")
     ] = False,
@@ -169,7 +178,7 @@ def restore(
     """Restore photos."""
     from ucdir.workflows.batch import Batch
 
-    if uncertainty is not None and (samples < 2 or not average):
+    if uncertainty is not None and (samples < 2 or not average or ray is not None):
         raise ConfigError(UNCERTAINTY)
     if max_memory is not None:
         bytes_of(max_memory)
@@ -188,7 +197,15 @@ def restore(
     )  # fmt: skip
     names, seeds = list(photos or ()), range(seed, seed + (1 if average else samples))
     if "-" in names or output == "-":
-        if len(names) != 1 or files_from is not None or len(seeds) > 1 or dry_run or as_json or uncertainty:
+        if (
+            len(names) != 1
+            or files_from is not None
+            or len(seeds) > 1
+            or dry_run
+            or as_json
+            or uncertainty
+            or ray
+        ):
             raise ConfigError(STREAMS)
         restore_stream(batch, names[0], output, format, seed)
         return
@@ -202,7 +219,7 @@ def restore(
         for job in planned:
             printer.print(problems.get(job) or batch.plan(job))
     else:
-        _run(batch, planned, jobs, printer)
+        _run(batch, planned, jobs, printer, ray)
     printer.close()
 
 
@@ -235,7 +252,7 @@ def _plan(
     return jobs
 
 
-def _run(batch: Batch, planned: list[Job], threads: int | None, printer: Printer) -> None:
+def _run(batch: Batch, planned: list[Job], threads: int | None, printer: Printer, ray: str | None) -> None:
     problems = batch.check(planned)
     for outcome in problems.values():
         printer.print(outcome)
@@ -250,7 +267,14 @@ def _run(batch: Batch, planned: list[Job], threads: int | None, printer: Printer
                 with progress.paused():
                     printer.print(outcome)
 
-            batch.run(left, report, progress.watch, threads)
+            if ray is None:
+                batch.run(left, report, progress.watch, threads)
+            else:
+                from ucdir.workflows.cluster import run_on_cluster
+
+                done = run_on_cluster(batch, left, report, ray, threads)
+        if ray is not None:
+            say(f"ucdir: {done}.", err=True)
     except (KeyboardInterrupt, Signalled) as stop:
         batch.tidy(left)
         what = "Ctrl-C" if isinstance(stop, KeyboardInterrupt) else stop.name

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -33,7 +33,7 @@ from ucdir.model.pretrained import list_models, model_digest, model_folder
 from ucdir.pipeline import RestorationPipeline, load
 from ucdir.tasks import TASKS
 from ucdir.workflows.parallel import Relay, in_order
-from ucdir.workflows.records import Entry, Records, digest, is_finished
+from ucdir.workflows.records import Entry, digest, is_finished, records_of, refusal
 from ucdir.workflows.restore import (
     RestoredPhoto,
     check_task,
@@ -42,6 +42,7 @@ from ucdir.workflows.restore import (
     restore_bytes,
     with_jpeg_quality,
 )
+from ucdir.workflows.stores import check_output, done_in_store, exists, is_stored, on_disk
 from ucdir.workflows.watched import Watched
 
 Status = Literal["restored", "finished", "planned", "failed"]
@@ -104,13 +105,17 @@ class Batch:
             raise ConfigError(f"--task {self.task} is unknown; choose auto or one of {', '.join(TASKS)}.")
         self._imported = False  # the engine
         self._loaded: dict[str, RestorationPipeline] = {}
-        self._records = cache(Records)
+        self._records = cache(records_of)
         self._digest = cache(lambda name: model_digest(model_folder(name)))
         # results of the engine that is not chosen differ by rounding; those from before there was a choice have none
         chosen = {} if self.engine == "auto" else {"engine": self.engine}
         self._settled = json.loads(json.dumps({**self.settings, "precision": self.precision, **chosen}))
         self._made: set[Path] = set()  # folders
         self._begun = False  # whether a photo was restored
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As its arguments, for another process: what is loaded stays here."""
+        return partial(Batch, **{one.name: getattr(self, one.name) for one in fields(self)}), ()
 
     # ------------------------------------------------------------------------------------------------ before the work
 
@@ -124,7 +129,18 @@ class Batch:
             check_task(self.task, self._model_task(self.model))
 
     def check(self, jobs: Sequence[Job]) -> dict[Job, Outcome]:
-        """The jobs that cannot be done, found out without reading a photo or loading a model."""
+        """The jobs that cannot be done, found out without reading a photo or loading a model.
+
+        Raises:
+            OutputError: an object store cannot be written.
+            ConfigError: it is to keep times.
+        """
+        if self.options.get("keep_times") and any(is_stored(path) for job in jobs for path in job[:2]):
+            raise ConfigError("--keep-times: objects in a store have no times to keep; leave it out.")
+        for folder in {
+            job.output.parents[-1]: job.output.parent for job in jobs if is_stored(job.output)
+        }.values():
+            check_output(folder)
         folders: dict[Path, OutputError | None] = {}
         problems = {job: self._problem(job, folders) for job in jobs}
         return {
@@ -134,8 +150,10 @@ class Batch:
     def _problem(self, job: Job, folders: dict[Path, OutputError | None]) -> UcdirError | None:
         folder, name = job.output.parent, job.output.name
         try:
-            if not os.path.isfile(job.photo):  # noqa: PTH113 (never an error, however odd the name)
+            if not is_stored(job.photo) and not os.path.isfile(job.photo):  # noqa: PTH113 (never an error)
                 read(job.photo)
+            if is_stored(folder):
+                return None
             if folder not in folders:
                 folders[folder] = _folder_problem(folder)
             known = self.overwrite or (self.resume and name in self._records(folder).entries)
@@ -151,8 +169,9 @@ class Batch:
             entry, _ = self._begin(job)
             if entry is None:
                 return Outcome(job, "finished")
-            kind, quality = identify(job.photo)
-            task, reason = self._task_of(job, kind, quality)
+            with on_disk(job.photo, job.output) as (photo, output):
+                kind, quality = identify(photo)
+                task, reason = self._task_of(Job(photo, output, job.seed), kind, quality)
         except UcdirError as error:
             return Outcome(job, "failed", str(error))
         return Outcome(job, "planned", task=task, reason=reason)
@@ -188,7 +207,7 @@ class Batch:
             "settings": {**self._settled, "seed": job.seed}, "task": None if self.task == "auto" else self.task,
             "model": None if self.model is None else self._digest(self.model), "replaces": None,
         }  # fmt: skip
-        if not os.path.lexists(job.output):
+        if not (exists(job.output) if is_stored(job.output) else os.path.lexists(job.output)):
             return entry, False
         if self.resume:
             last = self._records(job.output.parent).entries.get(job.output.name)
@@ -198,6 +217,8 @@ class Batch:
             except OutputError:
                 if not self.overwrite:
                     raise
+        elif not self.overwrite and is_stored(job.output):
+            raise refusal(job.output, "exists already")
         elif not self.overwrite:
             check_path(job.output, force=False)
         entry["replaces"] = digest(job.output)
@@ -214,7 +235,13 @@ class Batch:
     # ------------------------------------------------------------------------------------------------------- the work
 
     def run(
-        self, jobs: Sequence[Job], report: Report, watch: Watch | None = None, threads: int | None = None
+        self,
+        jobs: Sequence[Job],
+        report: Report,
+        watch: Watch | None = None,
+        threads: int | None = None,
+        *,
+        alone: bool = True,
     ) -> None:
         """Do the jobs, and report each outcome in their order.
 
@@ -224,38 +251,36 @@ class Batch:
             watch: called after each patch.
             threads: how many photos are read, restored or written at once; the results are the same. None: one, or
                 with a GPU as many as keep it busy.
+            alone: whether no other machine writes into the folders; then what is left behind there is removed.
 
         Raises:
             UcdirError: nothing can be done, as the model cannot be loaded or an argument is out of range.
         """
         self.check_model()
-        self.tidy(jobs)
+        if alone:
+            self.tidy(jobs)
         threads = self._default_threads() if threads is None else threads
         relay = Relay(threaded=threads > 1)
         try:
             in_order(lambda job: self._outcome(job, relay, watch), jobs, threads, report, relay)
         finally:
-            for folder in sorted(self._made, reverse=True):
+            for folder in sorted(self._made if alone else (), reverse=True):
                 with contextlib.suppress(OSError):  # it is not empty
                     folder.rmdir()
 
     def _default_threads(self) -> int:
         """A GPU restores a photo in much less time than a core takes to read and write it."""
         devices = split_devices(self.device)
-        on_gpu = devices[0] not in ("auto", "cpu") or (
-            devices[0] == "auto" and has_gpu() and self._engine() == "torch"
-        )
-        return (
-            min(os.cpu_count() or 1, 16) + len(devices)
-            if on_gpu
-            else 2 * len(devices)
-            if len(devices) > 1
-            else 1
-        )
+        kind = devices[0].partition(":")[0]
+        if kind == "auto" and has_gpu() and self._engine() == "torch":
+            kind = "cuda"
+        if kind in ("auto", "cpu"):
+            return 1 if len(devices) == 1 else 2 * len(devices)
+        return min(os.cpu_count() or 1, 16) + len(devices)
 
     def tidy(self, jobs: Sequence[Job]) -> None:
         """Remove what processes that were killed left in the folders of results."""
-        for folder in {job.output.parent for job in jobs}:
+        for folder in {job.output.parent for job in jobs if not is_stored(job.output)}:
             remove_stale(folder)
 
     def restore_bytes(self, data: bytes, seed: int, format: str | None) -> tuple[bytes, RestoredPhoto]:
@@ -293,12 +318,15 @@ class Batch:
         return False
 
     def _restored(self, job: Job, entry: Entry, force: bool, models: Any) -> Outcome:
-        self._made |= make_folder(job.output.parent)
+        if not is_stored(job.output):
+            self._made |= make_folder(job.output.parent)
         records = self._records(job.output.parent)
-        done = restore(
-            job.photo, job.output, task=self.task, pipeline=models, seed=job.seed, force=force,
-            **self.settings, **self.options,
-        )  # fmt: skip
+        with on_disk(job.photo, job.output) as (photo, output):
+            done = restore(
+                photo, output, task=self.task, pipeline=models, seed=job.seed, force=force,
+                **self.settings, **self.options,
+            )  # fmt: skip
+            done = done_in_store(done, {photo: job.photo, output: job.output}, job.output)
         self._begun = True
         model, result = self._digest(self.model or done.model), digest(job.output)
         notes = done.notes

@@ -14,7 +14,8 @@ from typing import Final
 from ucdir.errors import ImageError, UcdirError
 from ucdir.images import find_images
 from ucdir.images.paths import RAW_SUFFIXES, READABLE_SUFFIXES, files_below, is_result, shown
-from ucdir.workflows.records import Records
+from ucdir.workflows.records import records_of
+from ucdir.workflows.stores import exists, find_below, is_folder, is_stored, is_url, place
 
 _WILD: Final = frozenset("*?[")
 
@@ -96,11 +97,41 @@ class _Search:
     found: Inputs = field(default_factory=Inputs)
 
     def by_name(self, name: str, *, literally: bool = False) -> Iterator[Input]:
+        if is_url(name):
+            return self.in_store(name, literally=literally)
         if os.path.isdir(name):  # noqa: PTH112 (never an error, however odd the name)
             return self.in_folder(Path(name))
         if not literally and not os.path.lexists(name) and _WILD & set(name):
             return self.matching(name)
         return iter([Input(Path(name))])
+
+    def in_store(self, name: str, *, literally: bool) -> Iterator[Input]:
+        """An object, or those of a folder or pattern."""
+        try:
+            path = place(name)
+            if not is_stored(path):  # file://
+                yield from self.by_name(str(path), literally=literally)
+                return
+            pattern = not literally and bool(_WILD & set(name)) and not exists(path)
+            if not pattern and not name.endswith("/") and not is_folder(path):
+                yield Input(path)
+                return
+            self.found.several = True
+            root = path
+            while pattern and _WILD & set(str(root)):
+                root = root.parent
+            found = [
+                (root / below.as_posix(), below) for below in find_below(root, path.path if pattern else None)
+            ]
+        except UcdirError as error:
+            self._add(error)
+            return
+        photos = [(photo, below) for photo, below in found if not self._is_result(photo)]
+        if not photos:
+            what = "nothing but results of earlier runs" if found else "no photo"
+            self._add(ImageError(f"{shown(path)}: there is {what}; check the name."))
+        for photo, below in photos:
+            yield Input(photo, below)  # type: ignore[arg-type]
 
     def in_folder(self, folder: Path) -> Iterator[Input]:
         self.found.several = True
@@ -143,7 +174,7 @@ class _Search:
     def _records(self, folder: Path) -> frozenset[str]:
         """Names of results that a folder's record knows, of any name that was chosen with --output."""
         if folder not in self._known:
-            self._known[folder] = frozenset(Records(folder).entries)
+            self._known[folder] = frozenset(records_of(folder).entries)
         return self._known[folder]
 
     @cached_property

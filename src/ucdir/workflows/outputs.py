@@ -13,6 +13,7 @@ from ucdir.images import WRITABLE_SUFFIXES, default_output
 from ucdir.images.paths import RAW_SUFFIXES, READABLE_SUFFIXES, fitting_name, shown
 from ucdir.workflows.batch import Job
 from ucdir.workflows.inputs import Input, Inputs
+from ucdir.workflows.stores import is_folder, is_stored, is_url, place
 
 
 def jobs_for(inputs: Inputs, output: str | None, format: str | None, seeds: Sequence[int]) -> list[Job]:
@@ -57,8 +58,8 @@ def name_outputs(
     """
     suffix = None if format is None else format_suffix(format)
     if output is not None and not _is_folder(output, several=inputs.several):
-        return [_single(Path(output), suffix, inputs)] if inputs.photos else []
-    folder = None if output is None else Path(output)
+        return [_single(place(output), suffix, inputs)] if inputs.photos else []
+    folder = None if output is None else place(output)
     usual = [
         default_output(one.photo, _folder(one, folder), _suffix_for(one.photo, suffix), mark)
         for one in inputs.photos
@@ -89,7 +90,7 @@ def _free(usual: Path, name: str, mark: str, taken: dict[str, int]) -> Path:
 
 
 def _folder(one: Input, folder: Path | None) -> Path | None:
-    return folder if folder is None or one.below is None else folder / one.below.parent
+    return folder if folder is None or one.below is None else folder.joinpath(*one.below.parent.parts)
 
 
 def format_suffix(format: str) -> str:
@@ -119,6 +120,8 @@ def _is_folder(output: str, *, several: bool) -> bool:
     """
     if os.path.isdir(output) or output.endswith(os.sep):  # noqa: PTH112 (never an error)
         return True
+    if is_url(output) and not several and is_folder(place(output)):
+        return True
     suffixes = {*WRITABLE_SUFFIXES, *READABLE_SUFFIXES, *RAW_SUFFIXES}
     if several and (os.path.lexists(output) or Path(output).suffix.lower() in suffixes):
         raise OutputError(
@@ -137,7 +140,7 @@ def _single(path: Path, suffix: str | None, inputs: Inputs) -> Path:
         raise OutputError(
             f"{shown(path)} has the unknown suffix {path.suffix!r}; choose one of {', '.join(WRITABLE_SUFFIXES)}."
         )
-    if not os.path.isdir(path.parent):  # noqa: PTH112
+    if not is_stored(path) and not os.path.isdir(path.parent):  # noqa: PTH112
         raise OutputError(f"{shown(path.parent)} is no folder; make that folder first or choose another.")
     if suffix is not None and path.suffix.lower() != _suffix_for(inputs.photos[0].photo, suffix).lower():
         raise ConfigError(

@@ -14,6 +14,7 @@ as missing; without its line a result is a file like any other, which is not rep
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -26,6 +27,7 @@ from ucdir.errors import ImageError, OutputError, UcdirError
 from ucdir.images import read
 from ucdir.images.paths import shown
 from ucdir.limits import MAX_RECORD_BYTES
+from ucdir.workflows.stores import StoredRecords, is_stored, version
 
 NAME: Final = ".ucdir.jsonl"
 
@@ -71,6 +73,8 @@ class Records:
         try:
             descriptor = os.open(self.path, flags, 0o666)
             try:
+                with contextlib.suppress(OSError):  # a file system without locks
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)  # on a network drive, appending needs it
                 size = os.fstat(descriptor).st_size
                 if size and os.pread(descriptor, 1, size - 1) != b"\n":  # cut short, by a full disk perhaps
                     line = b"\n" + line
@@ -89,6 +93,11 @@ def _parsed(line: bytes) -> Entry | None:
     return entry if isinstance(entry, dict) and isinstance(entry.get("output"), str) else None
 
 
+def records_of(folder: Any) -> Records:
+    """The record of a folder, or of one of an object store."""
+    return StoredRecords(folder) if is_stored(folder) else Records(folder)  # type: ignore[return-value]
+
+
 def is_finished(output: Path, last: Entry | None, wanted: Entry) -> bool:
     """Whether a file that exists is the whole result of a photo and settings.
 
@@ -104,29 +113,31 @@ def is_finished(output: Path, last: Entry | None, wanted: Entry) -> bool:
         OutputError: it is something else, which is not replaced unasked.
     """
     if last is None:
-        raise _refusal(output, "exists already")
+        raise refusal(output, "exists already")
     if last.get("photo") != wanted["photo"]:
-        raise _refusal(output, "is the result of another photo, or of this one before it was changed")
+        raise refusal(output, "is the result of another photo, or of this one before it was changed")
     if last.get("settings") != wanted["settings"]:
-        raise _refusal(output, f"was restored with other settings ({_difference(last, wanted)})")
+        raise refusal(output, f"was restored with other settings ({_difference(last, wanted)})")
     for name in ("task", "model"):
         if None not in (wanted[name], last.get(name)) and wanted[name] != last[name]:
-            raise _refusal(output, f"was restored with another {name}")
+            raise refusal(output, f"was restored with another {name}")
     found = digest(output)
     if "result" in last and found == last["result"]:
         return True
     if "result" not in last and found == last.get("replaces"):
         return False
     try:
-        read(output)
+        if not is_stored(output):  # a store has whole objects only
+            read(output)
     except ImageError:
         return False
     if "result" in last:
-        raise _refusal(output, "has been changed since it was restored")
+        raise refusal(output, "has been changed since it was restored")
     return True
 
 
-def _refusal(output: Path, what: str) -> OutputError:
+def refusal(output: Path, what: str) -> OutputError:
+    """The error of a result that is not replaced unasked."""
     return OutputError(
         f"{shown(output)} {what}; choose another name or folder, or replace it with --overwrite."
     )
@@ -141,11 +152,13 @@ def _difference(last: Entry, wanted: Entry) -> str:
 
 
 def digest(path: Path, limit: int | None = None) -> str:
-    """SHA-256 of a file.
+    """SHA-256 of a file; of an object in a store its `version`, for which it need not be fetched.
 
     Raises:
         UcdirError: it cannot be read, or has more than `limit` bytes.
     """
+    if is_stored(path):
+        return version(path, limit)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
