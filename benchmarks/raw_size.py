@@ -25,10 +25,10 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from ucdir.degradations.sensors import SENSORS, SPAN, tukey_lambda
+from ucdir.degradations.sensors import SENSORS, tukey_lambda
 from ucdir.evaluation.measure import load_metrics, measure
 from ucdir.images import Photo, find_images, read
-from ucdir.images.camera import camera_to_srgb, linear_to_srgb, srgb_to_linear, undevelop
+from ucdir.images.camera import SPAN, camera_to_srgb, linear_to_srgb, srgb_to_linear, undevelop
 from ucdir.images.pixels import to_uint8
 from ucdir.images.raw_light import halved
 from ucdir.images.srgb import from_srgb_signal, to_srgb_signal

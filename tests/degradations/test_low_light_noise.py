@@ -9,9 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from ucdir.degradations import LowLightGenerator, LowLightNoise
-from ucdir.degradations.sensors import SENSORS, SPAN, tukey_lambda, tukey_lambda_variance
+from ucdir.degradations.sensors import SENSORS, tukey_lambda, tukey_lambda_variance
 from ucdir.errors import ConfigError, DataError
-from ucdir.images.camera import srgb_to_linear
+from ucdir.images.camera import SPAN, srgb_to_linear
 
 DARK = partial(LowLightGenerator, developed_probability=0.0)
 QUIET = {"read_scale": 0.0, "row_std": 0.0, "white_balance": (1.0, 1.0, 1.0)}

@@ -11,6 +11,7 @@ import pytest
 import rawpy
 import tifffile
 from PIL import Image
+from tiny_tiff import shorts, tiny_tiff
 
 from ucdir.errors import ImageError
 from ucdir.images import raw_light, read, write
@@ -338,3 +339,100 @@ def test_a_real_mosaic_has_no_cast(test_data, tmp_path):
     assert 0.05 < light.mean() < 0.4
     assert photo.pixels.shape == (64, 96, 3)
     assert linear_to_srgb(light.max()) == pytest.approx(1, abs=0.05)
+
+
+def test_gain_is_taken_from_a_noise_profile(tmp_path):
+    mosaic, _ = smooth_scene()
+    profile = ((51041, "d", 2, (2e-4, 1e-6), True),)  # NoiseProfile: variance = 2e-4 light + 1e-6
+    photo = read(write_dng(tmp_path / "a.dng", mosaic, extra=profile))
+    assert photo.exposure.gain == pytest.approx(2e-4 * (16383 - 512))
+    assert read(write_dng(tmp_path / "b.dng", mosaic)).exposure.gain is None
+    for nonsense in ((float("nan"), 0.0), (-1.0, 0.0), (0.0, 0.0), (1e300, 0.0)):
+        path = write_dng(tmp_path / "c.dng", mosaic, extra=((51041, "d", 2, nonsense, True),))
+        assert read(path).exposure.gain is None
+
+
+def test_monochrome_sensors_give_grey(tmp_path):
+    light = np.linspace(0, 0.9, 144)[None].repeat(96, axis=0)
+    samples = np.rint(BLACK + light * (WHITE - BLACK)).astype("<u2")
+    extra = {50706: (1, 4, bytes((1, 4, 0, 0))), 50714: shorts(BLACK), 50717: shorts(WHITE)}
+    data = tiny_tiff(144, 96, 34892, (16,), samples.tobytes(), extra)
+    photo = read(data, exposure_ratio=1.0, raw_size="full")
+    assert photo.is_grey
+    np.testing.assert_allclose(photo.pixels[..., 0] / 65535, linear_to_srgb(light), atol=2e-3)
+    assert read(data, exposure_ratio=1.0).pixels.shape == (48, 72, 1)
+
+
+# -------------------------------------------------------------------------------------------------------- bad input
+
+NO_RAW = {50706: (1, 4, bytes((1, 4, 0, 0)))}
+CFA = {**NO_RAW, 33421: shorts(2, 2), 33422: (1, 4, bytes((0, 1, 1, 2)))}
+SAMPLES = np.full((96, 144), 3000, "<u2").tobytes()
+
+
+def bad_files():
+    """What is wrong, the bytes, and a part of the sentence."""
+
+    def file(tags, samples=SAMPLES, photometric=32803, width=144):
+        return tiny_tiff(width, 96, photometric, (16,), samples, tags)
+
+    def compressed(number):
+        whole = bytearray(file(CFA))
+        at = whole.index(struct.pack("<HHIH", 259, 3, 1, 1)) + 8
+        whole[at : at + 2] = struct.pack("<H", number)
+        return bytes(whole)
+
+    linear = np.zeros((96, 144, 3), "<u2").tobytes()
+    return {
+        "only a preview": (tiny_tiff(8, 6, 2, (8, 8, 8), bytes(144), NO_RAW), "holds no RAW image, only previews"),
+        "all zero": (file(CFA, bytes(len(SAMPLES))), "holds no picture: all of its samples are zero"),
+        "all zero, linear": (
+            tiny_tiff(144, 96, 34892, (16, 16, 16), linear, NO_RAW),
+            "holds no picture: all of its samples are zero",
+        ),
+        "half of it zero": (file(CFA, SAMPLES[: len(SAMPLES) // 2].ljust(len(SAMPLES), b"\0")), "50% of its rows"),
+        "black is white": (
+            file({**CFA, 50714: shorts(4000), 50717: shorts(4000)}),
+            "its white level 4000 is not above its black level 4000",
+        ),
+        "black above all": (file({**CFA, 50714: shorts(5000), 50717: shorts(16383)}), "its black level 5000 is above"),
+        "JPEG XL": (compressed(52546), "is compressed as JPEG XL, which LibRaw does not read"),
+        "unheard-of compression": (compressed(9999), "is compressed as number 9999, which LibRaw"),
+        "Nikon's compression in a DNG": (compressed(34713), "is compressed as number 34713, which LibRaw"),
+        "cut off": (file(CFA)[:-1], "it ends before its picture does"),
+        "cut off, no DNG": (file({**CFA, 50706: (1, 0, b"")})[:-1], "is a damaged or incomplete RAW file"),
+        "four colours": (file({**CFA, 33422: (1, 4, bytes((0, 1, 2, 3)))}), "knows red, green, blue"),
+        "no pattern that is known": (
+            file({**NO_RAW, 33421: shorts(3, 3), 33422: (1, 9, bytes((0, 1, 2) * 3))}),
+            "neither a Bayer nor an X-Trans pattern",
+        ),
+        "no width": (file(CFA, width=0), "LibRaw does not know, or damaged"),
+        "too large": (tiny_tiff(60000, 60000, 32803, (16,), SAMPLES, CFA), "more than ucdir opens"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", bad_files())
+@pytest.mark.parametrize("size", ["half", "full"])
+def test_bad_files_get_a_sentence(tmp_path, name, size):
+    data, sentence = bad_files()[name]
+    (tmp_path / "a.dng").write_bytes(data)
+    with pytest.raises(ImageError) as caught:
+        read(tmp_path / "a.dng", raw_size=size)
+    assert str(caught.value).startswith(f"{tmp_path}/a.dng ")
+    assert sentence in str(caught.value)
+    assert str(caught.value).endswith(".")
+    assert "\n" not in str(caught.value)
+
+
+def test_good_files_of_the_same_kind_are_read():
+    """The control."""
+    for tags in (CFA, {**CFA, 50714: shorts(500), 50717: shorts(4000)}):
+        assert read(tiny_tiff(144, 96, 32803, (16,), SAMPLES, tags)).pixels.shape == (48, 72, 3)
+
+
+def test_an_unknown_camera_in_a_file_of_its_maker(tmp_path):
+    (tmp_path / "a.nef").write_bytes(b"II*\0\x08\0\0\0" + bytes(5000))
+    with pytest.raises(
+        ImageError, match=r"a.nef is a RAW file of a camera or kind that LibRaw does not know, or damaged"
+    ):
+        read(tmp_path / "a.nef")

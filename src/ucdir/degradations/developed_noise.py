@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 
 from ucdir.degradations.jpeg_compression import JpegCompression
 from ucdir.degradations.sensors import (
-    SPAN,
     Matrix,
     Sensor,
     SensorNoise,
@@ -21,7 +20,7 @@ from ucdir.degradations.sensors import (
     tukey_lambda,
 )
 from ucdir.errors import ConfigError
-from ucdir.images.camera import linear_to_srgb, srgb_to_linear
+from ucdir.images.camera import SPAN, linear_to_srgb, srgb_to_linear
 from ucdir.images.pixels import check_rgb8
 from ucdir.section import Probability, Section
 

@@ -13,7 +13,6 @@ from pydantic import Field, model_validator
 from ucdir.degradations.developed_noise import DevelopedNoise, DevelopedNoiseGenerator
 from ucdir.degradations.sensors import (
     SENSORS,
-    SPAN,
     Matrix,
     Sensor,
     draw_matrix,
@@ -22,7 +21,7 @@ from ucdir.degradations.sensors import (
     tukey_lambda_variance,
 )
 from ucdir.errors import ConfigError
-from ucdir.images.camera import develop, undevelop
+from ucdir.images.camera import SPAN, develop, undevelop
 from ucdir.images.pixels import check_rgb8
 from ucdir.section import Probability, Section
 

@@ -11,9 +11,6 @@ import numpy.typing as npt
 
 from ucdir.images.camera import camera_to_srgb
 
-SPAN: Final = 16383 - 512
-"""Digital numbers from black to white of a sensor of 14 bits; Sony's, taken for all."""
-
 Fit = tuple[float, float, float]
 """Slope, bias and standard deviation of a line: log σ = slope · log K + bias ± std."""
 Bias = tuple[float, float, float, float]

@@ -14,6 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.floating[Any]]
 
+SPAN: Final = 16383 - 512
+"""Digital numbers from black to white of a sensor of 14 bits, by which gains are told; Sony's, taken for all."""
+
 # ----------------------------------------------------------------------- IEC 61966-2-1: the tone curve of sRGB
 
 

@@ -7,23 +7,31 @@ import io
 import math
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ucdir.errors import ImageError, reason
-from ucdir.images.camera import Camera, develop_rgb
+from ucdir.errors import ImageError, listed, reason
+from ucdir.images.camera import SPAN, Camera, develop_rgb
 from ucdir.images.decode import upright
 from ucdir.images.density import Density
 from ucdir.images.exif import EXIF_IFD, GPS_IFD, TiffStructure, Values, byte_order, exif_of_ifds
 from ucdir.images.jpeg import jpeg_header
 from ucdir.images.photo import Exposure, Metadata, Photo
-from ucdir.images.raw_light import default_crop, halved, in_cells, linear_light, mosaic_of
+from ucdir.images.raw_light import (
+    default_crop,
+    halved,
+    in_cells,
+    is_monochrome,
+    linear_light,
+    monochrome_light,
+    mosaic_of,
+)
 from ucdir.images.readers import check_size
-from ucdir.images.tiff import tiff_metadata
+from ucdir.images.tiff import RawImage, raw_images, tiff_metadata
 
 NORMAL_LIGHT: Final = 0.16
 """Mean of the light that "auto" amplifies a photograph to, as a fraction of white: an ordinary scene."""
@@ -48,6 +56,16 @@ RawSize = Literal["half", "full"]
 """Size of a developed RAW file: a pixel for each 2x2 of the sensor, as in the paper (Sec. 4.3), or for each one."""
 RAW_SIZES: Final[tuple[RawSize, ...]] = get_args(RawSize)
 
+_COMPRESSIONS: Final = {
+    8: "Deflate of integers",
+    32946: "Deflate of integers",
+    34892: "lossy JPEG",
+    50002: "JPEG XL",
+    52546: "JPEG XL",
+}
+_READ_COMPRESSIONS: Final = {1, 7}
+LEAST_GAIN, MOST_GAIN = 0.01, 1000.0
+"""Gains outside of these are none of cameras."""
 _ROWS: Final = 256
 _ORIENTATIONS: Final = {1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 """LibRaw's flip (1: columns, 2: rows, 4: rows for columns) -> EXIF orientation."""
@@ -68,24 +86,61 @@ def read_raw(data: bytes, exposure_ratio: float | Literal["auto", "file"], size:
             LibRaw demosaics. Brightness and colours are the same.
 
     Returns:
-        the photograph, uint16 [h,w,3], upright, with the `exposure` and `camera`.
+        the photograph, uint16 [h,w,3] ([h,w,1] of a monochrome sensor), upright, with the `exposure` and `camera`.
 
     Raises:
         ImageError: it cannot be read, or its sensor has another pattern; the text continues the file's name.
     """
     import rawpy
 
+    images = raw_images(data) or []
+    if any(image.end > len(data) for image in images):
+        raise ImageError(
+            "is a damaged or incomplete RAW file (it ends before its picture does); get a complete copy of it."
+        )
     try:
         with _silence(), rawpy.RawPy() as raw:
             raw.open_buffer(io.BytesIO(data))
             check_size(int(raw.sizes.raw_width), int(raw.sizes.raw_height), len(data))
             photo = _developed(raw, exposure_ratio, size)
-            return replace(photo, metadata=raw_metadata(data))
+            assert photo.exposure is not None  # noqa: S101 (for the type checker)
+            exposure = replace(photo.exposure, gain=_gain(images))
+            return replace(photo, exposure=exposure, metadata=raw_metadata(data))
+    except rawpy.LibRawUnsufficientMemoryError as error:
+        raise MemoryError from error
+    except rawpy.LibRawFileUnsupportedError as error:
+        raise ImageError(_unsupported(data)) from error
     except (rawpy.LibRawError, ValueError, TypeError, IndexError, RuntimeError, struct.error) as error:
         raise ImageError(
-            f"is a RAW file that cannot be decoded ({reason(error)}); get a complete copy of it, or "
-            "develop it to a 16-bit TIFF with the camera's software first."
+            f"is a damaged or incomplete RAW file ({reason(error)}); get a complete copy of it."
         ) from error
+
+
+def _gain(images: Sequence[RawImage]) -> float | None:
+    """Digital numbers of 14 bits per electron, as the networks know it, where the file says what its shot noise is.
+
+    The variance of light in [0,1] is light times NoiseProfile's scale, and that of n electrons is n.
+    """
+    scales = {image.noise[0] for image in images if image.noise is not None}
+    gain = SPAN * scales.pop() if len(scales) == 1 else math.nan
+    return gain if LEAST_GAIN <= gain <= MOST_GAIN else None
+
+
+def _unsupported(data: bytes) -> str:
+    """Why LibRaw does not know a file."""
+    images = raw_images(data)
+    if images == []:
+        return "holds no RAW image, only previews; get a complete copy of it."
+    numbers = {image.compression for image in images or ()} - _READ_COMPRESSIONS
+    if names := {_COMPRESSIONS.get(number, f"number {number}") for number in numbers}:
+        return (
+            f"is compressed as {listed(sorted(names))}, which LibRaw does not read; save it as a DNG without "
+            "compression or with lossless JPEG, such as with Adobe's DNG converter."
+        )
+    return (
+        "is a RAW file of a camera or kind that LibRaw does not know, or damaged; make a DNG of it with Adobe's DNG "
+        "converter, or a 16-bit TIFF with the camera's software."
+    )
 
 
 def raw_metadata(data: bytes) -> Metadata:
@@ -144,6 +199,13 @@ def _developed(raw: Any, exposure_ratio: float | Literal["auto", "file"], size: 
         ratio = _ratio(raw, light, exposure_ratio)
         light = halved(light) if size == "half" else light
         notes.append(LINEAR)
+    elif is_monochrome(raw):
+        light, camera = (
+            monochrome_light(raw)[crop],
+            Camera(np.ones(3, np.float32), np.eye(3), np.ones(3, np.float32)),
+        )
+        ratio = _ratio(raw, light, exposure_ratio)
+        light = halved(light) if size == "half" else light
     else:
         mosaic = mosaic_of(raw)
         ratio = _ratio(raw, mosaic.light[crop], exposure_ratio)
@@ -161,7 +223,8 @@ def _developed(raw: Any, exposure_ratio: float | Literal["auto", "file"], size: 
     pixels = np.empty(light.shape, np.uint16)
     for top in range(0, len(light), _ROWS):
         rows = np.s_[top : top + _ROWS]
-        srgb = develop_rgb(light[rows] * np.float32(ratio), camera.white_balance, camera.to_srgb)
+        rgb = np.broadcast_to(light[rows] * np.float32(ratio), (*light[rows].shape[:2], 3))
+        srgb = develop_rgb(rgb, camera.white_balance, camera.to_srgb)[..., : light.shape[2]]
         pixels[rows] = np.rint(srgb * 65535)
     return Photo(
         np.ascontiguousarray(upright(pixels, _ORIENTATIONS.get(flip, 1))),

@@ -4,6 +4,7 @@ Bayer    ─ half ─> each 2x2 cell becomes a pixel, as in the paper (Sec. 4.3)
          ─ full ─> demosaiced by LibRaw
 X-Trans  ────────> demosaiced by LibRaw
 linear   ────────> as it is
+monochrome ──────> as it is
 
 The text of an ImageError raised here continues a sentence that begins with the name of the file.
 """
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from ucdir.errors import ImageError
 from ucdir.images.camera import pack_bayer
+from ucdir.images.decode import check_memory
 
 Light = NDArray[np.float32]
 
@@ -30,6 +32,8 @@ _FOOT: Final = 1 / 16
 """Light below black that survives demosaicing: noise cut off there would brighten the dark."""
 _BLOCK_ROWS: Final = 256
 _X_TRANS_SIDE: Final = 512
+_BYTES_PER_PIXEL: Final = 30
+"""Memory that LibRaw and the result take, beside the mosaic and its light."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class Mosaic:
                 f"is of an X-Trans sensor of {width} x {height} pixels, less than the {_X_TRANS_SIDE} a side that "
                 "LibRaw demosaics; get a complete copy of it."
             )
+        check_memory(self.light.size * _BYTES_PER_PIXEL)
         samples, scale = raw.raw_image_visible, np.float32(65_535 / (1 + _FOOT))
         side = len(self.cell)
         for y, x in np.ndindex(side, side):
@@ -107,12 +112,27 @@ def mosaic_of(raw: Any) -> Mosaic:
             f"comes from a sensor of the colours {''.join(cell.flat)}; ucdir knows red, green, blue."
         )
     black = np.array(raw.black_level_per_channel, dtype=np.float32)[numbers]
-    _check_samples(samples, float(black.min()))
+    span = _span(raw, black, samples)
     light = samples.astype(np.float32)
     for y, x in np.ndindex(side, side):
         light[y::side, x::side] -= black[y, x]
-    light /= _white_above(raw, black)
+    light /= span
     return Mosaic(light, cell)
+
+
+def is_monochrome(raw: Any) -> bool:
+    """Whether the sensor sees no colours."""
+    import rawpy
+
+    return bool(raw.raw_type == rawpy.RawType.Flat and raw.num_colors == 1)
+
+
+def monochrome_light(raw: Any) -> Light:
+    """The light of a sensor that sees no colours, [H,W,1]."""
+    samples, black = raw.raw_image_visible, np.array(raw.black_level_per_channel[:1], dtype=np.float32)
+    span = _span(raw, black, samples)
+    light: Light = (samples[..., None].astype(np.float32) - black) / span
+    return light
 
 
 def linear_light(raw: Any) -> Light:
@@ -121,10 +141,10 @@ def linear_light(raw: Any) -> Light:
     if raw.num_colors != 3 or not raw.color_desc.startswith(b"RGB") or image.shape[2] < 3:
         raise ImageError(f"holds {raw.num_colors} colours {raw.color_desc!r}; ucdir knows red, green, blue.")
     black = np.array(raw.black_level_per_channel[:3], dtype=np.float32)
-    _check_samples(image[..., :3], float(black.min()))
+    span = _span(raw, black, image[..., :3])
     light: Light = image[..., :3].astype(np.float32)
     light -= black
-    light /= _white_above(raw, black)
+    light /= span
     return light
 
 
@@ -165,7 +185,13 @@ def in_cells(crop: tuple[slice, slice]) -> tuple[slice, slice]:
     return rows, columns
 
 
-def _check_samples(samples: NDArray[Any], black: float) -> None:
+def _span(raw: Any, black: NDArray[np.float32], samples: NDArray[Any]) -> np.float32:
+    """White above black; refused are levels that cannot be, and samples that are no picture."""
+    white, lowest, highest = float(raw.white_level), float(black.min()), float(black.max())
+    if not white > highest:
+        raise ImageError(
+            f"is damaged: its white level {white:g} is not above its black level {highest:g}; copy it again."
+        )
     empty = float((~samples.reshape(len(samples), -1).any(axis=1)).mean())
     if empty == 1:
         raise ImageError("holds no picture: all of its samples are zero; get a complete copy of it.")
@@ -173,17 +199,9 @@ def _check_samples(samples: NDArray[Any], black: float) -> None:
         raise ImageError(
             f"is a damaged or incomplete RAW file ({empty:.0%} of its rows hold nothing); get a complete copy of it."
         )
-    if black > 0 and float((samples >= black).mean()) < FEWEST_ABOVE_BLACK:
+    if lowest > 0 and float((samples >= lowest).mean()) < FEWEST_ABOVE_BLACK:
         raise ImageError(
-            f"is damaged: its black level {black:g} is above what its pixels hold (at most {samples.max()}), so that "
-            "nothing but black would be left; copy it again."
+            f"is damaged: its black level {lowest:g} is above nearly all that its pixels hold, so that nothing but "
+            "black would be left; copy it again."
         )
-
-
-def _white_above(raw: Any, black: NDArray[np.float32]) -> np.float32:
-    white = float(raw.white_level)
-    if not white > black.max():
-        raise ImageError(
-            f"is damaged: its white level {white:g} is not above its black level {black.max():g}; copy it again."
-        )
-    return np.float32(white - black.max())
+    return np.float32(white - highest)

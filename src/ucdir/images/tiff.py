@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ucdir.errors import ImageError
 from ucdir.images.density import Density
@@ -29,6 +30,8 @@ _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 25
 _SAMPLES, _PLANES, _TILE_WIDTH, _SUBIFDS, _FORMAT, _DNG_VERSION = 277, 284, 322, 330, 339, 50706
 
 _STRIP_STARTS, _STRIP_ROWS, _STRIP_SIZES, _PREDICTOR, _EXTRA_SAMPLES = 273, 278, 279, 317, 338
+_TILE_STARTS, _TILE_SIZES = 324, 325
+_NOISE_PROFILE, _DOUBLE = 51041, 12
 _X, _Y, _RESOLUTION_UNIT = 282, 283, 296
 _XMP, _IPTC, _PHOTOSHOP, _ICC = 700, 33723, 34377, 34675
 
@@ -44,6 +47,7 @@ _ODD_COMPRESSIONS: Final = {6: "old-style JPEG", 34676: "SGI LogLuv", 34677: "SG
 
 _STRIP_BYTES: Final = 1 << 18
 _BYTE, _SHORT, _LONG, _UNDEFINED = 1, 3, 4, 7
+_UNSIGNED: Final = {_SHORT: 2, _LONG: 4, 16: 8}
 
 
 class TiffHeader(NamedTuple):
@@ -106,14 +110,74 @@ def tiff_metadata(data: bytes) -> Metadata:
 
 def _is_raw(structure: TiffStructure, pages: list[Ifd]) -> bool:
     """Whether a page is of RAW data; the first is often a thumbnail, which must not pass for the photograph."""
-    subs = [structure.ifd(offset) for offset in structure.numbers(pages[0], _SUBIFDS)]
     return any(
         _DNG_VERSION in page.entries
         or structure.number(page, _PHOTOMETRIC, 0) in _RAW_COLOURS
         or structure.number(page, _COMPRESSION, 1) in _RAW_COMPRESSIONS
-        for page in (*pages, *subs)
-        if page is not None
+        for page in _with_subs(structure, pages)
     )
+
+
+def _with_subs(structure: TiffStructure, pages: list[Ifd]) -> list[Ifd]:
+    """The pages, and what the first of them has below it."""
+    subs = [structure.ifd(offset) for offset in structure.numbers(pages[0], _SUBIFDS)] if pages else []
+    return [*pages, *(sub for sub in subs if sub is not None)]
+
+
+class RawImage(NamedTuple):
+    """A RAW image in a DNG file: its compression, by TIFF's number; where the last of its bytes ends; and its noise, if
+    the file tells it: variance = scale · light + offset, light in [0,1] (NoiseProfile's first plane)."""
+
+    compression: int
+    end: int
+    noise: tuple[float, float] | None
+
+
+def raw_images(data: bytes) -> list[RawImage] | None:
+    """The RAW images in a DNG file; None where it is none."""
+    try:
+        structure = TiffStructure(data)
+        pages = _with_subs(structure, structure.ifds())
+    except ValueError:
+        return None
+    if not any(_DNG_VERSION in page.entries for page in pages):
+        return None
+    return [
+        RawImage(
+            structure.number(page, _COMPRESSION, 1),
+            _end(structure, page),
+            _noise(structure, page) or _noise(structure, pages[0]),
+        )
+        for page in pages
+        if structure.number(page, _PHOTOMETRIC, 0) in _RAW_COLOURS
+    ]
+
+
+def _end(structure: TiffStructure, page: Ifd) -> int:
+    """Where the last strip or tile of a page ends."""
+    ends = [0]
+    for tags in ((_STRIP_STARTS, _STRIP_SIZES), (_TILE_STARTS, _TILE_SIZES)):
+        starts, sizes = (_array(structure, page, tag) for tag in tags)
+        count = min(len(starts), len(sizes))
+        ends.append(int((starts[:count] + sizes[:count]).max(initial=0)))
+    return max(ends)
+
+
+def _noise(structure: TiffStructure, page: Ifd) -> tuple[float, float] | None:
+    entry = page.entries.get(_NOISE_PROFILE)
+    if entry is None or entry.kind != _DOUBLE or entry.number < 2:
+        return None
+    scale, offset = struct.unpack_from(structure.order + "dd", structure.data, entry.start)
+    return scale, offset
+
+
+def _array(structure: TiffStructure, page: Ifd, tag: int) -> NDArray[np.float64]:
+    """All whole numbers of a tag; none where it is absent or of another type."""
+    entry = page.entries.get(tag)
+    if entry is None or entry.kind not in _UNSIGNED:
+        return np.empty(0)
+    kind = f"{structure.order}u{_UNSIGNED[entry.kind]}"
+    return np.frombuffer(structure.data, kind, entry.number, entry.start).astype(np.float64)
 
 
 def _problem(structure: TiffStructure, main: Ifd) -> str:  # noqa: PLR0911 (one line a problem)
