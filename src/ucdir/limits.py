@@ -1,5 +1,9 @@
 """Every limit on size and time, in one place, with the unit in the name."""
 
+import os
+
+from ucdir.errors import ConfigError
+
 MAX_FILE_BYTES = 1 << 30
 """Largest image file that is opened."""
 
@@ -8,6 +12,18 @@ MAX_IMAGE_PIXELS = 160_000_000
 
 MAX_IMAGE_SIDE = 65_535
 """Longest side in pixels."""
+
+STREAMED_PIXELS = 8_000_000
+"""Photos of more pixels are restored part by part from file to file: the same picture, in memory that does not grow."""
+
+MAX_STREAMED_PIXELS = 4_300_000_000
+"""Largest width x height of these; a JPEG file holds 65,535 x 65,535. UCDIR_MAX_PIXELS or --max-pixels overrule it."""
+
+MAX_STREAMED_SIDE = 1_000_000
+"""Longest side of these in pixels, which is libpng's."""
+
+MAX_STREAMED_FILE_BYTES = 64 << 30
+"""Largest file of these. UCDIR_MAX_FILE_BYTES overrules it."""
 
 MAX_PIXELS_OF_ANY_FILE = 12_000_000
 """Largest width x height of a file of any size; one of 38 bytes can hold 160 megapixels of one colour, and more than"""
@@ -77,3 +93,22 @@ MAX_CONNECTIONS = 256
 
 MAX_PROGRESS_STREAMS = 64
 """Most streams of progress that it sends at once."""
+
+
+def max_streamed_pixels() -> int:
+    """`MAX_STREAMED_PIXELS`, or what the environment says."""
+    return _configured("UCDIR_MAX_PIXELS", MAX_STREAMED_PIXELS)
+
+
+def max_streamed_file_bytes() -> int:
+    """`MAX_STREAMED_FILE_BYTES`, or what the environment says."""
+    return _configured("UCDIR_MAX_FILE_BYTES", MAX_STREAMED_FILE_BYTES)
+
+
+def _configured(name: str, default: int) -> int:
+    text = os.environ.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise ConfigError(f"{name}={text:.40}: write a whole number above 0, such as {default}.")
+    return int(text)

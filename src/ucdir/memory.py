@@ -7,13 +7,19 @@ nothing is limited but by the user.
 from __future__ import annotations
 
 import ctypes
+import math
+import mmap
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ucdir.errors import ConfigError, DeviceError
 
@@ -211,3 +217,48 @@ def save_address_space() -> None:
     option = _c_library("mallopt")
     if option is not None and _address_space() is not None:
         option(M_ARENA_MAX, 1)
+
+
+# -------------------------------------------------------------------------------------------- arrays that lie in files
+
+
+def mapped_array(shape: tuple[int, ...], dtype: Any, folder: Path) -> NDArray[Any]:
+    """An array in a file that has no name and ends with the process, its disk space taken at once.
+
+    What is touched of it counts as this process's memory until `release`.
+
+    Raises:
+        OSError: there is no space for it.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return mapped(file.fileno(), shape, dtype)
+
+
+def mapped(descriptor: int, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """The same of a file that is open for reading and writing; what is in it stays.
+
+    Raises:
+        OSError: there is no space for it.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if hasattr(os, "posix_fallocate"):  # or a full disk would end the process where it writes
+        os.posix_fallocate(descriptor, 0, size)
+    else:
+        os.ftruncate(descriptor, size)
+    return np.frombuffer(mmap.mmap(descriptor, size), dtype).reshape(shape)
+
+
+def mapping(array: NDArray[Any]) -> mmap.mmap | None:
+    """The mapped file that an array, or the one that it is a view of, lies in; None if it lies in memory."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    found = base.obj if isinstance(base, memoryview) else base
+    return found if isinstance(found, mmap.mmap) else None
+
+
+def release(array: NDArray[Any]) -> None:
+    """Give the memory of what was touched of a mapped file back; what was written stays in the file."""
+    found = mapping(array)
+    if found is not None and hasattr(mmap, "MADV_DONTNEED"):
+        found.madvise(mmap.MADV_DONTNEED)

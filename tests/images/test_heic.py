@@ -81,7 +81,7 @@ def test_another_codec_is_named_and_no_damage():
 
 
 def test_a_header_of_too_many_pixels_is_refused_before_decoding(monkeypatch):
-    monkeypatch.setattr("ucdir.images.readers.MAX_IMAGE_PIXELS", 1000)
+    monkeypatch.setattr("ucdir.images.large.MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(ImageError, match=r"is 64 x 64 pixels, more than ucdir opens"):
         read(heic("RGB", np.zeros((64, 64, 3), np.uint8)))
 

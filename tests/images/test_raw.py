@@ -324,7 +324,7 @@ def test_a_plain_tiff_is_no_raw_file(tmp_path):
 
 
 def test_too_large_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr("ucdir.images.readers.MAX_IMAGE_PIXELS", 1000)
+    monkeypatch.setattr("ucdir.images.large.MAX_IMAGE_PIXELS", 1000)
     path = write_dng(tmp_path / "a.dng", mosaic_of((0.5, 0.5, 0.5)))
     with pytest.raises(ImageError, match=r"a.dng is 64 x 48 pixels, more than ucdir opens \(1,000 in all"):
         read(path)

@@ -173,9 +173,9 @@ def test_bombs_are_refused_by_their_header(tmp_path, size):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_format_minds_the_limit_of_pixels(tmp_path, monkeypatch, format):
-    monkeypatch.setattr("ucdir.images.readers.MAX_IMAGE_PIXELS", 64 * 64 - 1)
+    monkeypatch.setattr("ucdir.images.large.MAX_IMAGE_PIXELS", 64 * 64 - 1)
     assert "is 64 x 64 pixels, more than" in refusal_of(tmp_path, image_bytes(format))
-    monkeypatch.setattr("ucdir.images.readers.MAX_IMAGE_PIXELS", 64 * 64)
+    monkeypatch.setattr("ucdir.images.large.MAX_IMAGE_PIXELS", 64 * 64)
     assert read(tmp_path / "photo").pixels.shape == (64, 64, 3)
 
 

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from ucdir.images.large import FileBytes, reading
 from ucdir.images.pixels import Pixels
+from ucdir.memory import mapped_array, release
 
 # The slightest problem at which a decoder gives up. A warning of libjpeg mostly says that pixels were lost,
 # one of libtiff mostly that a tag is unknown.
@@ -28,6 +30,8 @@ _LOADERS: Final[Mapping[str, tuple[str, str]]] = {
 _FETCH_BYTES: Final = 1 << 16
 _FETCH_ROWS = 256
 """At most so many rows at once: libvips looks through all rows of a fetch for each of them."""
+_RELEASED_ROWS: Final = 512
+"""Of an image that is kept in a file, what is given back at once."""
 
 PILLOW_ERRORS: Final = (
     *(OSError, EOFError, ValueError, SyntaxError, LookupError, OverflowError, TypeError, AttributeError),
@@ -74,8 +78,15 @@ def has_jpeg_xl() -> bool:
 def open_with_vips(kind: str, data: bytes) -> Any:
     """An image of libvips with its header read and its pixels not yet; raises DecodeError over a damaged header."""
     loader, fail_on = _LOADERS[kind]
+    source: Any = data
     try:
-        return getattr(vips().Image, loader)(data, access="sequential", fail_on=fail_on)
+        if isinstance(data, FileBytes):
+            os.lseek(data.descriptor, 0, os.SEEK_SET)
+            loader, source = (
+                loader.replace("_buffer", "_source"),
+                vips().Source.new_from_descriptor(data.descriptor),
+            )
+        return getattr(vips().Image, loader)(source, access="sequential", fail_on=fail_on)
     except vips().Error as error:
         raise DecodeError(str(error)) from error
 
@@ -110,12 +121,18 @@ def _fetch(image: Any) -> Pixels:
     training data are forked. Its reader of WebP does so always, so Pillow reads that.
     """
     width, height, bands = image.width, image.height, image.bands
-    samples: Pixels = np.empty((height, width, bands), np.uint16 if image.format == "ushort" else np.uint8)
+    dtype, folder = np.uint16 if image.format == "ushort" else np.uint8, reading().folder
+    if folder is None or not reading().is_streamed(width, height):
+        samples: Pixels = np.empty((height, width, bands), dtype)
+    else:
+        samples = mapped_array((height, width, bands), dtype, folder)
     region = vips().Region.new(image)
     rows = max(1, min(_FETCH_ROWS, _FETCH_BYTES // (samples.nbytes // height)))
     for top in range(0, height, rows):
         part = samples[top : top + rows]
         part[...] = np.frombuffer(region.fetch(0, top, width, len(part)), samples.dtype).reshape(part.shape)
+        if top // _RELEASED_ROWS != (top + rows) // _RELEASED_ROWS:
+            release(samples)
     return samples
 
 

@@ -105,7 +105,7 @@ class TiffStructure:
             return None
         entries: dict[int, Entry] = {}
         for field in range(start, end, width):
-            tag, kind = struct.unpack_from(self.order + "HH", self.data, field)
+            tag, kind = self._unpacked("HH", field)
             if kind not in _SIZES or tag in entries:
                 continue
             entry = Entry(kind, self._number(self._offset, field + 4), field + width - link, field)
@@ -134,9 +134,7 @@ class TiffStructure:
         entry = ifd.entries.get(tag)
         if entry is None or entry.kind not in _CODES:
             return ()
-        return struct.unpack_from(
-            f"{self.order}{min(entry.number, 16)}{_CODES[entry.kind]}", self.data, entry.start
-        )
+        return self._unpacked(f"{min(entry.number, 16)}{_CODES[entry.kind]}", entry.start)
 
     def number(self, ifd: Ifd, tag: int, default: int) -> int:
         """The first whole number of a tag."""
@@ -147,7 +145,7 @@ class TiffStructure:
         entry = ifd.entries.get(tag)
         if entry is None or entry.kind != _RATIONAL or entry.number < 1:
             return None
-        numerator, denominator = struct.unpack_from(self.order + "II", self.data, entry.start)
+        numerator, denominator = self._unpacked("II", entry.start)
         return numerator / denominator if denominator else None
 
     def values(self, ifd: Ifd) -> dict[int, Values]:
@@ -161,7 +159,11 @@ class TiffStructure:
     def _number(self, code: str, offset: int) -> int:
         if offset + struct.calcsize(code) > len(self.data):
             raise ValueError("the structure ends too early")
-        return int(struct.unpack_from(self.order + code, self.data, offset)[0])
+        return int(self._unpacked(code, offset)[0])
+
+    def _unpacked(self, codes: str, offset: int) -> tuple[int, ...]:
+        size = struct.calcsize(self.order + codes)
+        return struct.unpack(self.order + codes, self.data[offset : offset + size])
 
 
 def ifd_bytes(order: str, at: int, tags: Mapping[int, Values]) -> bytes:

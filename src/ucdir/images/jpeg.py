@@ -185,6 +185,8 @@ def _next_segment(data: bytes, at: int) -> int:
 
 def decodable(data: bytes, header: JpegHeader) -> bytes:
     """The file without what decoders warn of, though no pixel is lost: junk, and fields that they ignore."""
+    if header.corrections or header.junk:
+        data = bytes(data)  # of a `FileBytes`
     if header.corrections:
         corrected = bytearray(data)
         for at, right in header.corrections:

@@ -158,40 +158,73 @@ def atomic_write(
     Raises:
         OutputError: the disk is full, the folder missing or not writable, or `path` exists (without `force`).
     """
+
+    def fill(descriptor: int, _: Path) -> None:
+        for piece in pieces:
+            write_all(descriptor, piece)
+
+    atomic_fill(fill, path, force=force, times_of=times_of)
+
+
+def write_all(descriptor: int, piece: bytes | memoryview) -> None:
+    """Write all of a piece; the kernel may take only some of it at once.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with os.fdopen(descriptor, "wb", buffering=0, closefd=False) as file:
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[file.write(rest) :]
+
+
+def atomic_fill(
+    fill: Callable[[int, Path], None], path: Path, *, force: bool, times_of: Path | None = None
+) -> None:
+    """As `atomic_write`, of what a function writes into an empty file, by its descriptor or its name.
+
+    Raises:
+        OutputError: as `atomic_write`.
+    """
     check_path(path, force=force)
     _remove_stale_once(path.parent)
     try:
         try:
-            _write_and_rename(pieces, path, force, times_of)
+            _fill_and_rename(fill, path, force, times_of)
         except FileNotFoundError:
             # on a network drive whose locks do not reach other machines, another one may have tidied up
             if not path.parent.is_dir():
                 raise
-            _write_and_rename(pieces, path, force, times_of)
+            _fill_and_rename(fill, path, force, times_of)
         _sync_folder(path.parent)
     except OSError as error:
-        raise _refusal(error, path) from error
+        raise refusal(error, path) from error
 
 
-def _write_and_rename(
-    pieces: Sequence[bytes | memoryview], path: Path, force: bool, times_of: Path | None
+def _fill_and_rename(
+    fill: Callable[[int, Path], None], path: Path, force: bool, times_of: Path | None
 ) -> None:
     with _temporary_file(path.parent) as (descriptor, temporary):
-        with os.fdopen(descriptor, "wb", buffering=0, closefd=False) as file:
-            for piece in pieces:
-                rest = memoryview(piece)
-                while rest:
-                    rest = rest[file.write(rest) :]
+        fill(descriptor, temporary)
         if times_of is not None:
             times = times_of.stat()
             os.utime(descriptor, ns=(times.st_atime_ns, times.st_mtime_ns))
         os.fsync(descriptor)
-        if force:
-            with contextlib.suppress(OSError):  # as readable as the file that it replaces
-                temporary.chmod(path.stat().st_mode & 0o777)
-            os.replace(temporary, path)  # noqa: PTH105
-        else:
-            _rename_to_new(temporary, path)
+        move_into_place(temporary, path, force=force)
+
+
+def move_into_place(temporary: Path, path: Path, *, force: bool) -> None:
+    """Give a file beside a path, or in a folder beside it, the path's name.
+
+    Raises:
+        OSError: it cannot be, as the path exists (without `force`).
+    """
+    if force:
+        with contextlib.suppress(OSError):  # as readable as the file that it replaces
+            temporary.chmod(path.stat().st_mode & 0o777)
+        os.replace(temporary, path)  # noqa: PTH105
+    else:
+        _rename_to_new(temporary, path)
 
 
 def check_path(path: Path, *, force: bool) -> None:
@@ -221,7 +254,7 @@ def check_path(path: Path, *, force: bool) -> None:
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
-        raise _refusal(error, path) from error
+        raise refusal(error, path) from error
 
 
 def _temporary(folder: Path) -> Path:
@@ -360,7 +393,8 @@ def _sync_folder(folder: Path) -> None:
         sync(folder)
 
 
-def _refusal(error: OSError | ValueError, path: Path) -> OutputError:
+def refusal(error: OSError | ValueError, path: Path) -> OutputError:
+    """What is said of a file that cannot be written."""
     code = error.errno if isinstance(error, OSError) else None
     text = error.strerror if isinstance(error, OSError) else str(error)
     problem = f"cannot be written ({text}); choose another folder or name"

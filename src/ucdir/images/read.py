@@ -1,10 +1,11 @@
 """Reads a photograph from a file that need not be trusted."""
 
+import math
 import os
 import stat
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,13 +17,16 @@ from ucdir.images.exif import clean_exif, orientation_of, says_adobe_rgb
 from ucdir.images.icc import icc_channels
 from ucdir.images.jpeg import estimate_quality, jpeg_header
 from ucdir.images.jpeg_coefficients import jpeg_coefficients
+from ucdir.images.large import JPEG_HEADER_BYTES, LARGE_FILE_BYTES, FileBytes, large_images, reading
 from ucdir.images.paths import shown
 from ucdir.images.photo import Metadata, Photo
+from ucdir.images.pixels import Pixels
 from ucdir.images.raw import RawSize, read_raw
 from ucdir.images.readers import READERS, Contents
 from ucdir.images.signatures import RawFile, kind_of
 from ucdir.images.xmp import DEVELOPED, TURNED, scan_xmp
-from ucdir.limits import MAX_FILE_BYTES, MAX_METADATA_BYTES
+from ucdir.limits import MAX_FILE_BYTES, MAX_IMAGE_PIXELS, MAX_METADATA_BYTES
+from ucdir.memory import mapping
 
 
 def read(
@@ -51,15 +55,18 @@ def read(
     path = Path() if isinstance(source, bytes) else Path(source)
     name, kind = "the image" if isinstance(source, bytes) else shown(path), "RAW"
     try:
-        data = source if isinstance(source, bytes) else _bytes_of(path)
+        data: Any = source if isinstance(source, bytes) else _bytes_of(path)
         if not data:
             raise ImageError("is empty; get a complete copy of it.")
-        check_memory(len(data))
         try:
             kind = kind_of(data, path.suffix.lower())
+            if isinstance(data, FileBytes) and kind not in ("JPEG", "PNG", "TIFF"):
+                data = _in_memory(data)
+            elif isinstance(data, bytes):
+                check_memory(len(data))
             contents = READERS[kind](data)
         except RawFile:
-            photo = read_raw(data, exposure_ratio, raw_size)
+            photo = read_raw(_in_memory(data), exposure_ratio, raw_size)
             height, width = photo.pixels.shape[:2]
             metadata, _, warnings = _kept(name, photo.metadata, (), width, height, raw=True)
             said = [f"{name}: {text}" for text in photo.warnings]
@@ -67,8 +74,15 @@ def read(
         orientation = _orientation(contents)
         photo = _assemble(name, kind, contents, orientation)
         if kind == "JPEG" and (coefficients is True or 0 < coefficients <= (photo.jpeg_quality or 0)):
+            if math.prod(photo.pixels.shape[:2]) > MAX_IMAGE_PIXELS:
+                what = (
+                    f"has more than {MAX_IMAGE_PIXELS:,} pixels, too many to be made consistent with its file"
+                )
+                if coefficients is True:
+                    raise ImageError(f"{what}; leave out --consistent.")
+                return replace(photo, warnings=(*photo.warnings, f"{name}: {what}."))
             try:
-                photo = replace(photo, jpeg_coefficients=jpeg_coefficients(data, orientation))
+                photo = replace(photo, jpeg_coefficients=jpeg_coefficients(bytes(data), orientation))
             except (DecodeError, ImageError):
                 if coefficients is True:
                     raise
@@ -86,19 +100,30 @@ def read(
         ) from error
 
 
-def _bytes_of(path: Path) -> bytes:
+def _in_memory(data: bytes | FileBytes) -> bytes:
+    """The contents of a file of a kind that cannot be decoded row by row."""
+    if len(data) > MAX_FILE_BYTES:
+        raise ImageError(_too_long(len(data), MAX_FILE_BYTES))
+    check_memory(len(data))
+    return bytes(data)
+
+
+def _too_long(size: int, most: int) -> str:
+    return f"is {size:,} bytes long, more than the {most:,} that ucdir opens; save it smaller."
+
+
+def _bytes_of(path: Path) -> bytes | FileBytes:
     try:
         # Without O_NONBLOCK a named pipe would be waited for.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
-            status = os.fstat(file.fileno())
+            status, most = os.fstat(file.fileno()), reading().file_bytes
             if not stat.S_ISREG(status.st_mode):
                 raise ImageError("is a device or pipe; name an ordinary file.")
-            if status.st_size > MAX_FILE_BYTES:
-                raise ImageError(
-                    f"is {status.st_size:,} bytes long, more than the {MAX_FILE_BYTES:,} that ucdir opens; save it "
-                    "smaller."
-                )
-            data = file.read(status.st_size)  # reading MAX_FILE_BYTES would ask for that much memory
+            if status.st_size > most:
+                raise ImageError(_too_long(status.st_size, most))
+            if reading().folder is not None and status.st_size > LARGE_FILE_BYTES:
+                return FileBytes(os.dup(file.fileno()))
+            data = file.read(status.st_size)  # reading as many as are allowed would ask for that much memory
     except (OSError, ValueError) as error:
         text = error.strerror if isinstance(error, OSError) else str(error)
         known: dict[type[Exception], str] = {
@@ -145,13 +170,18 @@ def _assemble(name: str, kind: str, contents: Contents, orientation: int) -> Pho
         metadata = replace(metadata, icc=None if colour is None else colour.profile(colours))
     refuse_hdr_profile(metadata.icc)
     return Photo(
-        pixels=np.ascontiguousarray(samples[:, :, :colours]),
-        alpha=None if colours == channels else np.ascontiguousarray(samples[:, :, colours]),
+        pixels=_own(samples[:, :, :colours]),
+        alpha=None if colours == channels else _own(samples[:, :, colours]),
         jpeg_quality=contents.jpeg_quality,
         metadata=metadata,
         warnings=tuple(warnings),
         format=kind,
     )
+
+
+def _own(samples: Pixels) -> Pixels:
+    """Contiguous samples; those that lie in a file stay where they are."""
+    return np.ascontiguousarray(samples) if mapping(samples) is None else samples
 
 
 def _kept(
@@ -197,7 +227,7 @@ def file_bytes(path: Path) -> bytes:
         ImageError: it cannot be read, is no file, or is larger than `limits.py` allows.
     """
     try:
-        return _bytes_of(path)
+        return bytes(_bytes_of(path))
     except ImageError as error:
         raise ImageError(f"{shown(path)} {error}") from error
 
@@ -209,7 +239,8 @@ def identify(path: Path) -> tuple[str, int | None]:
         ImageError: it cannot be opened, or is no supported image; damage further on is not found.
     """
     try:
-        data = _bytes_of(Path(path))
+        with large_images(Path(path).parent):  # of any size, as only its header is looked at
+            data = _bytes_of(Path(path))[:JPEG_HEADER_BYTES]
         if not data:
             raise ImageError("is empty; get a complete copy of it.")
         kind = kind_of(data, path.suffix.lower())

@@ -30,14 +30,13 @@ from ucdir.images.exif import TiffStructure, orientation_of, says_adobe_rgb
 from ucdir.images.heif import code_points
 from ucdir.images.iptc import iptc_of_jpeg, iptc_of_photoshop
 from ucdir.images.jpeg import JpegHeader, decodable, estimate_quality, jpeg_header
+from ucdir.images.large import JPEG_HEADER_BYTES, FileBytes, reading
 from ucdir.images.photo import Metadata
 from ucdir.images.pixels import Pixels
 from ucdir.images.png import RAW_PROFILE, Texts, png_chunks, png_texts, raw_profile
 from ucdir.images.tiff import tiff_header, tiff_metadata
 from ucdir.images.xmp import CREDENTIALS
 from ucdir.limits import (
-    MAX_IMAGE_PIXELS,
-    MAX_IMAGE_SIDE,
     MAX_JPEG_SCANS,
     MAX_METADATA_BYTES,
     MAX_PIXELS_OF_ANY_FILE,
@@ -49,6 +48,7 @@ _PNG_XMP: Final = "XML:com.adobe.xmp"
 
 MAX_GIF_BLOCKS: Final = 100_000
 """Most blocks before the first frame that are skipped; each holds up to 255 bytes of comment."""
+_BY_ROWS: Final = ("JPEG", "PNG", "TIFF")
 DECODER_BYTES_PER_PIXEL: Final = 8
 """Memory that decoding takes for each pixel; a little more with some formats, less with most."""
 
@@ -80,9 +80,9 @@ class Contents:
 
 def read_jpeg(data: bytes) -> Contents:
     """Baseline and progressive JPEG of 8 bits a sample: grey, RGB, CMYK."""
-    header = jpeg_header(data)
+    header = jpeg_header(data[:JPEG_HEADER_BYTES] if isinstance(data, FileBytes) else data)
     if header.precision:
-        check_size(header.width, header.height, len(data))
+        check_size(header.width, header.height, len(data), by_rows=True)
         if header.precision != 8:
             raise ImageError(
                 f"is a JPEG file of {header.precision} bits a sample, which ucdir does not read; convert it to a "
@@ -138,7 +138,7 @@ def read_png(data: bytes) -> Contents:
     header, checksum = data[12:29], int.from_bytes(data[29:33], "big")
     if len(header) == 17 and zlib.crc32(header) == checksum:  # libpng refuses large sizes without naming them
         width, height = struct.unpack_from(">II", header, 4)
-        check_size(width, height, len(data))
+        check_size(width, height, len(data), by_rows=True)
     if b"IEND\xaeB`\x82" not in data:
         raise DecodeError("it ends before its last chunk")
     image = _open("PNG", data)
@@ -175,7 +175,7 @@ def _with_png_texts(found: Metadata, data: bytes) -> Metadata:
 def read_tiff(data: bytes) -> Contents:
     """The first page of TIFF or BigTIFF of 1 to 16 bits a sample; libvips divides premultiplied alpha out."""
     header = tiff_header(data)
-    check_size(header.width, header.height, len(data))
+    check_size(header.width, header.height, len(data), by_rows=True)
     try:
         contents = _contents(_open("TIFF", header.data))
     except DecodeError as error:
@@ -403,8 +403,14 @@ READERS: Final[Mapping[str, Callable[[bytes], Contents]]] = {
 """By what `signatures.kind_of` says. They raise ImageError, or DecodeError or ValueError over damage."""
 
 
-def check_size(width: int, height: int, size_bytes: int) -> None:
+def check_size(width: int, height: int, size_bytes: int, *, by_rows: bool = False) -> None:
     """Refuse an image that is empty, or larger than `limits.py` allows, or allows for a file of this size.
+
+    Args:
+        width: in pixels.
+        height: in pixels.
+        size_bytes: of the file.
+        by_rows: whether it can be decoded without being held in memory; then it is not asked for.
 
     Raises:
         ImageError: with the reason.
@@ -412,23 +418,32 @@ def check_size(width: int, height: int, size_bytes: int) -> None:
     """
     if min(width, height) < 1:
         raise ImageError(f"has no pixels ({width} x {height}); get a complete copy of it.")
-    if max(width, height) > MAX_IMAGE_SIDE or width * height > MAX_IMAGE_PIXELS:
-        raise ImageError(
-            f"is {width} x {height} pixels, more than ucdir opens ({MAX_IMAGE_PIXELS:,} in "
-            f"all, {MAX_IMAGE_SIDE:,} a side); cut it into parts."
+    most = reading()
+    if max(width, height) > most.side or width * height > most.pixels:
+        advice = (
+            "cut it into parts"
+            if most.folder is None
+            else "allow more with --max-pixels, or cut it into parts"
         )
-    if width * height > MAX_PIXELS_OF_ANY_FILE + MAX_PIXELS_PER_BYTE * size_bytes:
+        raise ImageError(
+            f"is {width} x {height} pixels, more than ucdir opens ({most.pixels:,} in "
+            f"all, {most.side:,} a side); {advice}."
+        )
+    if not most.any_proportion and width * height > MAX_PIXELS_OF_ANY_FILE + MAX_PIXELS_PER_BYTE * size_bytes:
+        advice = "" if most.folder is None else f", or allow it with --max-pixels {width * height}"
         raise ImageError(
             f"is {width} x {height} pixels in a file of {size_bytes:,} bytes, more than a photograph can be "
-            "compressed; get a complete copy of it, or save it smaller."
+            f"compressed; get a complete copy of it, or save it smaller{advice}."
         )
-    check_memory(width * height * DECODER_BYTES_PER_PIXEL + size_bytes)
+    if not (by_rows and most.is_streamed(width, height)):
+        check_memory(width * height * DECODER_BYTES_PER_PIXEL + size_bytes)
 
 
 def _open(kind: str, data: bytes) -> Any:
     """An image of libvips of permitted size, not yet decoded."""
     image = open_with_vips(kind, data)
-    check_size(image.width, image.height, len(data))
+    by_rows = kind in _BY_ROWS and not image.get_typeof("interlaced")  # of PNG; progressive of JPEG
+    check_size(image.width, image.height, len(data), by_rows=by_rows)
     return image
 
 

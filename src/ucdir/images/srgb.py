@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from ucdir.images.camera import linear_to_srgb, srgb_to_linear
 from ucdir.images.icc import ColourSpace, colour_space
+from ucdir.images.large import like
 from ucdir.images.photo import Photo
 from ucdir.images.pixels import Pixels, Signal, from_signal, to_signal
+from ucdir.memory import release
 
 PURE_RADIUS = 4
 """How many pixels away from everything else black or white is kept pure."""
 
+_ALL = slice(None)
 _ROWS = 128
 """Rows that are converted at once, so that intermediate results stay small."""
 
@@ -36,9 +39,13 @@ def to_srgb_signal(photo: Photo) -> Signal:
     What lies outside of sRGB is clipped here, but not lost, see `from_srgb_signal`. Pixels that nobody sees, fully
     transparent ones, take the colours around them, so that theirs do not bleed in.
     """
-    pixels, space = photo.pixels, own_space(photo)
     if photo.alpha is not None and not photo.alpha.all():
-        pixels = filled(pixels, photo.alpha > 0)
+        photo = replace(photo, pixels=filled(photo.pixels, photo.alpha > 0))
+    pixels, space = photo.pixels, own_space(photo)
+    return _signal(pixels, space)
+
+
+def _signal(pixels: Pixels, space: ColourSpace | None) -> Signal:
     if space is None:
         return to_signal(pixels)
     height, width, _ = pixels.shape
@@ -49,7 +56,9 @@ def to_srgb_signal(photo: Photo) -> Signal:
     return signal
 
 
-def from_srgb_signal(signal: Signal, photo: Photo) -> Pixels:
+def from_srgb_signal(
+    signal: Signal, photo: Photo, around: Pixels | None = None, at: tuple[slice, slice] = (_ALL, _ALL)
+) -> Pixels:
     """The restored photograph in its own space, of the shape and type of `photo.pixels`.
 
     What the networks changed is added in that space, so a colour outside of sRGB stays what it is where they changed
@@ -59,6 +68,8 @@ def from_srgb_signal(signal: Signal, photo: Photo) -> Pixels:
     Args:
         signal: [1,3,H,W] in [-1,1]; it is left as it is.
         photo: as `to_srgb_signal` was given it.
+        around: of a part of a larger photograph, the pixels of a part with `PURE_RADIUS` more on each side.
+        at: rows and columns of the photograph in it.
     """
     space, own = own_space(photo), photo.pixels
     if space is None:
@@ -75,8 +86,8 @@ def from_srgb_signal(signal: Signal, photo: Photo) -> Pixels:
     if photo.alpha is not None and not photo.alpha.all():
         np.copyto(pixels, own, where=(photo.alpha == 0)[..., None])
     for level in (0, np.iinfo(own.dtype).max):
-        if (pure := _alone(own, level)) is not None:
-            np.copyto(pixels, own, where=pure[..., None])
+        if (pure := _alone(own if around is None else around, level)) is not None:
+            np.copyto(pixels, own, where=pure[at][..., None])
     return pixels
 
 
@@ -114,24 +125,55 @@ def amplified(photo: Photo, ratio: float) -> Pixels:
     codes = np.linspace(0, 1, peak + 1, dtype=np.float32)
     if space is None:
         table = np.rint(linear_to_srgb(srgb_to_linear(codes) * np.float32(ratio)) * peak).astype(own.dtype)
-        return table[own]
-    tables = [
-        np.rint(np.interp(light[:: 65_535 // peak] * ratio, light, np.linspace(0, peak, 65_536))).astype(
-            own.dtype
-        )
-        for light in space.light
-    ]
-    return np.stack([table[own[..., i]] for i, table in enumerate(tables)], axis=-1)
+        tables = [table] * own.shape[2]
+    else:
+        tables = [
+            np.rint(np.interp(light[:: 65_535 // peak] * ratio, light, np.linspace(0, peak, 65_536))).astype(
+                own.dtype
+            )
+            for light in space.light
+        ]
+    result = like(own)
+    for top in range(0, len(own), _ROWS):
+        for i, table in enumerate(tables):
+            result[top : top + _ROWS, :, i] = table[own[top : top + _ROWS, :, i]]
+        release(own)
+        release(result)
+    return result
 
 
-def filled(pixels: Pixels, known: NDArray[np.bool_]) -> Pixels:
+def filled(
+    pixels: Pixels, known: NDArray[np.bool_], halvings: int = -1, last: NDArray[np.float32] | None = None
+) -> Pixels:
     """A copy of pixels [H,W,C] in which those that are not known take the mean of the nearest known ones.
 
     Means over 2x2 pixels, over 2x2 of these, and so on; a pixel takes the finest mean that there is of it.
+
+    Args:
+        pixels: of any type.
+        known: [H,W].
+        halvings: after how many of them `last` is taken; none: as many as there are.
+        last: of a part of a larger image, the means of squares of 2^halvings pixels, filled themselves.
     """
-    height, width, channels = pixels.shape
-    if known.all() or not known.any():
+    if known.all() or (last is None and not known.any()):
         return pixels.copy()
+    if halvings == 0 and last is not None:
+        return last  # type: ignore[return-value]
+    means, there = halved(pixels, known)
+    means = filled(means, there, halvings - 1, last)  # type: ignore[arg-type, assignment]
+    result = pixels.copy()
+    for y in (0, 1):
+        for x in (0, 1):
+            part, given = result[y::2, x::2], known[y::2, x::2]
+            part[~given] = means[: part.shape[0], : part.shape[1]][~given]
+    return result
+
+
+def halved(
+    pixels: Pixels | NDArray[np.float32], known: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Means of the known among 2x2 pixels [H,W,C], and where there are such."""
+    height, width, channels = pixels.shape
     sums = np.zeros(((height + 1) // 2, (width + 1) // 2, channels), np.float32)
     count = np.zeros(sums.shape[:2], np.float32)
     for y in (0, 1):
@@ -141,10 +183,4 @@ def filled(pixels: Pixels, known: NDArray[np.bool_]) -> Pixels:
             sums[inside] += part * there[..., None]
             count[inside] += there
     sums /= np.maximum(count, 1)[..., None]
-    means = filled(sums, count > 0)
-    result = pixels.copy()
-    for y in (0, 1):
-        for x in (0, 1):
-            part, there = result[y::2, x::2], known[y::2, x::2]
-            part[~there] = means[: part.shape[0], : part.shape[1]][~there]
-    return result
+    return sums, count > 0

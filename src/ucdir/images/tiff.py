@@ -25,6 +25,7 @@ from ucdir.images.iptc import iptc_of_photoshop
 from ucdir.images.photo import Metadata, Photo
 from ucdir.images.pixels import Pixels
 from ucdir.images.signatures import RawFile
+from ucdir.memory import release
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _SAMPLES, _PLANES, _TILE_WIDTH, _SUBIFDS, _FORMAT, _DNG_VERSION = 277, 284, 322, 330, 339, 50706
@@ -217,6 +218,13 @@ def encode_tiff(photo: Photo) -> list[bytes]:
     An EXIF block is itself a TIFF structure. The file begins with it, so that all offsets in it stay right
     (in maker notes, too); strips of pixels follow, then an IFD with EXIF's entries and the image's.
     """
+    head, *pieces = tiff_pieces(photo)
+    start = pieces.pop()
+    return [head[:4] + start + head[8:], *pieces]
+
+
+def tiff_pieces(photo: Photo) -> Iterator[bytes]:
+    """The same as it is made: at last the four bytes that are to stand at offset 4 of the file."""
     kept = photo.metadata
     block = bytearray(b"II*\0\0\0\0\0" if kept.exif is None else kept.exif + bytes(len(kept.exif) % 2))
     structure = TiffStructure(block)
@@ -224,8 +232,12 @@ def encode_tiff(photo: Photo) -> list[bytes]:
     height, width, channels = photo.pixels.shape
     samples, item = channels + (photo.alpha is not None), photo.pixels.dtype.itemsize
     rows = max(1, _STRIP_BYTES // (width * samples * item))
-    strips = [*_strips(photo, rows, order)]
-    starts = [*itertools.accumulate(map(len, strips), initial=len(block))]
+    yield bytes(block)
+    sizes = []
+    for strip in _strips(photo, rows, order):
+        sizes.append(len(strip))
+        yield strip
+    starts = [*itertools.accumulate(sizes, initial=len(block))]
 
     def numbers(kind: int, *values: int) -> Values:
         code = "H" if kind == _SHORT else "I"
@@ -249,7 +261,7 @@ def encode_tiff(photo: Photo) -> list[bytes]:
         ORIENTATION: numbers(_SHORT, 1),
         _SAMPLES: numbers(_SHORT, samples),
         _STRIP_ROWS: numbers(_LONG, rows),
-        _STRIP_SIZES: numbers(_LONG, *map(len, strips)),
+        _STRIP_SIZES: numbers(_LONG, *sizes),
         _PLANES: numbers(_SHORT, 1),
         _PREDICTOR: numbers(_SHORT, 2),
         _FORMAT: numbers(_SHORT, *(1,) * samples),
@@ -264,8 +276,9 @@ def encode_tiff(photo: Photo) -> list[bytes]:
         tags[_ICC] = (_UNDEFINED, len(kept.icc), kept.icc)
     padding = bytes(starts[-1] % 2)
     at = starts[-1] + len(padding)
-    struct.pack_into(order + "I", block, 4, at)
-    return [bytes(block), *strips, padding, ifd_bytes(order, at, tags)]
+    yield padding
+    yield ifd_bytes(order, at, tags)
+    yield struct.pack(order + "I", at)
 
 
 def _strips(photo: Photo, rows: int, order: str) -> Iterator[bytes]:
@@ -277,3 +290,4 @@ def _strips(photo: Photo, rows: int, order: str) -> Iterator[bytes]:
         differences = strip.astype(strip.dtype.newbyteorder(order))  # type: ignore[arg-type]
         differences[:, 1:] -= strip[:, :-1]
         yield zlib.compress(differences.tobytes(), 4)
+        release(photo.pixels)

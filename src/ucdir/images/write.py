@@ -47,10 +47,10 @@ def encode_png(photo: Photo) -> Pieces:
         data = image.pngsave_buffer(compression=6, filter="all", keep="none")
     except vips().Error as error:
         raise EncodeError(str(error)) from error
-    return _png_with_metadata(data, photo.metadata)
+    return png_with_metadata(data, photo.metadata)
 
 
-def _png_with_metadata(data: bytes, kept: Metadata) -> list[bytes | memoryview]:
+def png_with_metadata(data: bytes, kept: Metadata) -> list[bytes | memoryview]:
     """A PNG file in pieces, with chunks for metadata behind its header, without the density that libvips makes up."""
     chunks = {
         b"iCCP": kept.icc and b"icc\0\0" + zlib.compress(kept.icc),
@@ -220,7 +220,7 @@ def check_writable(path: Path, *, force: bool = False, photo: Photo | None = Non
     Raises:
         OutputError: as `write`, except for a disk that is full by then.
     """
-    _format(Path(path), photo)
+    format_of(Path(path), photo)
     check_path(Path(path), force=force)
 
 
@@ -244,7 +244,7 @@ def write(photo: Photo, path: Path, *, force: bool = False, times_of: Path | Non
             (without `force`), or it cannot be written. Then nothing is left behind.
     """
     path = Path(path)
-    chosen = _format(path, photo)
+    chosen = format_of(path, photo)
     check_path(path, force=force)
     pieces, dropped = _encoded(photo, chosen, path)
     atomic_write(pieces, path, force=force, times_of=times_of)
@@ -262,7 +262,7 @@ def encode_photo(photo: Photo, format: str) -> tuple[Pieces, tuple[str, ...]]:
         OutputError: as `write`.
     """
     path = _name_for(format)
-    return _encoded(photo, _format(path, photo), path)
+    return _encoded(photo, format_of(path, photo), path)
 
 
 def check_encodable(photo: Photo, format: str) -> None:
@@ -271,7 +271,7 @@ def check_encodable(photo: Photo, format: str) -> None:
     Raises:
         OutputError: as `write`.
     """
-    _format(_name_for(format), photo)
+    format_of(_name_for(format), photo)
 
 
 def _name_for(format: str) -> Path:
@@ -291,16 +291,25 @@ def _encoded(photo: Photo, chosen: Format, path: Path) -> tuple[Pieces, tuple[st
             pieces = chosen.encode(replace(photo, metadata=replace(photo.metadata, exif=None)))
             dropped.append("EXIF")
     except EncodeError as error:
-        raise OutputError(
-            f"{shown(path)} cannot be encoded as {chosen.name} ({reason(error)}); choose another "
-            "format, such as PNG."
-        ) from error
-    if not dropped:
-        return pieces, ()
-    return pieces, (f"{shown(path)}: {chosen.name} cannot hold the photograph's {listed(dropped)}.",)
+        raise cannot_be_encoded(path, chosen, error) from error
+    return pieces, said_of(dropped, chosen, path)
 
 
-def _format(path: Path, photo: Photo | None) -> Format:
+def cannot_be_encoded(path: Path, chosen: Format, error: Exception) -> OutputError:
+    """What is said where an encoder gave up."""
+    return OutputError(
+        f"{shown(path)} cannot be encoded as {chosen.name} ({reason(error)}); choose another format, such as PNG."
+    )
+
+
+def said_of(dropped: Sequence[str], chosen: Format, path: Path) -> tuple[str, ...]:
+    """A sentence on metadata that a format cannot hold, if there are such."""
+    return (
+        (f"{shown(path)}: {chosen.name} cannot hold the photograph's {listed(dropped)}.",) if dropped else ()
+    )
+
+
+def format_of(path: Path, photo: Photo | None) -> Format:
     """The format of a suffix; refused if it is unknown or cannot hold a photograph's size or transparency."""
     found = FORMATS.get(path.suffix.lower())
     if found is None:

@@ -12,17 +12,14 @@ Of the result of a pass the rows that may still be read are kept, in a file.
 
 from __future__ import annotations
 
-import mmap
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ucdir.errors import ConfigError
+from ucdir.memory import mapped_array, release
 from ucdir.patches.split import Patch, intervals, round_up
 from ucdir.patches.tile_runner import Forward, Planes, TileRunner
 
@@ -227,29 +224,3 @@ class RollingRows:
             pieces.append((slice(place, place + count), slice(at - top, at - top + count)))
             at += count
         return pieces
-
-
-def mapped_array(shape: tuple[int, ...], dtype: Any, folder: Path) -> NDArray[Any]:
-    """An array in a file that has no name and ends with the process, its disk space taken at once.
-
-    Raises:
-        OSError: there is no space for it.
-    """
-    with tempfile.TemporaryFile(dir=folder) as file:
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        if hasattr(os, "posix_fallocate"):  # or a full disk would end the process while it writes
-            os.posix_fallocate(file.fileno(), 0, size)
-        else:
-            file.truncate(size)
-        return np.frombuffer(mmap.mmap(file.fileno(), size), dtype).reshape(shape)
-
-
-def release(array: NDArray[Any]) -> None:
-    """Give the memory of a mapped file's parts back; what was written stays in the file."""
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        base = base.base
-    if isinstance(base, memoryview):
-        base = base.obj
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)

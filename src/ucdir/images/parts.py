@@ -1,0 +1,89 @@
+"""Parts of a photograph that lies in a file, as networks see them, and back: to the bit what the whole would give."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ucdir.images.photo import Photo
+from ucdir.images.pixels import Pixels, Signal
+from ucdir.images.srgb import PURE_RADIUS, filled, from_srgb_signal, halved, to_srgb_signal
+from ucdir.memory import release
+
+_HALVINGS: Final = 8
+_SQUARE: Final = 1 << _HALVINGS
+
+
+class PhotoParts:
+    """A photograph of which parts are converted, as `images.srgb` converts a whole one.
+
+    What is read of a file is not kept in memory.
+    """
+
+    def __init__(self, photo: Photo) -> None:
+        """Take a photograph; where it is transparent its colours are looked through once, in bands."""
+        self.photo = photo
+        self.height, self.width = photo.pixels.shape[:2]
+        self.means = None if photo.alpha is None else self._means(photo.alpha)
+
+    def _means(self, alpha: Pixels) -> NDArray[np.float32] | None:
+        """Means of the visible pixels in squares of 256 pixels, the nearest ones where there are none.
+
+        So no part needs more for its transparent pixels than the squares that it lies in, as `filled` goes by powers of
+        two. None where all pixels are visible, or none.
+        """
+        means, there, hidden = [], [], False
+        for top in range(0, self.height, _SQUARE):
+            rows = slice(top, top + _SQUARE)
+            known: NDArray[np.bool_] = alpha[rows] > 0
+            hidden |= not known.all()
+            band: Any = self.photo.pixels[rows]
+            for _ in range(_HALVINGS):
+                band, known = halved(band, known)
+            means.append(band)
+            there.append(known)
+            self._release()
+        known = np.concatenate(there)
+        if not hidden or not known.any():
+            return None
+        return filled(np.concatenate(means), known)  # type: ignore[return-value]
+
+    def signal(self, rows: slice, columns: slice) -> Signal:
+        """What networks are given of a part, float32 [1,3,h,w] in [-1,1]; see `to_srgb_signal`."""
+        part = self._part(rows, columns)
+        if self.means is not None and part.alpha is not None and not part.alpha.all():
+            part = replace(part, pixels=self._filled(rows, columns), alpha=None)
+        signal = to_srgb_signal(replace(part, alpha=None))
+        self._release()
+        return signal
+
+    def _filled(self, rows: slice, columns: slice) -> Pixels:
+        squares = [slice(part.start // _SQUARE, -(-part.stop // _SQUARE)) for part in (rows, columns)]
+        whole = [slice(part.start * _SQUARE, part.stop * _SQUARE) for part in squares]
+        pixels, alpha, means = self.photo.pixels, self.photo.alpha, self.means
+        assert alpha is not None and means is not None  # noqa: S101, PT018 (for the type checker)
+        found = filled(pixels[*whole], alpha[*whole] > 0, _HALVINGS, means[*squares])
+        top, left = whole[0].start, whole[1].start
+        return found[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+
+    def pixels(self, signal: Signal, rows: slice, columns: slice) -> Pixels:
+        """The restored part in the photograph's own space, [h,w,C]; see `from_srgb_signal`."""
+        top, left = (max(part.start - PURE_RADIUS, 0) for part in (rows, columns))
+        around = self.photo.pixels[top : rows.stop + PURE_RADIUS, left : columns.stop + PURE_RADIUS]
+        at = slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
+        pixels = from_srgb_signal(signal, self._part(rows, columns), around, at)
+        self._release()
+        return pixels
+
+    def _part(self, rows: slice, columns: slice) -> Photo:
+        alpha = self.photo.alpha
+        return replace(
+            self.photo, pixels=self.photo.pixels[rows, columns],
+            alpha=None if alpha is None else alpha[rows, columns], jpeg_coefficients=None,
+        )  # fmt: skip
+
+    def _release(self) -> None:
+        release(self.photo.pixels)

@@ -1,0 +1,175 @@
+"""Photographs that lie in a file: read from and written to files as `read` and `write` do in memory."""
+
+import errno
+import os
+
+import numpy as np
+import pytest
+
+from ucdir.errors import ImageError, OutputError
+from ucdir.images import Photo, large, read, readers, write
+from ucdir.images import write_large as module
+from ucdir.images.density import Density
+from ucdir.images.large import FileBytes, large_images
+from ucdir.images.photo import Metadata
+from ucdir.images.write_large import check_disk, write_large
+from ucdir.memory import mapped_array, mapping
+
+EXIF = b"II*\0\x08\0\0\0\x01\0\x0f\x01\x02\0\x06\0\0\0\x1a\0\0\0\0\0\0\0Canon\0"
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></x:xmpmeta>'
+
+
+@pytest.fixture(autouse=True)
+def _all_is_large(monkeypatch):
+    monkeypatch.setattr(large, "STREAMED_PIXELS", 1000)
+    monkeypatch.setattr(large, "LARGE_FILE_BYTES", 100)
+
+
+def photo_of(folder, channels=3, dtype=np.uint8, alpha=False, height=300, width=210):
+    """One whose samples lie in a file, with all metadata."""
+    samples = mapped_array((height, width, channels + alpha), dtype, folder)
+    ramp = np.linspace(0, np.iinfo(dtype).max, width * height).reshape(height, width)
+    samples[:] = (ramp[..., None] * np.linspace(0.5, 1, channels + alpha)).astype(dtype)
+    kept = Metadata(EXIF, None, XMP, None, Density(300, 300), (("Comment", "a note"),))
+    return Photo(
+        samples[..., :channels], samples[..., channels] if alpha else None, metadata=kept, format="PNG"
+    )
+
+
+KINDS = [
+    (".png", 3, np.uint8, False), (".png", 1, np.uint16, True), (".png", 3, np.uint16, True),
+    (".tif", 3, np.uint16, True), (".tif", 1, np.uint8, False),
+    (".jpg", 3, np.uint8, False), (".jpg", 1, np.uint16, False), (".webp", 3, np.uint8, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("suffix", "channels", "dtype", "alpha"), KINDS)
+def test_what_is_written_is_what_write_writes(tmp_path, suffix, channels, dtype, alpha):
+    photo = photo_of(tmp_path, channels, dtype, alpha)
+    notes = write_large(photo, tmp_path / f"large{suffix}")
+    usual = write(photo, tmp_path / f"usual{suffix}")
+    assert [note.partition(": ")[2] for note in notes] == [note.partition(": ")[2] for note in usual]
+    one, other = (read(tmp_path / f"{name}{suffix}") for name in ("large", "usual"))
+    assert np.array_equal(one.pixels, other.pixels)
+    assert one.pixels.dtype == other.pixels.dtype
+    assert (one.alpha is None) == (other.alpha is None)
+    assert one.alpha is None or np.array_equal(one.alpha, other.alpha)
+    assert one.metadata == other.metadata
+    assert one.metadata.exif is not None
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"large{suffix}", f"usual{suffix}"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_what_is_read_into_a_file_is_what_is_read_into_memory(tmp_path, suffix, orientation):
+    photo = photo_of(tmp_path)
+    turned = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0" + bytes([orientation]) + bytes(7)
+    upright = Photo(np.ascontiguousarray(photo.pixels), metadata=Metadata(turned))
+    write(upright, tmp_path / f"photo{suffix}")
+    usual = read(tmp_path / f"photo{suffix}")
+    with large_images(tmp_path):
+        one = read(tmp_path / f"photo{suffix}")
+    assert mapping(one.pixels) is not None
+    assert mapping(usual.pixels) is None, "control"
+    assert np.array_equal(one.pixels, usual.pixels)
+    assert (one.metadata, one.jpeg_quality, one.warnings) == (
+        usual.metadata,
+        usual.jpeg_quality,
+        usual.warnings,
+    )
+    assert [path.name for path in tmp_path.iterdir()] == [f"photo{suffix}"]
+
+
+def test_a_damaged_large_file_is_refused(tmp_path):
+    write(Photo(np.ascontiguousarray(photo_of(tmp_path).pixels)), tmp_path / "photo.png")
+    whole = (tmp_path / "photo.png").read_bytes()
+    for name, data in {
+        "cut": whole[: len(whole) // 2],
+        "changed": whole[:-60] + b"x" * 30 + whole[-30:],
+    }.items():
+        (tmp_path / f"{name}.png").write_bytes(data)
+        with large_images(tmp_path), pytest.raises(ImageError, match="damaged or incomplete PNG"):
+            read(tmp_path / f"{name}.png")
+
+
+def test_limits_are_by_configuration_and_bombs_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "MAX_PIXELS_OF_ANY_FILE", 1000)
+    flat = np.zeros((4000, 1000, 1), np.uint8)
+    write(Photo(flat), tmp_path / "bomb.png")
+    with large_images(tmp_path), pytest.raises(ImageError, match="or allow it with --max-pixels 4000000"):
+        read(tmp_path / "bomb.png")
+    with large_images(tmp_path, 4_000_000):
+        assert read(tmp_path / "bomb.png").pixels.shape == flat.shape
+    with large_images(tmp_path, 3_999_999), pytest.raises(ImageError, match="allow more with --max-pixels"):
+        read(tmp_path / "bomb.png")
+    monkeypatch.setenv("UCDIR_MAX_FILE_BYTES", "200")
+    with large_images(tmp_path), pytest.raises(ImageError, match="more than the 200 that ucdir opens"):
+        read(tmp_path / "bomb.png")
+
+
+def test_very_large_tiff_files_are_tiled_with_smaller_copies(tmp_path, monkeypatch):
+    photo = photo_of(tmp_path, height=900, width=700)
+    monkeypatch.setattr(module, "TILED_PIXELS", 500_000)
+    (note,) = write_large(photo, tmp_path / "tiled.tif")
+    assert "EXIF" in note
+    found = read(tmp_path / "tiled.tif")
+    assert np.array_equal(found.pixels, photo.pixels)
+    assert (found.metadata.xmp, found.metadata.density, found.warnings) == (XMP, Density(300, 300), ())
+    from PIL import Image
+
+    with Image.open(tmp_path / "tiled.tif") as image:
+        sizes = []
+        for page in range(image.n_frames):
+            image.seek(page)
+            sizes.append(image.size)
+    assert sizes == [(700, 900), (350, 450), (175, 225)]
+
+
+def test_deep_zoom(tmp_path):
+    photo = photo_of(tmp_path, height=600, width=500)
+    (note,) = write_large(photo, tmp_path / "photo.dzi")
+    assert "EXIF" in note
+    assert "<Size" in (tmp_path / "photo.dzi").read_text()
+    tile = read(tmp_path / "photo_files" / "10" / "0_0.jpg")
+    assert np.abs(tile.pixels[:250, :250].astype(int) - photo.pixels[:250, :250]).max() < 12
+    with pytest.raises(OutputError, match="exists already"):
+        write_large(photo, tmp_path / "photo.dzi")
+    write_large(photo, tmp_path / "photo.dzi", force=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.dzi", "photo_files"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_a_disk_that_fills_up_is_told_and_leaves_nothing(tmp_path, monkeypatch, suffix):
+    photo = photo_of(tmp_path)
+
+    def full(descriptor, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(module, "write_all", full)
+    with pytest.raises(OutputError, match="because the disk is full; free some space"):
+        write_large(photo, tmp_path / f"photo{suffix}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_disk_space_is_asked_for(tmp_path):
+    check_disk(tmp_path, 1000, tmp_path / "a.png")
+    with pytest.raises(
+        OutputError, match=r"up to 1000000.0 GB of disk space is needed in .*; free some space"
+    ):
+        check_disk(tmp_path, 10**15, tmp_path / "a.png")
+
+
+def test_a_file_is_as_its_bytes(tmp_path):
+    data = bytes(range(256)) * 9000
+    (tmp_path / "file").write_bytes(data)
+    file = FileBytes(os.open(tmp_path / "file", os.O_RDONLY))
+    assert len(file) == len(data)
+    assert bytes(file) == data
+    assert (file[5:9], file[-3:], file[10**9 :]) == (data[5:9], data[-3:], b"")
+    for wanted, start, stop in (
+        (b"\xfe\xff\0", 0, None), (b"\xff\0", (1 << 20) - 1, None), (b"nothing", 0, None), (b"\5\6", 7, 100),
+    ):  # fmt: skip
+        found = data.find(wanted, start) if stop is None else data.find(wanted, start, stop)
+        assert file.find(wanted, start, stop) == found
+        assert (wanted in file) == (wanted in data)
+    assert file.startswith(b"\0\1")
