@@ -162,6 +162,10 @@ def test_a_store_that_cannot_be_written_is_one_sentence(ucdir, memory, put, monk
     assert memory.find("/out") == []
 
 
+def unreachable(*_, **__):
+    raise ConnectionError("Could not connect to the endpoint")
+
+
 def test_stores_and_names_that_are_not_there(ucdir, memory, put, tmp_path, monkeypatch):
     put("in/a.jpg")
     for name, words in {
@@ -178,6 +182,11 @@ def test_stores_and_names_that_are_not_there(ucdir, memory, put, tmp_path, monke
         2,
         "ucdir: --keep-times: objects in a store have no times to keep; leave it out.\n",
     )
+    with monkeypatch.context() as patch:
+        patch.setattr(type(memory), "isdir", unreachable)
+        status, _, err = ucdir("restore", "memory://in", "-o", "memory://out")
+        assert status == 2
+        assert err.startswith("ucdir: memory://in: cannot be looked for (the store cannot be reached: ")
     monkeypatch.setattr(stores, "optional_module", lambda *_: fake)
 
     class fake:  # noqa: N801

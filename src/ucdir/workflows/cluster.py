@@ -61,7 +61,7 @@ class Throughput:
 
     def __str__(self) -> str:
         if not self.photos:
-            return f"{self.workers} workers restored nothing"
+            return "no photo had to be restored, or none could be"
         rate, alone = self.megapixels / self.seconds, self.megapixels / self.worker_seconds
         again = f"; {self.lost} done again, as their worker was lost" if self.lost else ""
         return (

@@ -133,10 +133,12 @@ def exists(path: Any) -> bool:
 
 
 def is_folder(path: Any) -> bool:
-    """Whether objects lie below it."""
-    with contextlib.suppress(Exception):  # said when it is read
-        return bool(path.fs.isdir(path.path))
-    return False
+    """Whether objects lie below it.
+
+    Raises:
+        UcdirError: that cannot be found out.
+    """
+    return bool(_tried(path, "looked for", UcdirError, path.fs.isdir, path.path))
 
 
 def version(path: Any, limit: int | None = None) -> str:
