@@ -1,11 +1,11 @@
 """RAW files restored at full size against half size, and by which model: dark exposures made of clean photos.
 
-    python benchmarks/raw_size.py LIVE1 --limit 6 --crop 256
+    python benchmarks/raw_size.py LIVE1 --limit 6
 
-A clean photo becomes the light of a Bayer mosaic, a pixel for each of its own, is darkened by a ratio, counted in
-electrons and read out by a Sony A7S II at a gain, and written as a DNG. That is developed at either size, amplified by
-the ratio, and restored by either model of low light, which is told the ratio. Half size is enlarged (Lanczos) for the
-figures at full size, and full size binned for those at half size.
+A clean photo, softened a little as lenses do, becomes the light of a Bayer mosaic, a pixel for each of its own. That is
+darkened by a ratio, counted in electrons, read out by a Sony A7S II at a gain, and written as a DNG, which is developed
+at either size, amplified by the ratio, and restored by either model of low light, which is told the ratio. Half size is
+enlarged (Lanczos) for the figures at full size, and full size binned for those at half size.
 
 Columns: PSNR and LPIPS at full size, PSNR and LPIPS at half size, seconds.
 """
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from ucdir.degradations.sensors import SENSORS, tukey_lambda
 from ucdir.evaluation.measure import load_metrics, measure
@@ -92,6 +92,11 @@ def pixels8(photo: Photo) -> Pixels:
     return pixels.repeat(3, axis=2) if photo.is_grey else pixels
 
 
+def softened(pixels: Pixels, std: float) -> Pixels:
+    """As soft as photos are at the pixels of a sensor, which small copies of larger photos are not."""
+    return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(std)))
+
+
 def binned(pixels: Pixels) -> Pixels:
     """The mean light of each 2x2 pixels."""
     return np.rint(linear_to_srgb(halved(srgb_to_linear(pixels / np.float32(255)))) * 255).astype(np.uint8)
@@ -111,6 +116,7 @@ def main() -> None:
     parser.add_argument("photos", type=Path, help="folder of clean photos")
     parser.add_argument("--limit", type=int, help="number of photos")
     parser.add_argument("--crop", type=int, default=256, help="side of the middle of photos")
+    parser.add_argument("--softness", type=float, default=0.7, help="standard deviation of a blur, in pixels")
     parser.add_argument("--models", nargs="+", default=["noise", "low_light"])
     parser.add_argument(
         "--cases", type=int, nargs="+", default=range(len(CASES)), help="numbers of exposures"
@@ -125,7 +131,9 @@ def main() -> None:
         for number, path in enumerate(photos):
             whole = pixels8(read(path))
             top, left = (max(0, side - given.crop) // 4 * 2 for side in whole.shape[:2])
-            clean = whole[top : top + given.crop // 2 * 2, left : left + given.crop // 2 * 2]
+            clean = softened(
+                whole[top : top + given.crop // 2 * 2, left : left + given.crop // 2 * 2], given.softness
+            )
             dark = dng(darkened(mosaic(clean), ratio, gain, number))
             for size in ("half", "full"):
                 photo = read(dark, raw_size=size, exposure_ratio=ratio)  # type: ignore[arg-type]

@@ -1,7 +1,9 @@
 """DNG out: other programs see the colours of the PNG, and all that a RAW file said; what is no RAW file is refused."""
 
 import shutil
+import struct
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import rawpy
 import tifffile
 from PIL import Image, TiffImagePlugin
+from tiny_tiff import shorts, tiny_tiff
 
 from ucdir.errors import OutputError
 from ucdir.images import Metadata, Photo, check_writable, read, write
@@ -43,6 +46,22 @@ XMP = (
     b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></x:xmpmeta><?xpacket end="w"?>'
 )
 PHOTO = Photo(chart(), metadata=Metadata(exif(), xmp=XMP, density=Density(300, 300)), camera=CAMERA)
+
+
+def write_linear_dng(path: Path, light: np.ndarray, orientation: int = 1) -> None:
+    """What `CAMERA` sees, in [0,1], as another program writes it."""
+    tags = {
+        274: shorts(orientation), 50706: (1, 4, bytes((1, 4, 0, 0))), 50714: shorts(512, 512, 512),
+        50717: shorts(16383, 16383, 16383), 50721: fractions(10, CAMERA.xyz_to_camera),
+        50728: fractions(5, 1 / CAMERA.white_balance), 50778: shorts(21),
+    }  # fmt: skip
+    samples = np.rint(512 + light.clip(0, 1) * (16383 - 512)).astype("<u2")
+    path.write_bytes(tiny_tiff(light.shape[1], light.shape[0], 34892, (16,) * 3, samples.tobytes(), tags))
+
+
+def fractions(kind: int, numbers: np.ndarray):
+    parts = [part for number in np.ravel(numbers) for part in (round(float(number) * 10_000), 10_000)]
+    return kind, len(parts) // 2, struct.pack(f"<{len(parts)}i", *parts)
 
 
 def patches(pixels: np.ndarray) -> np.ndarray:
@@ -97,6 +116,44 @@ def test_what_it_says(written):
     with Image.open(written) as image:
         inner = image.getexif().get_ifd(0x8769)
     assert (inner[0x8827], inner[0x829A], inner[0xA434]) == (6400, 0.05, "A lens")
+
+
+def test_colours_outside_of_srgb_are_kept_and_their_noise_is_not(tmp_path):
+    """What networks are given is clipped to sRGB; the DNG has the camera's own colours again."""
+    rng = np.random.default_rng(0)
+    balanced = rng.uniform(0.02, 0.9, (4, 6, 3))
+    balanced[:2] *= 0.02 + 0.98 * np.eye(3)[rng.integers(3, size=(2, 6))]  # deep colours
+    light = (balanced / CAMERA.white_balance).repeat(PATCH, axis=0).repeat(PATCH, axis=1)
+    noise = rng.normal(0, 0.01, light.shape)
+    write_linear_dng(tmp_path / "raw.dng", light + noise)
+    photo = read(tmp_path / "raw.dng", exposure_ratio=1.0, raw_size="full", outside=True)
+    restored = patches(photo.pixels).repeat(PATCH, axis=0).repeat(PATCH, axis=1) * 257
+    photo = replace(photo, pixels=np.rint(restored).astype(np.uint16))
+    errors, roughness = {}, {}
+    for name, one in (("with", photo), ("without", replace(photo, outside=None))):
+        write(one, tmp_path / f"{name}.dng")
+        with tifffile.TiffFile(tmp_path / f"{name}.dng") as file:
+            found = file.pages[0].pages[0].asarray() / 65535
+        middles = (found * CAMERA.white_balance).reshape(4, PATCH, 6, PATCH, 3)[:, 8:-8, :, 8:-8]
+        errors[name] = np.abs(middles.mean(axis=(1, 3)) - balanced).max()
+        roughness[name] = middles.std(axis=(1, 3)).max()
+    assert errors["without"] > 0.1, "control"
+    assert errors["with"] < 0.02
+    assert roughness["with"] < 0.005, "half of the noise, which is 0.01 to 0.02 in balanced light"
+
+
+def test_turned_with_the_photo(tmp_path):
+    light = np.full((48, 64, 3), 0.3)
+    light[:8, :8] = (0.45, 0.01, 0.01)
+    for orientation in (1, 6):
+        write_linear_dng(tmp_path / "raw.dng", light, orientation=orientation)
+        photo = read(tmp_path / "raw.dng", exposure_ratio=1.0, raw_size="full", outside=True)
+        assert photo.outside.shape == photo.pixels.shape
+        most = np.unravel_index(
+            np.abs(photo.outside.astype(float)).sum(axis=2).argmax(), photo.outside.shape[:2]
+        )
+        corner = {1: (0, 0), 6: (0, 47)}[orientation]
+        assert np.abs(np.subtract(most, corner)).max() < 10
 
 
 @pytest.mark.parametrize("order", ["II", "MM"])

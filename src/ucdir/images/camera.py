@@ -73,13 +73,17 @@ def develop_rgb(rgb: Floats, white_balance: Floats, camera_to_srgb: Floats) -> F
     return linear_to_srgb(balanced @ np.asarray(camera_to_srgb, dtype=np.float32).T)
 
 
+def srgb_to_balanced(srgb: Floats, camera_to_srgb: Floats) -> Floats:
+    """sRGB [h,w,3] in [0,1] -> the camera's balanced light; beyond [0,1] where the camera cannot see such a colour."""
+    return srgb_to_linear(srgb) @ np.linalg.inv(camera_to_srgb).T.astype(srgb.dtype)
+
+
 def undevelop(srgb: Floats, white_balance: Floats, camera_to_srgb: Floats) -> Floats:
     """The inverse of `develop`, as far as there is one: sRGB [h,w,3] in [0,1] -> packed light [h,w,4] in [0,1].
 
     Both greens get the same value; colours that the camera cannot see are clipped.
     """
-    balanced = srgb_to_linear(srgb) @ np.linalg.inv(camera_to_srgb).T.astype(srgb.dtype)
-    rgb = np.clip(balanced, 0, 1) / np.asarray(white_balance, dtype=srgb.dtype)
+    rgb = np.clip(srgb_to_balanced(srgb, camera_to_srgb), 0, 1) / np.asarray(white_balance, dtype=srgb.dtype)
     return rgb[..., [0, 1, 1, 2]]
 
 
@@ -117,3 +121,7 @@ class Camera:
         """XYZ to the camera's colours, not balanced, [3,3], for D65: the inverse of `camera_to_srgb`."""
         matrix = np.linalg.inv(SRGB_TO_XYZ @ self.to_srgb) / self.daylight[:, None]
         return matrix.astype(np.float64)
+
+
+NO_COLOURS: Final = Camera(np.ones(3, np.float32), np.eye(3), np.ones(3, np.float32))
+"""Of a monochrome sensor."""

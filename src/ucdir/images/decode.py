@@ -7,9 +7,10 @@ import os
 import struct
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ucdir.images.large import FileBytes, reading
 from ucdir.images.pixels import Pixels
@@ -39,6 +40,8 @@ PILLOW_ERRORS: Final = (
 )
 """What Pillow raises over damaged files."""
 
+
+_Sample = TypeVar("_Sample", bound=np.generic)
 
 SPARE_BYTES: Final = 64 << 20
 """Memory that decoding takes beside the pixels."""
@@ -164,7 +167,7 @@ def decode_with_pillow(image: Any) -> Pixels:
     return samples.reshape(samples.shape[0], samples.shape[1], -1)
 
 
-def upright(samples: Pixels, orientation: int) -> Pixels:
+def upright(samples: NDArray[_Sample], orientation: int) -> NDArray[_Sample]:
     """Samples [H,W,C] turned by an EXIF orientation 1..8; any other value leaves them as they are."""
     if orientation in (5, 6, 7, 8):
         samples = samples.swapaxes(0, 1)

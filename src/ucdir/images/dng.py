@@ -3,19 +3,19 @@
     sRGB ─ undo tone curve, colour matrix, white balance ─> linear light of the camera, uint16 [H,W,3] (LinearRaw)
 
 White balance (AsShotNeutral) and colour matrix (ColorMatrix1) stand beside it, so that such a program shows what a PNG
-would, and white balance can be changed. What development has clipped stays lost: colours outside of sRGB, and light
-above white.
+would, and white balance can be changed. Colours outside of sRGB, which the networks were not given, are added again
+where the restored photo is at the edge of sRGB, without their noise. Light above white stays lost.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ucdir.images.camera import Camera, undevelop
+from ucdir.images.camera import Camera, srgb_to_balanced, srgb_to_linear
 from ucdir.images.exif import DESCRIPTIVE, ORIENTATION, Ifd, TiffStructure, Values, ifd_bytes, stored_values
 from ucdir.images.photo import Photo
 from ucdir.images.pixels import Pixels, to_rgb8
@@ -29,6 +29,7 @@ _RGB, _LINEAR_RAW = 2, 34892
 _D65: Final = 21
 _UNKNOWN: Final = "Unknown camera"
 _PREVIEW_SIDE: Final = 256
+_EDGE: Final = np.float32(0.02)
 _ROWS: Final = 256
 """Rows that are converted at once, so that intermediate results stay small."""
 
@@ -47,7 +48,7 @@ def encode_dng(photo: Photo) -> list[bytes | memoryview]:
     block = bytearray(b"II*\0\0\0\0\0" if kept.exif is None else kept.exif + bytes(len(kept.exif) % 2))
     structure = TiffStructure(block)
     order = structure.order
-    light, preview = _light(photo.pixels, camera).astype(f"{order}u2", copy=False), _preview(photo.pixels)
+    light, preview = _light(photo, camera).astype(f"{order}u2", copy=False), _preview(photo.pixels)
     described = structure.ifd(structure.first)
 
     def numbers(kind: int, *values: float) -> Values:
@@ -112,16 +113,26 @@ def encode_dng(photo: Photo) -> list[bytes | memoryview]:
     ]
 
 
-def _light(pixels: Pixels, camera: Camera) -> NDArray[np.uint16]:
-    """sRGB, or grey, -> the camera's linear colours, not balanced, [H,W,3]; white is 65535 over the white balance."""
+def _light(photo: Photo, camera: Camera) -> NDArray[np.uint16]:
+    """The camera's linear colours, not balanced, [H,W,3]; white is 65535 over the white balance."""
+    pixels, outside = photo.pixels, photo.outside
     light = np.empty((*pixels.shape[:2], 3), np.uint16)
     peak = np.float32(np.iinfo(pixels.dtype).max)
     for top in range(0, len(pixels), _ROWS):
         rows = np.s_[top : top + _ROWS]
         srgb = np.broadcast_to(pixels[rows] / peak, light[rows].shape)
-        packed = undevelop(srgb, camera.white_balance, camera.to_srgb)
-        light[rows] = np.rint(packed[..., [0, 1, 3]] * 65_535)
+        balanced = srgb_to_balanced(srgb, camera.to_srgb)
+        if outside is not None:
+            balanced = balanced + _at_edge(srgb_to_linear(srgb))[..., None] * outside[rows]
+        light[rows] = np.rint(np.clip(balanced, 0, 1) / camera.white_balance * 65_535)
     return light
+
+
+def _at_edge(linear: NDArray[Any]) -> NDArray[Any]:
+    """How near a colour of linear sRGB [h,w,3] is to where sRGB ends: 1 at it, 0 from `_EDGE` on."""
+    distance = np.minimum(linear.min(axis=2), 1 - linear.max(axis=2))
+    share: NDArray[Any] = np.clip(1 - distance / _EDGE, 0, 1)
+    return share
 
 
 def _model(structure: TiffStructure, main: Ifd | None) -> bytes:

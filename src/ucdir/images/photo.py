@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ucdir.errors import ImageError
 from ucdir.images.camera import Camera
@@ -66,6 +67,8 @@ class Photo:
         exposure: how its light was amplified, for RAW files; None if it was not.
         jpeg_coefficients: of a JPEG file, if `read` was asked for them.
         camera: whose colours the pixels were developed from, for RAW files.
+        outside: of those files, if `read` was asked for it, the camera's balanced light that sRGB cannot hold: float16
+            [H,W,3], smoothed, 0 where a colour is one of sRGB's.
 
     Raises:
         ImageError: the arrays are of another shape or type, or do not belong together.
@@ -84,6 +87,7 @@ class Photo:
     exposure: Exposure | None = None
     jpeg_coefficients: JpegCoefficients | None = None
     camera: Camera | None = None
+    outside: NDArray[np.float16] | None = None
 
     def __post_init__(self) -> None:
         shape = self.pixels.shape

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ucdir.errors import ImageError, listed, reason
-from ucdir.images.camera import SPAN, Camera, develop_rgb
-from ucdir.images.decode import upright
+from ucdir.images.camera import NO_COLOURS, SPAN, Camera, develop_rgb, srgb_to_balanced
+from ucdir.images.decode import upright, vips
 from ucdir.images.density import Density
 from ucdir.images.exif import EXIF_IFD, GPS_IFD, TiffStructure, Values, byte_order, exif_of_ifds
 from ucdir.images.jpeg import jpeg_header
@@ -66,12 +66,20 @@ _COMPRESSIONS: Final = {
 _READ_COMPRESSIONS: Final = {1, 7}
 LEAST_GAIN, MOST_GAIN = 0.01, 1000.0
 """Gains outside of these are none of cameras."""
+_SMOOTHING: Final = 2.0
+"""Standard deviation of a blur, in pixels."""
 _ROWS: Final = 256
 _ORIENTATIONS: Final = {1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 """LibRaw's flip (1: columns, 2: rows, 4: rows for columns) -> EXIF orientation."""
 
 
-def read_raw(data: bytes, exposure_ratio: float | Literal["auto", "file"], size: RawSize = "half") -> Photo:
+def read_raw(
+    data: bytes,
+    exposure_ratio: float | Literal["auto", "file"],
+    size: RawSize = "half",
+    *,
+    outside: bool = False,
+) -> Photo:
     """Develop a RAW file: ARW, NEF, CR2, CR3, DNG, RAF and what else LibRaw knows of Bayer, X-Trans and linear files.
 
     Black level off, divided by the white level, brought to its size, amplified, white balance as the camera noted it,
@@ -84,6 +92,7 @@ def read_raw(data: bytes, exposure_ratio: float | Literal["auto", "file"], size:
             as if it had been exposed for 10 s; both from 1 to 300.
         size: "half": each 2x2 cell of a Bayer sensor becomes a pixel, and of other files each 2x2 pixels; "full":
             LibRaw demosaics. Brightness and colours are the same.
+        outside: whether light that sRGB cannot hold is kept.
 
     Returns:
         the photograph, uint16 [h,w,3] ([h,w,1] of a monochrome sensor), upright, with the `exposure` and `camera`.
@@ -99,10 +108,12 @@ def read_raw(data: bytes, exposure_ratio: float | Literal["auto", "file"], size:
             "is a damaged or incomplete RAW file (it ends before its picture does); get a complete copy of it."
         )
     try:
-        with _silence(), rawpy.RawPy() as raw:
-            raw.open_buffer(io.BytesIO(data))
-            check_size(int(raw.sizes.raw_width), int(raw.sizes.raw_height), len(data))
-            photo = _developed(raw, exposure_ratio, size)
+        with rawpy.RawPy() as raw:
+            with _silence():
+                raw.open_buffer(io.BytesIO(data))
+                check_size(int(raw.sizes.raw_width), int(raw.sizes.raw_height), len(data))
+                raw.unpack()
+            photo = _developed(raw, exposure_ratio, size, outside=outside)
             assert photo.exposure is not None  # noqa: S101 (for the type checker)
             exposure = replace(photo.exposure, gain=_gain(images))
             return replace(photo, exposure=exposure, metadata=raw_metadata(data))
@@ -189,10 +200,11 @@ def _silence() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _developed(raw: Any, exposure_ratio: float | Literal["auto", "file"], size: RawSize) -> Photo:
+def _developed(
+    raw: Any, exposure_ratio: float | Literal["auto", "file"], size: RawSize, *, outside: bool
+) -> Photo:
     import rawpy
 
-    raw.unpack()
     camera, flip, crop, notes = _camera(raw), int(raw.sizes.flip), default_crop(raw), []
     if raw.raw_type == rawpy.RawType.Stack:  # all colours at each pixel: demosaiced before
         light = linear_light(raw)[crop]
@@ -200,10 +212,7 @@ def _developed(raw: Any, exposure_ratio: float | Literal["auto", "file"], size: 
         light = halved(light) if size == "half" else light
         notes.append(LINEAR)
     elif is_monochrome(raw):
-        light, camera = (
-            monochrome_light(raw)[crop],
-            Camera(np.ones(3, np.float32), np.eye(3), np.ones(3, np.float32)),
-        )
+        light, camera = monochrome_light(raw)[crop], NO_COLOURS
         ratio = _ratio(raw, light, exposure_ratio)
         light = halved(light) if size == "half" else light
     else:
@@ -221,13 +230,17 @@ def _developed(raw: Any, exposure_ratio: float | Literal["auto", "file"], size: 
     if size == "full" and ratio >= VERY_DARK:
         notes.append(VERY_DARK_AT_FULL_SIZE.format(ratio))
     pixels = np.empty(light.shape, np.uint16)
+    beyond = np.empty(light.shape, np.float32) if outside and light.shape[2] == 3 else None
     for top in range(0, len(light), _ROWS):
         rows = np.s_[top : top + _ROWS]
         rgb = np.broadcast_to(light[rows] * np.float32(ratio), (*light[rows].shape[:2], 3))
-        srgb = develop_rgb(rgb, camera.white_balance, camera.to_srgb)[..., : light.shape[2]]
-        pixels[rows] = np.rint(srgb * 65535)
+        srgb = develop_rgb(rgb, camera.white_balance, camera.to_srgb)
+        if beyond is not None:
+            beyond[rows] = np.minimum(rgb * camera.white_balance, 1) - srgb_to_balanced(srgb, camera.to_srgb)
+        pixels[rows] = np.rint(srgb[..., : light.shape[2]] * 65535)
+    orientation = _ORIENTATIONS.get(flip, 1)
     return Photo(
-        np.ascontiguousarray(upright(pixels, _ORIENTATIONS.get(flip, 1))),
+        np.ascontiguousarray(upright(pixels, orientation)),
         format="RAW",
         exposure=Exposure(
             ratio,
@@ -237,7 +250,16 @@ def _developed(raw: Any, exposure_ratio: float | Literal["auto", "file"], size: 
         ),
         warnings=tuple(notes),
         camera=camera,
+        outside=None if beyond is None else upright(_smoothed(beyond), orientation),
     )
+
+
+def _smoothed(light: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Without its noise, [H,W,3]: what restoration has removed must not come back."""
+    height, width, bands = light.shape
+    image = vips().Image.new_from_memory(light.data, width, height, bands, "float")
+    memory = image.gaussblur(_SMOOTHING, precision="float").write_to_memory()
+    return np.frombuffer(memory, np.float32).reshape(light.shape).astype(np.float16)
 
 
 def _positive(number: Any) -> float | None:

@@ -34,6 +34,7 @@ def read(
     *,
     exposure_ratio: float | Literal["auto", "file"] = "auto",
     raw_size: RawSize = "half",
+    outside: bool = False,
     coefficients: bool | int = False,
 ) -> Photo:
     """A photograph, upright, with 8 or 16 bits a sample as its file has them.
@@ -45,6 +46,7 @@ def read(
         source: a file, taken literally, or the bytes of one; its content says what it is.
         exposure_ratio: of RAW files, see `read_raw`; others are left as bright as they are.
         raw_size: of RAW files, see `read_raw`.
+        outside: of RAW files, whether light that sRGB cannot hold is kept, which a DNG can.
         coefficients: whether a JPEG file's quantised coefficients are read too; a number: from that quality on, and
             only if they can be.
 
@@ -66,7 +68,7 @@ def read(
                 check_memory(len(data))
             contents = READERS[kind](data)
         except RawFile:
-            photo = read_raw(_in_memory(data), exposure_ratio, raw_size)
+            photo = read_raw(_in_memory(data), exposure_ratio, raw_size, outside=outside)
             height, width = photo.pixels.shape[:2]
             metadata, _, warnings = _kept(name, photo.metadata, (), width, height, raw=True)
             said = [f"{name}: {text}" for text in photo.warnings]

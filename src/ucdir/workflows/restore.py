@@ -241,7 +241,7 @@ def _restore_file(
         if uncertainty.resolve() in (source.resolve(), target.resolve()):
             raise ConfigError(f"{shown(uncertainty)}: the uncertainty map needs a file of its own.")
         check_writable(uncertainty, force=force, photo=Photo(np.zeros((1, 1, 1), np.uint8)))
-    photo = _read(source, developing, sampling)
+    photo = _read(source, developing, sampling, target.suffix)
     check_writable(target, force=force, photo=photo)
     try:
         result = sampling(to_srgb_signal(photo), photo, shown(source))
@@ -266,7 +266,7 @@ def _restore_bytes(
     data: bytes, sampling: _Sampling, developing: _Developing, format: str | None
 ) -> tuple[bytes, RestoredPhoto]:
     began = time.perf_counter()
-    photo = _read(data, developing, sampling)
+    photo = _read(data, developing, sampling, format or "")
     if sampling.consistent and not is_lossless(format or photo.format):
         raise ConfigError(
             f"format {format or photo.format}: a lossy format would not stay consistent; choose 'png' or 'tiff'."
@@ -282,13 +282,14 @@ def _restore_bytes(
     )  # fmt: skip
 
 
-def _read(source: Path | bytes, developing: _Developing, sampling: _Sampling) -> Photo:
+def _read(source: Path | bytes, developing: _Developing, sampling: _Sampling, format: str) -> Photo:
     wanted: bool | int = bool(sampling.consistent)
     if sampling.consistent is None and sampling.is_of_jpeg:
         wanted = CONSISTENT_FROM
     photo = read(
-        source, exposure_ratio=developing.brighten, raw_size=developing.raw_size, coefficients=wanted
-    )
+        source, exposure_ratio=developing.brighten, raw_size=developing.raw_size,
+        outside=format.lower().endswith("dng"), coefficients=wanted,
+    )  # fmt: skip
     name = "the image" if isinstance(source, bytes) else shown(source)
     if sampling.task in ("auto", JpegRestoration.name):
         photo = with_jpeg_quality(photo, name)
