@@ -614,6 +614,17 @@ def test_a_cluster_gets_the_photos_and_says_how_fast_it_was(ucdir, jpegs, tmp_pa
     assert (status, "--ray" in err) == (2, True)
 
 
+def test_how_many_photos_at_once(monkeypatch):
+    """One on a CPU; as many as there are cores to read and write them beside a GPU."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    monkeypatch.setattr(batch_module, "has_gpu", lambda: True)
+    for device, engine, count in (
+        ("cpu", "auto", 1), ("cpu,cpu", "auto", 4), ("cuda", "auto", 13), ("cuda:0,cuda:1", "auto", 14),
+        ("auto", "torch", 13), ("auto", "onnx", 1),
+    ):  # fmt: skip
+        assert Batch(device=device, engine=engine)._default_threads() == count
+
+
 @pytest.mark.parametrize(("engine", "name"), [("torch", "TorchEngine"), ("onnx", "OnnxEngine")])
 def test_threads_begin_when_everything_is_imported(jpegs, tmp_path, engine, name):
     """In a process of its own: here PyTorch is imported already, whose import other threads' imports would disturb."""
