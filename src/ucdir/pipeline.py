@@ -44,6 +44,7 @@ class RestorationPipeline:
         self.engine = engine
         self.config = config
         self.max_memory = max_memory
+        self.folder: Path | None = None  # that it was loaded from
         self.schedule = NoiseSchedule.of(config)
 
     def __call__(
@@ -215,6 +216,17 @@ class RestorationPipeline:
                     if part[1].start < width:
                         write(*part, [sample[..., *part] for sample in samples])
 
+    def patch_size(self, height: int, width: int, max_memory: int | str | None = None) -> int:
+        """Longest side of the patches that `restore_parts` takes by itself.
+
+        Raises:
+            DeviceError: the memory does not hold a patch.
+        """
+        tiles = TileRunner(self.engine)
+        limit = self.max_memory if max_memory is None else bytes_of(max_memory)
+        with tiles.fitted((1, 3, height, width), 0, limit):
+            return tiles.size(1, *tiles.full(height, width))
+
     def _sampling(
         self,
         steps: int,
@@ -343,7 +355,9 @@ def load(
         raise WeightsError(
             f"{folder}: its task {config.task!r:.80} is unknown; copy the model's folder again."
         )
-    return RestorationPipeline(runner, config, limit)
+    pipeline = RestorationPipeline(runner, config, limit)
+    pipeline.folder = folder
+    return pipeline
 
 
 def is_whole(number: object) -> bool:

@@ -50,8 +50,8 @@ class Progress:
     def watch(self, job: Job, passes: int, of: int, patches: int, of_patches: int) -> None:
         """As `workflows.batch.Watch`."""
         self.part = (passes + patches / of_patches) / of
-        step = f"step {passes} of {of - 1}" if passes else "prediction"
-        self._show(self.seen + 1, f"{job.photo.name}: {step}, patch {patches} of {of_patches}")
+        step = f"step {passes} of {of - 1}, " if passes else "prediction, " if of > 1 else ""
+        self._show(self.seen + 1, f"{job.photo.name}: {step}patch {patches} of {of_patches}")
 
     def add(self, outcome: Outcome) -> None:
         """Count a photo."""

@@ -84,6 +84,13 @@ def restore(
         str | None,
         typer.Option(metavar="SIZE", help="Memory to take at most, such as 2GB. Default: what is free."),
     ] = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Largest width x height, of a file of any size. Default: 4,300,000,000, of a file in proportion.",
+        ),
+    ] = None,
     task: Annotated[str, typer.Option(help=f"{TASK_NAMES}. Default: what the file suggests.")] = "auto",
     model: Annotated[
         str | None,
@@ -138,7 +145,8 @@ def restore(
         typer.Option(
             "--resume",
             help="Skip results that are finished: whole, of this photo and these settings. The default, but with "
-            "--overwrite, where it replaces only the others.",
+            "--overwrite, where it replaces only the others. And go on with a large photo at the last finished row of "
+            "patches, which is kept in a hidden folder.",
         ),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
@@ -192,6 +200,7 @@ def restore(
         },
         options={
             "patch_size": patch_size, "max_memory": max_memory, "uncertainty": uncertainty, "keep_times": keep_times,
+            "max_pixels": max_pixels, "resume": resume,
         },
         engine=engine, overwrite=overwrite, resume=(resume or not overwrite) and uncertainty is None,
     )  # fmt: skip

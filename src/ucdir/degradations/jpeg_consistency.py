@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from ucdir.errors import DataError
 from ucdir.images.jpeg_coefficients import CoefficientPlane, JpegCoefficients
+from ucdir.images.large import like
 from ucdir.images.pixels import Pixels
+from ucdir.memory import release
 
 Floats = npt.NDArray[np.float32]
 
@@ -62,15 +64,17 @@ def nearest_consistent(pixels: Pixels, file: JpegCoefficients, rounds: int = ROU
         rounds: most corrections of an MCU; four times as many where an edge cuts it off.
 
     Returns:
-        uint8 [H,W,C], a new array. Where cells are as fine as the rounding (tables of 1 and 2: quality above 95), not
-        every block has a solution in whole levels; see `share_consistent`.
+        uint8 [H,W,C], a new array, in a file if the image lies in one. Where cells are as fine as the rounding (tables
+        of 1 and 2: quality above 95), not every block has a solution in whole levels; see `share_consistent`.
 
     Raises:
         DataError: the image is not of the file's size or channels.
     """
-    result = np.empty(pixels.shape, np.uint8)
+    result: npt.NDArray[np.uint8] = like(pixels)
     for part in _parts(pixels, file):
         result[part.place] = part.joined(_nearest(part, rounds))
+        release(pixels)
+        release(result)
     return result
 
 

@@ -199,6 +199,15 @@ FORMATS: Final[Mapping[str, Format]] = {
 }
 """The formats that are written, by suffix."""
 
+
+def _refuse(_: Photo) -> Pieces:
+    raise EncodeError("it is a folder of tiles beside a file, which only a path names")
+
+
+DEEP_ZOOM: Final = ".dzi"
+FOLDERS: Final[Mapping[str, Format]] = {DEEP_ZOOM: Format("DeepZoom", _refuse, exif=0, xmp=0, density=())}
+"""Formats of more than one file, which `write_large` writes."""
+
 WRITABLE_SUFFIXES: Final = tuple(FORMATS)
 """In lower case; upper case is the same."""
 
@@ -311,7 +320,7 @@ def said_of(dropped: Sequence[str], chosen: Format, path: Path) -> tuple[str, ..
 
 def format_of(path: Path, photo: Photo | None) -> Format:
     """The format of a suffix; refused if it is unknown or cannot hold a photograph's size or transparency."""
-    found = FORMATS.get(path.suffix.lower())
+    found = FORMATS.get(path.suffix.lower()) or FOLDERS.get(path.suffix.lower())
     if found is None:
         raise OutputError(
             f"{shown(path)} has the unknown suffix {path.suffix!r}; choose one of {', '.join(WRITABLE_SUFFIXES)}."

@@ -32,9 +32,10 @@ from ucdir.images.photo import Metadata, Photo
 from ucdir.images.pixels import to_uint8
 from ucdir.images.tiff import tiff_pieces
 from ucdir.images.write import (
+    DEEP_ZOOM,
+    FOLDERS,
     FORMATS,
     EncodeError,
-    Format,
     cannot_be_encoded,
     format_of,
     png_with_metadata,
@@ -48,7 +49,6 @@ TILED_PIXELS: Final = 100_000_000
 _WHOLE_BYTES_PER_PIXEL: Final = 12
 """Memory that encoders take which hold the whole image, about."""
 _HEAD_BYTES: Final = 16 << 20
-DEEP_ZOOM: Final = ".dzi"
 
 
 def write_large(
@@ -178,15 +178,10 @@ def _write_deep_zoom(photo: Photo, path: Path, *, force: bool) -> tuple[str, ...
             (folder / tiles.name).rename(tiles)
             move_into_place(folder / path.name, path, force=force)
     except EncodeError as error:
-        raise cannot_be_encoded(path, _DEEP_ZOOM, error) from error
+        raise cannot_be_encoded(path, FOLDERS[DEEP_ZOOM], error) from error
     except OSError as error:
         raise refusal(error, path) from error
-    kept = photo.metadata
-    blocks = {"EXIF": kept.exif, "XMP": kept.xmp, "IPTC": kept.iptc, "comments": kept.texts or None}
-    return said_of([name for name, block in blocks.items() if block is not None], _DEEP_ZOOM, path)
-
-
-_DEEP_ZOOM: Final = Format("DeepZoom", FORMATS[".jpg"].encode)
+    return said_of(FOLDERS[DEEP_ZOOM].holding(photo)[1], FOLDERS[DEEP_ZOOM], path)
 
 
 # ------------------------------------------------------------------------------------------------------------- libvips

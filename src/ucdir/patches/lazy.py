@@ -19,9 +19,9 @@ from typing import Any, Final
 import numpy as np
 
 from ucdir.errors import ConfigError
-from ucdir.memory import mapped_array, release
+from ucdir.memory import mapped_array, release, trim_heap
 from ucdir.patches.split import Patch, intervals, round_up
-from ucdir.patches.tile_runner import Forward, Planes, TileRunner
+from ucdir.patches.tile_runner import Forward, Planes, TileRunner, at_once
 
 MAX_PASSES: Final = 100
 """Most forward passes of f_θ for each sample; each keeps rows of its own."""
@@ -115,15 +115,18 @@ class LazyPass(LazyPlanes):
         return self.kept.read(rows, columns)
 
     def _compute_patches(self, rows: slice, kept_rows: slice) -> None:
-        for columns, kept_columns in self.runner.across:
-            patch = Patch(rows, columns, kept_rows, kept_columns)
-            windows = [patch.read(image) for image in self.images]
-            result = patch.kept(self.runner.tiles(self.function, *windows, **self.conditions))
-            height, width = self.shape[2:]
-            self.kept.write(
-                kept_rows.start, kept_columns.start,
-                result[0, :, : height - kept_rows.start, : width - kept_columns.start],
-            )  # fmt: skip
+        patches = [Patch(rows, columns, kept_rows, kept) for columns, kept in self.runner.across]
+        windows = ([patch.read(image) for image in self.images] for patch in patches)
+        height, width = self.shape[2:]
+
+        def passed(images: list[Planes]) -> Planes:
+            trim_heap()
+            return self.runner.tiles(self.function, *images, **self.conditions)
+
+        outputs = at_once(self.runner.workers, passed, windows)
+        for patch, output in zip(patches, outputs, strict=True):
+            top, left = patch.kept_rows.start, patch.kept_columns.start
+            self.kept.write(top, left, patch.kept(output)[0, :, : height - top, : width - left])
             self.runner.count()
 
 
@@ -159,6 +162,7 @@ class LazyRunner:
             )
         engine = tiles.engine
         self.tiles, self.folder, self.on_patch, self.done = tiles, folder, on_patch, 0
+        self.workers: int = getattr(engine, "workers", 1)  # an engine of several devices
         full = tiles.full(*shape[2:])
         self.size = tiles.size(shape[0], *full)
         overlap = round_up(engine.receptive_field, engine.multiple_of)

@@ -27,7 +27,7 @@ from ucdir.images import Exposure, Photo, read
 from ucdir.images.paths import check_path, remove_stale, shown
 from ucdir.images.pixels import Signal
 from ucdir.images.read import identify
-from ucdir.limits import MAX_FILE_BYTES
+from ucdir.limits import max_streamed_file_bytes
 from ucdir.model.onnx_folder import read_config
 from ucdir.model.pretrained import list_models, model_digest, model_folder
 from ucdir.pipeline import RestorationPipeline, load
@@ -203,7 +203,7 @@ class Batch:
             UcdirError: the photo cannot be read, or what is there is not replaced unasked.
         """
         entry: Entry = {
-            "output": job.output.name, "photo": digest(job.photo, MAX_FILE_BYTES),
+            "output": job.output.name, "photo": digest(job.photo, max_streamed_file_bytes()),
             "settings": {**self._settled, "seed": job.seed}, "task": None if self.task == "auto" else self.task,
             "model": None if self.model is None else self._digest(self.model), "replaces": None,
         }  # fmt: skip
@@ -286,7 +286,7 @@ class Batch:
     def restore_bytes(self, data: bytes, seed: int, format: str | None) -> tuple[bytes, RestoredPhoto]:
         """As `workflows.restore.restore_bytes`."""
         models = self._models(Job(Path("-"), Path("-")), Relay(), None, lambda: None)
-        of_files = ("uncertainty", "keep_times")
+        of_files = ("uncertainty", "keep_times", "max_pixels", "resume")
         options = {name: value for name, value in self.options.items() if name not in of_files}
         return restore_bytes(
             data, task=self.task, pipeline=models, seed=seed, format=format, **self.settings, **options
@@ -406,6 +406,14 @@ class _Relayed(Watched):
         if self.left == 0:
             self.before_writing()
         return restored
+
+    def restore_parts(self, *image: Any, **options: Any) -> None:
+        restore = super().restore_parts
+        if self.shared:
+            restore(*image, **options)
+        else:
+            self.relay.call(restore, *image, **options)
+        self.before_writing()
 
 
 def make_folder(folder: Path) -> set[Path]:

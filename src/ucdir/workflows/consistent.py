@@ -14,6 +14,7 @@ from ucdir.errors import ConfigError
 from ucdir.images import Photo
 from ucdir.images.decode import upright
 from ucdir.images.pixels import Pixels
+from ucdir.memory import mapping
 from ucdir.tasks.jpeg_restoration import CONSISTENT_FROM, JpegRestoration
 
 QUICK = 4
@@ -71,10 +72,15 @@ def made_consistent(
     back = {6: 8, 8: 6}.get(file.orientation, file.orientation)
     if not promised:
         stored = nearest_consistent(upright(pixels, back), file, QUICK)
-        return np.ascontiguousarray(upright(stored, file.orientation)), ()
+        return _contiguous(upright(stored, file.orientation)), ()
     stored = nearest_consistent(upright(pixels, back), file)
     share = share_consistent(stored, file)
     notes: tuple[str, ...] = ()
     if share < ENOUGH:
         notes = (f"{name}: consistent with {share:.1%} of the JPEG file's coefficients, not with all.",)
-    return np.ascontiguousarray(upright(stored, file.orientation)), notes
+    return _contiguous(upright(stored, file.orientation)), notes
+
+
+def _contiguous(pixels: Pixels) -> Pixels:
+    """Those that lie in a file stay where they are."""
+    return np.ascontiguousarray(pixels) if mapping(pixels) is None else pixels

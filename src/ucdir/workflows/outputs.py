@@ -11,6 +11,7 @@ from pathlib import Path
 from ucdir.errors import ConfigError, OutputError
 from ucdir.images import WRITABLE_SUFFIXES, default_output
 from ucdir.images.paths import RAW_SUFFIXES, READABLE_SUFFIXES, fitting_name, shown
+from ucdir.images.write import DEEP_ZOOM
 from ucdir.workflows.batch import Job
 from ucdir.workflows.inputs import Input, Inputs
 from ucdir.workflows.stores import is_folder, is_stored, is_url, place
@@ -122,7 +123,7 @@ def _is_folder(output: str, *, several: bool) -> bool:
         return True
     if is_url(output) and not several and is_folder(place(output)):
         return True
-    suffixes = {*WRITABLE_SUFFIXES, *READABLE_SUFFIXES, *RAW_SUFFIXES}
+    suffixes = {DEEP_ZOOM, *WRITABLE_SUFFIXES, *READABLE_SUFFIXES, *RAW_SUFFIXES}
     if several and (os.path.lexists(output) or Path(output).suffix.lower() in suffixes):
         raise OutputError(
             f"{shown(Path(output))} is one file, and several photos were asked for; name a folder for them."
@@ -136,7 +137,7 @@ def _single(path: Path, suffix: str | None, inputs: Inputs) -> Path:
             f"{shown(path)} has no suffix to choose the format by, and is no folder yet; write {shown(path)}.png, or "
             f"{shown(path)}{os.sep} for a new folder."
         )
-    if path.suffix.lower() not in WRITABLE_SUFFIXES:
+    if path.suffix.lower() not in (*WRITABLE_SUFFIXES, DEEP_ZOOM):
         raise OutputError(
             f"{shown(path)} has the unknown suffix {path.suffix!r}; choose one of {', '.join(WRITABLE_SUFFIXES)}."
         )

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
@@ -32,16 +32,20 @@ from ucdir.images import (
     read,
     write,
 )
-from ucdir.images.paths import shown
+from ucdir.images.large import large_images
+from ucdir.images.paths import refusal, shown
 from ucdir.images.pixels import Pixels, Signal, from_signal, to_signal
 from ucdir.images.raw import RAW_SIZES, RawSize
 from ucdir.images.srgb import amplified, from_srgb_signal, to_srgb_signal
+from ucdir.images.write_large import write_large
 from ucdir.limits import MAX_SAMPLES
+from ucdir.memory import bytes_of
 from ucdir.pipeline import OnStep, RestorationPipeline, is_number, is_whole, load
 from ucdir.tasks import TASKS, JpegRestoration
 from ucdir.tasks.jpeg_restoration import CONSISTENT_FROM
 from ucdir.tasks.scalars import DIALS, SCALARS, check_mapping
 from ucdir.workflows.consistent import check_consistent, gains_by_consistency, made_consistent
+from ucdir.workflows.streamed import is_streamed, mean_and_std, restored_in_file
 
 STRONG_JPEG = 60
 """JPEG files below this quality are taken to need JPEG restoration."""
@@ -102,6 +106,8 @@ def restore(
     format: str | None = None,
     force: bool = False,
     keep_times: bool = False,
+    resume: bool = False,
+    max_pixels: int | None = None,
     on_step: OnStep | None = None,
     **options: Unpack[SamplingOptions],
 ) -> Any:
@@ -132,7 +138,11 @@ def restore(
             RAW.
         force: overwrite an existing output.
         keep_times: of a path, whether the output gets the photo's times of access and change.
-        on_step: called as (steps done, steps in all).
+        resume: of a path, whether what is done of it is kept in a hidden folder beside the output until it is finished,
+            and one that was interrupted goes on where it stopped.
+        max_pixels: of a path, largest width x height, of a file of any size; by default see `limits.py`.
+        on_step: called as (steps done, steps in all); not of a file that is restored part by part, as one of more than
+            `limits.STREAMED_PIXELS` is.
         options: steps, start_fraction, eta, fidelity, amount, patch_size, max_memory: see `RestorationPipeline`.
 
     Returns:
@@ -146,10 +156,14 @@ def restore(
         DeviceError: the memory does not hold the photo.
     """
     is_file = isinstance(image, (str, os.PathLike))
-    if not is_file and (output, uncertainty, force, keep_times) != (None, None, False, False):
+    of_files = (output, uncertainty, force, keep_times, resume, max_pixels)
+    if not is_file and of_files != (None, None, False, False, False, None):
         raise ConfigError(
-            "output, uncertainty, force and keep_times are for files; an image in memory is returned."
+            "output, uncertainty, force, keep_times, resume and max_pixels are for files; an image in memory is "
+            "returned."
         )
+    if max_pixels is not None and not (is_whole(max_pixels) and max_pixels > 0):
+        raise ConfigError(f"max_pixels {max_pixels!r:.80} is not a whole number above 0.")
     if not (is_file or isinstance(image, bytes) or brighten == "auto"):
         raise ConfigError("brighten is for files; an image in memory is restored as bright as it is.")
     developing = _Developing(brighten, raw_size)
@@ -165,8 +179,9 @@ def restore(
             source = Path(image)
             target = default_output(source) if output is None else Path(output)
             uncertain = None if uncertainty is None else Path(uncertainty)
-            times_of = source if keep_times else None
-            return _restore_file(source, target, sampling, developing, uncertain, force, times_of)
+            files = _Files(source, target, uncertain, force, source if keep_times else None, resume)
+            with large_images(target.parent, max_pixels):
+                return _restore_file(files, sampling, developing)
         if isinstance(image, bytes):
             return _restore_bytes(image, sampling, developing, format)[0]
         return from_signal(sampling(to_signal(image)).mean, image)
@@ -226,40 +241,78 @@ class _Developing:
 # ----------------------------------------------------------------------------------------------- files and their bytes
 
 
-def _restore_file(
-    source: Path,
-    target: Path,
-    sampling: _Sampling,
-    developing: _Developing,
-    uncertainty: Path | None,
-    force: bool,
-    times_of: Path | None,
-) -> RestoredPhoto:
+@dataclass(frozen=True)
+class _Files:
+    """The arguments of `restore` that are about files."""
+
+    source: Path
+    target: Path
+    uncertainty: Path | None
+    force: bool
+    times_of: Path | None
+    resume: bool
+
+
+def _restore_file(files: _Files, sampling: _Sampling, developing: _Developing) -> RestoredPhoto:
     began = time.perf_counter()
-    check_writable(target, force=force)
+    source, target, uncertainty = files.source, files.target, files.uncertainty
+    check_writable(target, force=files.force)
     if uncertainty is not None:
         if uncertainty.resolve() in (source.resolve(), target.resolve()):
             raise ConfigError(f"{shown(uncertainty)}: the uncertainty map needs a file of its own.")
-        check_writable(uncertainty, force=force, photo=Photo(np.zeros((1, 1, 1), np.uint8)))
-    photo = _read(source, developing, sampling, target.suffix)
-    check_writable(target, force=force, photo=photo)
+        check_writable(uncertainty, force=files.force, photo=Photo(np.zeros((1, 1, 1), np.uint8)))
     try:
-        result = sampling(to_srgb_signal(photo), photo, shown(source))
+        photo = _read(source, developing, sampling, target.suffix)
+    except OSError as error:  # of the file beside the output that a large one is decoded into
+        raise refusal(error, target) from error
+    check_writable(target, force=files.force, photo=photo)
+    limit = sampling.options.get("max_memory")
+    try:
+        if is_streamed(photo, target, None if limit is None else bytes_of(limit)):
+            result, notes = _restore_parts(photo, files, sampling, developing)
+        else:
+            result = sampling(to_srgb_signal(photo), photo, shown(source))
+            pixels, notes = _consistent(
+                from_srgb_signal(result.mean, photo), result, photo, sampling, shown(source)
+            )
+            notes += write(replace(photo, pixels=pixels), target, force=files.force, times_of=files.times_of)
+            if uncertainty is not None and result.std is not None:
+                write(Photo(_grey(result.std)), uncertainty, force=files.force)
     except DeviceError as error:
         raise DeviceError(f"{shown(source)}: {error}") from error
-    pixels, notes = _pixels(result, photo, sampling, shown(source))
-    notes += write(replace(photo, pixels=pixels), target, force=force, times_of=times_of)
     if sampling.consistent and not is_lossless(target.suffix):
         notes += (
             f"{shown(target)}: its format is lossy, so it is not consistent with the JPEG file; choose .png or .tif.",
         )
-    if uncertainty is not None and result.std is not None:
-        write(Photo(_grey(result.std)), uncertainty, force=force)
     height, width = photo.pixels.shape[:2]
     return RestoredPhoto(
         target, width, height, result.task, result.steps, time.perf_counter() - began, result.scalars,
         result.model, (*photo.warnings, *notes),
     )  # fmt: skip
+
+
+def _restore_parts(
+    photo: Photo, files: _Files, sampling: _Sampling, developing: _Developing
+) -> tuple[_Chosen, tuple[str, ...]]:
+    """What is done of a photo whose signal need not fit the memory."""
+    name = shown(files.source)
+    chosen = sampling.chosen(photo, name)
+    resume = (
+        {"task": chosen.task, "consistent": sampling.consistent, **asdict(developing)}
+        if files.resume
+        else None
+    )
+    with restored_in_file(
+        photo, files.source, files.target, chosen.pipeline, sampling.options,
+        seeds=range(sampling.seed, sampling.seed + sampling.samples), scalars=chosen.scalars, resume=resume,
+        grey=None if files.uncertainty is None else _grey,
+    ) as (restored, levels):  # fmt: skip
+        pixels, notes = _consistent(restored.pixels, chosen, photo, sampling, name)
+        result = replace(restored, pixels=pixels)
+        notes += write_large(result, files.target, force=files.force, times_of=files.times_of)
+        if levels is not None and files.uncertainty is not None:
+            write_large(levels, files.uncertainty, force=files.force)
+    return chosen, notes
 
 
 def _restore_bytes(
@@ -273,7 +326,7 @@ def _restore_bytes(
         )
     check_encodable(photo, format or photo.format)
     result = sampling(to_srgb_signal(photo), photo)
-    pixels, notes = _pixels(result, photo, sampling, "the image")
+    pixels, notes = _consistent(from_srgb_signal(result.mean, photo), result, photo, sampling, "the image")
     pieces, dropped = encode_photo(replace(photo, pixels=pixels), format or photo.format)
     height, width = photo.pixels.shape[:2]
     return b"".join(pieces), RestoredPhoto(
@@ -311,9 +364,10 @@ def with_jpeg_quality(photo: Photo, name: str) -> Photo:
     return replace(photo, jpeg_quality=traces.quality, warnings=(*photo.warnings, note))
 
 
-def _pixels(result: _Result, photo: Photo, sampling: _Sampling, name: str) -> tuple[Pixels, tuple[str, ...]]:
-    """The restored photo's pixels, and what is to be said about them."""
-    pixels = from_srgb_signal(result.mean, photo)
+def _consistent(
+    pixels: Pixels, result: _Chosen, photo: Photo, sampling: _Sampling, name: str
+) -> tuple[Pixels, tuple[str, ...]]:
+    """The restored photo's pixels, made consistent with its file if that is wanted, and what is to be said about it."""
     if sampling.consistent or (
         sampling.consistent is None and gains_by_consistency(photo, result.task, result.scalars)
     ):
@@ -338,13 +392,23 @@ def _grey(std: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 @dataclass(frozen=True)
-class _Result:
+class _Chosen:
+    """What an image is restored by."""
+
+    pipeline: RestorationPipeline
+    scalars: dict[str, float]
+    steps: int
+    model: str  # as in `RestoredPhoto`
+
+    @property
+    def task(self) -> str:
+        return self.pipeline.config.task
+
+
+@dataclass(frozen=True)
+class _Result(_Chosen):
     mean: Signal  # [B,3,H,W]
     std: NDArray[np.float32] | None  # [H,W], of several samples of one image
-    task: str
-    steps: int
-    scalars: dict[str, float]
-    model: str  # as in `RestoredPhoto`
 
 
 @dataclass(frozen=True)
@@ -376,33 +440,30 @@ class _Sampling:
             return self.models.config.task == JpegRestoration.name
         return self.task == JpegRestoration.name or "jpeg_quality" in self.scalars
 
-    def __call__(self, degraded: Signal, photo: Photo | None = None, name: str = "image") -> _Result:
-        """The mean of the samples; `photo` is what a file says beside the pixels."""
+    def chosen(self, photo: Photo | None, name: str) -> _Chosen:
+        """The model for an image, and what is known of its degradation; `photo` is what a file says."""
         pipeline = self.models
         if not isinstance(pipeline, RestorationPipeline):
             task = choose_task(photo, self.scalars, name) if self.task == "auto" else self.task
             pipeline = pipeline(pretrained_of(task, photo, self.scalars))
-        check_task(self.task, pipeline.config.task)
+        task = pipeline.config.task
+        check_task(self.task, task)
         if self.consistent:
-            check_consistent(photo, pipeline.config.task, name)
-        known = {} if photo is None else TASKS[pipeline.config.task].known_scalars(photo)
+            check_consistent(photo, task, name)
+        known = {} if photo is None else TASKS[task].known_scalars(photo)
         scalars = {n: v for n, v in known.items() if n in pipeline.engine.scalars} | dict(self.scalars)
-        mean = self._sample(0, pipeline, degraded, scalars)
-        squares = np.zeros(mean.shape[-2:], np.float32)
-        for number in range(
-            1, self.samples
-        ):  # running values (Welford 1962), so that no two samples are kept
-            change = self._sample(number, pipeline, degraded, scalars)
-            change -= mean
-            squares += number / (number + 1) * np.einsum("bchw,bchw->hw", change, change)
-            change /= number + 1
-            mean += change
-        std = np.sqrt(squares / (mean.shape[1] * (self.samples - 1))) if self.samples > 1 else None
         steps = self.options.get("steps")
-        return _Result(
-            mean, std, pipeline.config.task, pipeline.config.steps if steps is None else steps, scalars,
-            pretrained_of(pipeline.config.task, photo, self.scalars),
+        return _Chosen(
+            pipeline, scalars, pipeline.config.steps if steps is None else steps,
+            pretrained_of(task, photo, self.scalars),
         )  # fmt: skip
+
+    def __call__(self, degraded: Signal, photo: Photo | None = None, name: str = "image") -> _Result:
+        """The mean of the samples."""
+        chosen = self.chosen(photo, name)
+        samples = (self._sample(n, chosen.pipeline, degraded, chosen.scalars) for n in range(self.samples))
+        mean, std = mean_and_std(samples)
+        return _Result(chosen.pipeline, chosen.scalars, chosen.steps, chosen.model, mean, std)
 
     def _sample(
         self, number: int, pipeline: RestorationPipeline, degraded: Signal, scalars: Mapping[str, float]

@@ -24,6 +24,7 @@ class Watched(RestorationPipeline):
             samples: how many times `restore_signal` is going to be called.
         """
         super().__init__(pipeline.engine, pipeline.config, pipeline.max_memory)
+        self.folder = pipeline.folder
         self.watch, self.samples, self.passes = watch, samples, 0
 
     def restore_signal(self, degraded: Signal, **options: Any) -> Signal:
@@ -39,3 +40,9 @@ class Watched(RestorationPipeline):
             self.passes += done == patches
 
         return super().restore_signal(degraded, **options, on_patch=on_patch)
+
+    def restore_parts(self, *image: Any, **options: Any) -> None:
+        """As `RestorationPipeline.restore_parts`; all of its passes count as one."""
+        watch = self.watch
+        on_patch = None if watch is None else lambda done, count: watch(0, 1, done, count)
+        super().restore_parts(*image, **options, on_patch=on_patch)
