@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,20 +122,30 @@ def test_a_node_without_the_package_is_named_before_the_work(cluster, jobs, batc
     assert not (tmp_path / "out").exists()
 
 
+def test_nodes_without_memory_for_a_worker_are_not_waited_for(cluster, jobs, batch, tmp_path):
+    large = replace(batch, options={"max_memory": "100TB"})
+    with pytest.raises(
+        DeviceError, match=r"^no node of the cluster has a core and .* of memory for a worker; set"
+    ):
+        run_on_cluster(large, jobs, lambda _: None, cluster.address)
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_nodes_are_looked_at_for(model_folder, tmp_path):
     """Run here, where everything is there, with one thing after the other missing."""
     engine = ("cpu", "fp32", "onnx")
     digest = workflow.model_digest(model_folder)
     model = (str(model_folder), digest)
     look = workflow._looker()
-    whole = ucdir.__version__, model, str(model_folder), str(tmp_path / "new" / "folder"), engine
+    whole = ucdir.__version__, model, [], str(model_folder), str(tmp_path / "new" / "folder"), engine
     assert look(*whole) == ("", "onnx")
     for number, value, words in (
         (0, "0.0.9", "it has ucdir "),
         (1, (str(tmp_path / "nowhere"), digest), "nowhere"),
         (1, (str(model_folder), "0" * 64), "is another one than here"),
-        (2, str(tmp_path / "a.jpg"), "it does not see "),
-        (4, ("cuda:0", "fp32", "onnx"), "the engine onnx is for CPUs"),
+        (2, ["nope://bucket/a.jpg"], "this kind of store is not known"),
+        (3, str(tmp_path / "a.jpg"), "it does not see "),
+        (5, ("cuda:0", "fp32", "onnx"), "the engine onnx is for CPUs"),
     ):
         assert words in look(*whole[:number], value, *whole[number + 1 :])[0]
 

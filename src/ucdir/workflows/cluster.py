@@ -24,7 +24,7 @@ import ucdir
 from ucdir.errors import ConfigError, DeviceError, UcdirError, reason
 from ucdir.extras import optional_module
 from ucdir.images.paths import shown
-from ucdir.memory import bytes_of
+from ucdir.memory import as_text, bytes_of
 from ucdir.model.pretrained import list_models, model_digest, model_folder
 from ucdir.workflows.batch import Batch, Job, Outcome, Report
 from ucdir.workflows.restore import RestoredPhoto
@@ -103,6 +103,7 @@ def run_on_cluster(
     with _connected(address) as ray:
         jobs = list(known)
         on_gpu = _check_nodes(ray, batch, jobs)
+        workers = _count_workers(ray, batch, on_gpu=on_gpu)
         made = {
             folder
             for job in jobs
@@ -111,7 +112,7 @@ def run_on_cluster(
             if not os.path.lexists(folder)
         }
         try:
-            return _run(ray, batch, jobs, report_as_named, threads, on_gpu=on_gpu)
+            return _run(ray, batch, jobs, report_as_named, workers, threads, on_gpu=on_gpu)
         except ray.exceptions.RayError as error:
             raise DeviceError(
                 f"--ray {address}: the cluster was lost ({reason(error):.150}); the same command goes on with the rest."
@@ -186,19 +187,21 @@ def _check_nodes(ray: Any, batch: Batch, jobs: Sequence[Job]) -> bool:
 
     model = None if batch.model is None else (batch.model, model_digest(model_folder(batch.model)))
     job = jobs[0]
+    urls = [str(path) for path in job[:2] if is_stored(path)]
     file = None if is_stored(job.photo) else str(job.photo)
     folder = None if is_stored(job.output) else str(job.output.parent)
     look: Callable[..., Any] = ray.remote(num_cpus=0, max_retries=0)(_looker())
-    asked = {}
+    asked = []
     for node in ray.nodes():
         if node["Alive"]:
             name = f"node {node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
             strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            asked[name] = look.options(scheduling_strategy=strategy).remote(  # type: ignore[attr-defined]
-                ucdir.__version__, model, file, folder, (batch.device, batch.precision, batch.engine)
+            answer = look.options(scheduling_strategy=strategy).remote(  # type: ignore[attr-defined]
+                ucdir.__version__, model, urls, file, folder, (batch.device, batch.precision, batch.engine)
             )
+            asked.append((name, answer))
     engines = set()
-    for name, answer in asked.items():
+    for name, answer in asked:
         try:
             problem, engine = ray.get(answer, timeout=SECONDS_TO_ANSWER)
         except ray.exceptions.RayError as error:
@@ -212,12 +215,36 @@ def _check_nodes(ray: Any, batch: Batch, jobs: Sequence[Job]) -> bool:
     return on_gpu and "onnx" not in engines
 
 
+def _needed(batch: Batch) -> int:
+    limit = batch.options.get("max_memory")
+    return WORKER_BYTES if limit is None else bytes_of(limit)
+
+
+def _count_workers(ray: Any, batch: Batch, *, on_gpu: bool) -> int:
+    """How many workers the nodes hold, each with a core or GPU and its memory.
+
+    Raises:
+        DeviceError: none; ray would wait for a node that does.
+    """
+    kind, needed = ("GPU", "GPU") if on_gpu else ("CPU", "core")
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    memory = _needed(batch)
+    workers = sum(int(min(node.get(kind, 0), node.get("memory", 0) // memory)) for node in nodes)
+    if not workers:
+        raise DeviceError(
+            f"no node of the cluster has a {needed} and {as_text(memory)} of memory for a worker; set --max-memory "
+            "lower, or add nodes."
+        )
+    return workers
+
+
 def _looker() -> Callable[..., tuple[str, str]]:
     """What a node runs to say what it lacks; of the standard library alone, as this package may be missing there."""
 
     def look(
         version: str,
         model: tuple[str, str] | None,
+        urls: list[str],
         file: str | None,
         folder: str | None,
         engine: tuple[str, str, str],
@@ -229,6 +256,7 @@ def _looker() -> Callable[..., tuple[str, str]]:
             import ucdir
             from ucdir.engines import choose_engine
             from ucdir.model.pretrained import model_digest, model_folder
+            from ucdir.workflows.stores import place
         except ImportError as error:
             return f"the package ucdir is missing there ({error}); run: pip install ucdir=={version}", ""
         if ucdir.__version__ != version:
@@ -240,6 +268,8 @@ def _looker() -> Callable[..., tuple[str, str]]:
         if folder is not None and not os.access(folder, os.W_OK | os.X_OK):
             problem = f"it may not write {folder}"
         try:
+            for url in urls:
+                place(url)
             found = None if model is None else model_folder(model[0])
             if model is not None and found is not None and model_digest(found) != model[1]:
                 problem = f"its model {model[0]} is another one than here"
@@ -254,10 +284,16 @@ def _looker() -> Callable[..., tuple[str, str]]:
 
 
 def _run(
-    ray: Any, batch: Batch, jobs: Sequence[Job], report: Report, threads: int | None, *, on_gpu: bool
+    ray: Any,
+    batch: Batch,
+    jobs: Sequence[Job],
+    report: Report,
+    workers: int,
+    threads: int | None,
+    *,
+    on_gpu: bool,
 ) -> Throughput:
-    resources = ray.cluster_resources()
-    found = Throughput(workers=max(1, int(resources.get("GPU" if on_gpu else "CPU", 1))))
+    found = Throughput(workers)
     attempts = dict.fromkeys(jobs, 0)
     began = time.perf_counter()
     while attempts:
@@ -300,13 +336,12 @@ def _outcomes(
     at_once = threads or (8 if on_gpu else 1)
     tasks = min(-(-len(jobs) // (1 if at_once == 1 else 4 * at_once)), MAX_TASKS)
     dataset = ray.data.from_items([_row(job) for job in jobs], override_num_blocks=tasks)
-    limit = batch.options.get("max_memory")
     with warnings.catch_warnings(action="ignore"):  # ray is going to take another way to say max_restarts
         results = dataset.map_batches(
             _Worker, fn_constructor_args=(batch, threads), batch_size=None, zero_copy_batch=False,
             compute=ray.data.ActorPoolStrategy(min_size=1, initial_size=workers, max_size=workers),
             num_cpus=None if on_gpu else 1, num_gpus=1 if on_gpu else None,
-            memory=WORKER_BYTES if limit is None else bytes_of(limit), max_restarts=0,
+            memory=_needed(batch), max_restarts=0,
         )  # fmt: skip
     for rows in results.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
         for values in zip(*rows.values(), strict=True):
@@ -323,8 +358,8 @@ class _Worker:
         self.batch, self.threads = batch, threads
 
     def __call__(self, rows: dict[str, Any]) -> dict[str, list[Any]]:
-        jobs = [_job(photo, output, seed) for photo, output, seed in zip(*rows.values(), strict=True)]
         outcomes: list[Outcome] = []
+        jobs = [_job(photo, output, seed) for photo, output, seed in zip(*rows.values(), strict=True)]
         try:
             self.batch.run(jobs, outcomes.append, threads=self.threads, alone=False)
         except UcdirError as error:  # nothing can be done at all
