@@ -151,14 +151,27 @@ def test_what_nodes_are_looked_at_for(model_folder, tmp_path):
 
 
 def test_clusters_that_cannot_be_reached(jobs, batch):
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        free = f"127.0.0.1:{listener.getsockname()[1]}"
-    for address, kind, words in (
-        (free, DeviceError, f"--ray {free}: the cluster cannot be reached"),
-        ("somewhere", ConfigError, "--ray somewhere: is no address; write HOST:PORT, auto or local"),
-        ("http://a:1", ConfigError, "is no address"),
-    ):
-        with pytest.raises(kind, match=words):
-            run_on_cluster(batch, jobs, lambda _: None, address)
+    with socket.socket() as free, socket.create_server(("127.0.0.1", 0)) as server:
+        free.bind(("127.0.0.1", 0))
+        nothing, other = (f"127.0.0.1:{one.getsockname()[1]}" for one in (free, server))
+
+        def answer():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        for address, kind, words in (
+            (nothing, DeviceError, f"--ray {nothing}: the cluster cannot be reached .*; check the address"),
+            (
+                other,
+                DeviceError,
+                f"--ray {other}: the cluster cannot be reached .what listens there is not Ray",
+            ),
+            ("somewhere", ConfigError, "--ray somewhere: is no address; write HOST:PORT, auto or local"),
+            ("http://a:1", ConfigError, "is no address"),
+        ):
+            with pytest.raises(kind, match=words):
+                run_on_cluster(batch, jobs, lambda _: None, address)
     assert not jobs[0].output.parent.exists()

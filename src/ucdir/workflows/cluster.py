@@ -37,6 +37,8 @@ ATTEMPTS: Final = 3
 SECONDS_TO_ANSWER: Final = 120.0
 """For a node to start a process and say what it has."""
 MAX_TASKS: Final = 100_000
+HTTP_2: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""How a connection begins: the preface and an empty frame of settings."""
 
 
 @dataclass
@@ -164,12 +166,15 @@ def _connected(address: str) -> Iterator[Any]:
 
 
 def _check_address(address: str) -> None:
-    """Refuse an address where nothing listens; ray would try for long."""
+    """Refuse an address where nothing listens that could be Ray, which would try for minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or "/" in host:
         raise ConfigError(f"--ray {address:.100}: is no address; write HOST:PORT, auto or local.")
     try:
-        socket.create_connection((host, int(port)), timeout=10).close()
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(HTTP_2)  # of gRPC; its server answers with settings, too
+            if connection.recv(9)[3:4] != b"\x04":
+                raise ConnectionError("what listens there is not Ray")
     except (OSError, OverflowError) as error:
         raise DeviceError(
             f"--ray {address:.100}: the cluster cannot be reached ({reason(error)}); check the address, and that "
