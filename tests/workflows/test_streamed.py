@@ -248,7 +248,14 @@ def test_two_processes_do_not_work_on_one_result(tmp_path, stream, model):
 
 def test_deep_zoom_of_a_photo_of_any_size(tmp_path):
     png(tmp_path / "photo.png")
-    done = restore(tmp_path / "photo.png", tmp_path / "zoom.dzi", pipeline=local_pipeline())
+    seen = []
+    done = restore(
+        tmp_path / "photo.png",
+        tmp_path / "zoom.dzi",
+        pipeline=local_pipeline(),
+        on_step=lambda *step: seen.append(step),
+    )
+    assert seen == [(1, 2), (2, 2)]
     assert (done.width, done.height) == (WIDTH, HEIGHT)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.png", "zoom.dzi", "zoom_files"]
 

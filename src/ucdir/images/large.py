@@ -49,6 +49,10 @@ class Reading:
     any_proportion: bool = False
     folder: Path | None = None
 
+    def is_large_file(self, size_bytes: int) -> bool:
+        """Whether a file is read where it is looked at."""
+        return self.folder is not None and size_bytes > LARGE_FILE_BYTES
+
     def is_streamed(self, width: int, height: int) -> bool:
         """Whether an image is kept in a file if it can be decoded row by row."""
         return self.folder is not None and width * height > STREAMED_PIXELS
@@ -128,6 +132,10 @@ class FileBytes:
     def startswith(self, start: bytes) -> bool:
         """As of bytes."""
         return self[: len(start)] == start
+
+    def removeprefix(self, _: bytes) -> FileBytes:
+        """As of bytes; what precedes EXIF in a JPEG file precedes no file."""
+        return self
 
     def find(self, wanted: bytes, start: int = 0, stop: int | None = None) -> int:
         """As of bytes."""

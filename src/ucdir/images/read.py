@@ -17,7 +17,7 @@ from ucdir.images.exif import clean_exif, orientation_of, says_adobe_rgb
 from ucdir.images.icc import icc_channels
 from ucdir.images.jpeg import estimate_quality, jpeg_header
 from ucdir.images.jpeg_coefficients import jpeg_coefficients
-from ucdir.images.large import JPEG_HEADER_BYTES, LARGE_FILE_BYTES, FileBytes, large_images, reading
+from ucdir.images.large import JPEG_HEADER_BYTES, FileBytes, large_images, reading
 from ucdir.images.paths import shown
 from ucdir.images.photo import Metadata, Photo
 from ucdir.images.pixels import Pixels
@@ -123,7 +123,7 @@ def _bytes_of(path: Path) -> bytes | FileBytes:
                 raise ImageError("is a device or pipe; name an ordinary file.")
             if status.st_size > most:
                 raise ImageError(_too_long(status.st_size, most))
-            if reading().folder is not None and status.st_size > LARGE_FILE_BYTES:
+            if reading().is_large_file(status.st_size):
                 return FileBytes(os.dup(file.fileno()))
             data = file.read(status.st_size)  # reading as many as are allowed would ask for that much memory
     except (OSError, ValueError) as error:

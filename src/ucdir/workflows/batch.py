@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache, partial
@@ -24,6 +25,7 @@ from ucdir.engines import (
 )
 from ucdir.errors import ConfigError, OutputError, UcdirError, fault
 from ucdir.images import Exposure, Photo, read
+from ucdir.images.large import large_images
 from ucdir.images.paths import check_path, remove_stale, shown
 from ucdir.images.pixels import Signal
 from ucdir.images.read import identify
@@ -190,7 +192,8 @@ class Batch:
         try:
             return explain_task(photo, scalars, name)
         except ConfigError:
-            return explain_task(with_jpeg_quality(read(job.photo), name), scalars, name)
+            with large_images(Path(tempfile.gettempdir()), self.options.get("max_pixels")):
+                return explain_task(with_jpeg_quality(read(job.photo), name), scalars, name)
 
     @staticmethod
     def _model_task(model: str) -> str:

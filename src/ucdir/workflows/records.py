@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from ucdir.errors import ImageError, OutputError, UcdirError
 from ucdir.images import read
+from ucdir.images.large import large_images
 from ucdir.images.paths import shown
 from ucdir.limits import MAX_RECORD_BYTES
 from ucdir.workflows.stores import StoredRecords, is_stored, version
@@ -128,7 +129,8 @@ def is_finished(output: Path, last: Entry | None, wanted: Entry) -> bool:
         return False
     try:
         if not is_stored(output):  # a store has whole objects only
-            read(output)
+            with large_images(output.parent):
+                read(output)
     except ImageError:
         return False
     if "result" in last:

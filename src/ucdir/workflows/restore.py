@@ -141,8 +141,8 @@ def restore(
         resume: of a path, whether what is done of it is kept in a hidden folder beside the output until it is finished,
             and one that was interrupted goes on where it stopped.
         max_pixels: of a path, largest width x height, of a file of any size; by default see `limits.py`.
-        on_step: called as (steps done, steps in all); not of a file that is restored part by part, as one of more than
-            `limits.STREAMED_PIXELS` is.
+        on_step: called as (steps done, steps in all); of a file of more than `limits.STREAMED_PIXELS`, which is
+            restored part by part, as (patches done, patches in all).
         options: steps, start_fraction, eta, fidelity, amount, patch_size, max_memory: see `RestorationPipeline`.
 
     Returns:
@@ -302,8 +302,9 @@ def _restore_parts(
         if files.resume
         else None
     )
+    report = {} if sampling.on_step is None else {"on_patch": sampling.on_step}
     with restored_in_file(
-        photo, files.source, files.target, chosen.pipeline, sampling.options,
+        photo, files.source, files.target, chosen.pipeline, sampling.options, report,
         seeds=range(sampling.seed, sampling.seed + sampling.samples), scalars=chosen.scalars, resume=resume,
         grey=None if files.uncertainty is None else _grey,
     ) as (restored, levels):  # fmt: skip

@@ -70,6 +70,7 @@ def restored_in_file(
     output: Path,
     pipeline: RestorationPipeline,
     options: Mapping[str, Any],
+    report: Mapping[str, Any],
     *,
     seeds: Sequence[int],
     scalars: Mapping[str, float],
@@ -83,7 +84,8 @@ def restored_in_file(
         source: the photo's file.
         output: where the result is going to be written.
         pipeline: restores it.
-        options: of `RestorationPipeline.restore_parts`.
+        options: of `RestorationPipeline.restore_parts`, on which the result may depend.
+        report: its other options.
         seeds: of the samples whose mean is taken.
         scalars: what is known of the degradation.
         resume: further settings that change the result, if its state is to be kept until the context ends without an
@@ -134,7 +136,7 @@ def restored_in_file(
         if done < height:
             pipeline.restore_parts(
                 parts.signal, height, width, write,
-                folder=folder, seeds=seeds, scalars=scalars, first_row=done, **options,
+                folder=folder, seeds=seeds, scalars=scalars, first_row=done, **options, **report,
             )  # fmt: skip
         yield (
             replace(
