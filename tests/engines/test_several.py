@@ -5,11 +5,14 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ucdir.engines import SeveralEngines, all_devices, devices, split_devices
 from ucdir.errors import ConfigError, DeviceError
 from ucdir.patches.tile_runner import at_once
 from ucdir.pipeline import RestorationPipeline, load
+from ucdir.workflows import streamed
+from ucdir.workflows.restore import restore
 
 
 @pytest.fixture
@@ -41,6 +44,18 @@ def test_the_same_picture(model_folder, image, engine):
     np.testing.assert_array_equal(two(image, patch_size=size, seed=3), expected)
     assert min(seen) > 0, "both did some of the patches"
     assert (one(image, patch_size=size, seed=4) != expected).any(), "control: it depends on the noise"
+
+
+def test_the_same_file_part_by_part(model_folder, image, tmp_path, monkeypatch):
+    """As large photos are restored."""
+    photo = tmp_path / "photo.png"
+    Image.fromarray((image * 255).astype(np.uint8)).save(photo)
+    monkeypatch.setattr(streamed, "STREAMED_PIXELS", 1000)
+    for device in ("cpu", "cpu,cpu"):
+        pipeline = load(model_folder, device, engine="onnx")
+        options = {"scalars": {"jpeg_quality": 20}, "patch_size": 2 * pipeline.engine.receptive_field + 32}
+        restore(photo, tmp_path / f"{device}.png", task="jpeg_restoration", pipeline=pipeline, **options)
+    assert (tmp_path / "cpu.png").read_bytes() == (tmp_path / "cpu,cpu.png").read_bytes()
 
 
 class Meeting:
