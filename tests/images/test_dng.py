@@ -1,5 +1,8 @@
 """DNG out: other programs see the colours of the PNG, and all that a RAW file said; what is no RAW file is refused."""
 
+import errno
+import os
+import re
 import shutil
 import struct
 import subprocess
@@ -215,3 +218,23 @@ def test_what_is_no_raw_file_is_refused(tmp_path):
         ):
             act(Photo(chart()), tmp_path / "a.dng")
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
+    def fail(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "old.dng").write_bytes(b"of before")
+    monkeypatch.setattr(os, "fsync", fail)
+    for name, force in (("new.dng", False), ("old.dng", True)):
+        with pytest.raises(OutputError, match=rf"{name}.* the disk is full"):
+            write(PHOTO, tmp_path / name, force=force)
+    assert [file.name for file in tmp_path.iterdir()] == ["old.dng"]
+    assert (tmp_path / "old.dng").read_bytes() == b"of before"
+
+
+def test_a_place_that_cannot_be_written_to(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for path in (tmp_path / "file" / "a.dng", tmp_path / "absent" / "a.dng"):
+        with pytest.raises(OutputError, match=re.escape(str(path.parent))):
+            write(PHOTO, path)

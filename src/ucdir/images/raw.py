@@ -46,6 +46,8 @@ X_TRANS: Final = "comes from an X-Trans sensor, which LibRaw has demosaiced."
 """The paper's half size, by cells of 2x2, is Bayer's."""
 UNKNOWN_COLOURS: Final = "is of a camera whose colours are not known to LibRaw; they are taken as sRGB's."
 
+DARK: Final = 16
+"""Exposure ratio from which on a file is demosaiced as one with much noise."""
 VERY_DARK: Final = 200
 """Exposure ratio from which on half size is better than full size, see docs/raw.md."""
 VERY_DARK_AT_FULL_SIZE: Final = (
@@ -221,7 +223,7 @@ def _developed(
         if mosaic.is_bayer and size == "half":
             light = mosaic.binned()[in_cells(crop)]
         else:
-            light = mosaic.demosaiced(raw, camera.white_balance)[crop]
+            light = mosaic.demosaiced(raw, camera.white_balance, dark=ratio >= DARK)[crop]
             light = halved(light) if size == "half" else light
         if not mosaic.is_bayer:
             notes.append(X_TRANS)

@@ -58,13 +58,14 @@ class Mosaic:
         packed = pack_bayer(self.light, "".join(self.cell.flat))
         return np.stack([packed[..., 0], (packed[..., 1] + packed[..., 2]) / 2, packed[..., 3]], axis=-1)
 
-    def demosaiced(self, raw: Any, white_balance: NDArray[np.float32]) -> Light:
-        """All three colours at each pixel, [H,W,3], by LibRaw: AHD of Bayer, Markesteijn's algorithm of X-Trans.
+    def demosaiced(self, raw: Any, white_balance: NDArray[np.float32], *, dark: bool = False) -> Light:
+        """All three colours at each pixel, [H,W,3], by LibRaw: DHT of Bayer, Markesteijn's algorithm of X-Trans.
 
         Args:
             raw: the file, whose samples are overwritten: LibRaw is given white-balanced light with some room for noise
                 below black, so that demosaicing is all that is left for it to do.
             white_balance: gains of R, G and B; light is clipped where it is white then.
+            dark: whether there is much noise. Of Bayer, VNG then restores better, else DHT (docs/raw.md).
         """
         import rawpy
 
@@ -81,8 +82,10 @@ class Mosaic:
             gain = white_balance["RGB".index(str(self.cell[y, x]))]
             balanced = np.clip(self.light[y::side, x::side] * gain, -_FOOT, 1)
             samples[y::side, x::side] = np.rint((balanced + _FOOT) * scale)
+        algorithm = rawpy.DemosaicAlgorithm.VNG if dark else rawpy.DemosaicAlgorithm.DHT
         coded = raw.postprocess(
             rawpy.Params(
+                demosaic_algorithm=algorithm if self.is_bayer else None,
                 output_color=rawpy.ColorSpace.raw, output_bps=16, gamma=(1, 1), no_auto_bright=True, no_auto_scale=True,
                 adjust_maximum_thr=0, user_flip=0, user_black=0, user_cblack=[0, 0, 0, 0], user_sat=65_535,
             )
