@@ -59,9 +59,9 @@ def refusal_of(folder: Path, data: bytes, name: str = "photo") -> str:
         (b"8BPS\0\1", "a Photoshop document"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "damaged or incomplete HEIC file"),
         (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "a video"),
-        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "RAW file that cannot be decoded"),
-        (b"FUJIFILMCCD-RAW 0201", "RAW file that cannot be decoded"),
-        (b"II*\0\x10\0\0\0CR\x02\0" + bytes(40), "RAW file that cannot be decoded"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "damaged or incomplete RAW file"),
+        (b"FUJIFILMCCD-RAW 0201", "damaged or incomplete RAW file"),
+        (b"II*\0\x10\0\0\0CR\x02\0" + bytes(40), "damaged or incomplete RAW file"),
         (b"RIFF\0\0\0\0AVI LIST", "a video or sound file"),
         (b"\xff\x0a", "a JPEG XL image"),
         (b"PK\x03\x04", "a ZIP archive"),
@@ -118,7 +118,7 @@ def test_tiff_samples_of_twelve_bits_are_refused_by_name(tmp_path):
 
 def test_a_camera_container_is_not_taken_for_its_thumbnail(tmp_path):
     data = image_bytes("TIFF")
-    assert "RAW file that cannot be decoded" in refusal_of(tmp_path, data, "photo.NEF")
+    assert "RAW file of a camera or kind that LibRaw does not know" in refusal_of(tmp_path, data, "photo.NEF")
     (tmp_path / "photo.tif").write_bytes(data)
     assert read(tmp_path / "photo.tif").format == "TIFF"
 
