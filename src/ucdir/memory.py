@@ -7,6 +7,7 @@ nothing is limited but by the user.
 from __future__ import annotations
 
 import ctypes
+import errno
 import math
 import mmap
 import os
@@ -239,13 +240,23 @@ def mapped(descriptor: int, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
 
     Raises:
         OSError: there is no space for it.
+        MemoryError: there is no address space for it.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if hasattr(os, "posix_fallocate"):  # or a full disk would end the process where it writes
-        os.posix_fallocate(descriptor, 0, size)
-    else:
+    try:
+        if hasattr(os, "posix_fallocate"):  # or a full disk would end the process where it writes
+            os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # of some file systems
+            raise
+    if os.fstat(descriptor).st_size < size:
         os.ftruncate(descriptor, size)
-    return np.frombuffer(mmap.mmap(descriptor, size), dtype).reshape(shape)
+    try:
+        return np.frombuffer(mmap.mmap(descriptor, size), dtype).reshape(shape)
+    except OSError as error:
+        if error.errno == errno.ENOMEM:  # of address space
+            raise MemoryError(os.strerror(errno.ENOMEM)) from None
+        raise
 
 
 def mapping(array: NDArray[Any]) -> mmap.mmap | None:

@@ -22,7 +22,7 @@ from ucdir.engines.engine import Planes
 from ucdir.errors import ConfigError, WeightsError
 from ucdir.images.pixels import from_signal, to_signal
 from ucdir.limits import MAX_SAMPLING_STEPS
-from ucdir.memory import bytes_of
+from ucdir.memory import bytes_of, check_address_space
 from ucdir.model.pretrained import model_folder
 from ucdir.patches import LazyPlanes, LazyRunner, LazySource, TileRunner
 from ucdir.tasks import TASKS
@@ -198,13 +198,18 @@ class RestorationPipeline:
         with tiles.fitted(shape, 0, limit), self.engine.session(steps):
             image = LazySource(shape, degraded)
             runner = LazyRunner(tiles, shape, 1 + sampling.passes, folder, first_row)
+            passes = 1 + sampling.passes * len(seeds)
+            check_address_space(
+                passes * runner.kept_bytes + tiles.needed(1, runner.size, runner.size, runner.size),
+                f"an image of {width}x{height} pixels",
+            )
             guidance = runner(self.engine.predict, image)
             samples = [
                 sampling(runner, image, LazyNoise(seed, shape), given, guidance=guidance)
                 for seed in seeds_of(list(seeds), len(seeds))
             ]
             rows = [kept for _, kept in runner.down if first_row <= kept.start < height]
-            count = len(rows) * len(runner.across) * (1 + sampling.passes * len(seeds))
+            count = len(rows) * len(runner.across) * passes
             if on_patch is not None:
                 runner.on_patch = lambda done: on_patch(min(done, count), count)
             for down in rows:

@@ -45,12 +45,12 @@ def twelve_megapixels(tmp_path_factory):
 @pytest.mark.parametrize(
     ("engine", "limit", "words"),
     [
-        ("torch", "ulimit -v 1200000", "4000x3000 pixels: this needs about"),
+        ("torch", "ulimit -v 1000000", "4000x3000 pixels: this needs about"),
         ("torch", "ulimit -v 600000", "more address space, and"),
-        ("torch", "ulimit -d 700000", "4000x3000 pixels: this needs about"),
-        ("onnx", "ulimit -v 700000", "4000x3000 pixels: this needs about"),
+        ("torch", "ulimit -d 450000", "memory"),
+        ("onnx", "ulimit -v 500000", "4000x3000 pixels: this needs about"),
         ("onnx", "ulimit -v 360000", "memory"),
-        ("onnx", "ulimit -d 500000", "4000x3000 pixels: this needs about"),
+        ("onnx", "ulimit -d 170000", "memory"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_sentence(twelve_megapixels, model_folder, engine, limit, words):

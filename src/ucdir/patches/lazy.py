@@ -174,6 +174,11 @@ class LazyRunner:
         self.first_row: int = next(n for n, (_, kept) in enumerate(self.down) if kept.stop > first_row)
         self.kept_rows = min(full[0], ((passes - 1) * self.ahead + 1) * core + overlap)
 
+    @property
+    def kept_bytes(self) -> int:
+        """What the rows that are kept of a pass take of a disk and of address space."""
+        return int(self.kept_rows * 12 * self.across[-1][1].stop)
+
     def first(self, depth: int) -> int:
         """The first row of patches that is computed by a pass which needs the results of `depth` others."""
         return max(0, self.first_row - (self.passes - 1 - depth) * self.ahead)

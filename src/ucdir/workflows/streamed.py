@@ -20,7 +20,7 @@ from ucdir.images.pixels import Signal
 from ucdir.images.write import DEEP_ZOOM
 from ucdir.images.write_large import check_disk, disk_bytes
 from ucdir.limits import STREAMED_PIXELS
-from ucdir.memory import free_memory, mapped_array, release
+from ucdir.memory import check_address_space, free_memory, mapped_array, release
 from ucdir.model.pretrained import model_digest
 from ucdir.pipeline import RestorationPipeline
 from ucdir.workflows.records import digest
@@ -104,6 +104,7 @@ def restored_in_file(
     shape = height, width, colours + (photo.alpha is not None)
     raw_bytes = math.prod(shape) * photo.pixels.dtype.itemsize
     state: Unfinished | None = None
+    check_address_space(raw_bytes, f"an image of {width}x{height} pixels")
     try:
         if resume is None:
             check_disk(
