@@ -1,6 +1,6 @@
 """How fast photographs are restored by several workers, and which share of a core's time each part of the work takes.
 
-    python benchmarks/scale.py [PHOTO] [--megapixels 1 12] [--workers 1 2] [--photos 3] [OPTIONS OF ucdir restore]
+    python benchmarks/scale.py [PHOTO] [--megapixels 1 12] [--workers 1 2] [--photos 3] [OPTIONS OF restore, --jobs=2]
 
 The photograph is repeated and cropped to 3:2 images of each size, saved as JPEG of --quality. First the parts of the
 way of one of them are timed one after the other in this process: the median of --rounds, in seconds of CPU and of the

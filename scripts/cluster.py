@@ -1,6 +1,6 @@
 """The long version of tests/workflows/test_cluster.py: a Ray cluster, an object store, and a node that is killed.
 
-    python scripts/cluster.py [PHOTO …] [--copies 4] [--nodes 3] [--kill 0.3] [--s3] [OPTIONS OF ucdir restore]
+    python scripts/cluster.py [PHOTO …] [--copies 4] [--nodes 3] [--kill 0.3] [--s3] [OPTIONS OF restore, --engine=onnx]
 
 Starts a cluster of nodes of one core each on this machine, restores copies of the photos on it with `ucdir restore
 --ray`, and kills one of the nodes when the share --kill of the results is there. With --s3 photos and results lie in

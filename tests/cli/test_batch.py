@@ -474,7 +474,7 @@ def test_files_that_are_too_large_or_none(ucdir, jpegs, tmp_path, refused):
     (photo,) = jpegs("a.jpg")
     with (tmp_path / "huge.jpg").open("wb") as file:
         file.truncate(200 << 30)
-    refused(ucdir("restore", tmp_path / "huge.jpg"), "has more than the 1,073,741,824 bytes")
+    refused(ucdir("restore", tmp_path / "huge.jpg"), "has more than the 68,719,476,736 bytes")
     (tmp_path / "a.restored.png").mkdir()
     refused(ucdir("restore", photo, "--overwrite"), "a.restored.png is a folder")
     refused(ucdir("restore", photo), "a.restored.png is a folder")

@@ -1,5 +1,6 @@
 """Photos from and results to object stores, here fsspec's in memory; `scripts/cluster.py` does the same with S3."""
 
+import errno
 import io
 import json
 import os
@@ -120,6 +121,17 @@ def test_one_that_fails_stops_no_other_and_leaves_nothing(ucdir, memory, put, mo
     assert "ucdir: memory://in/b.jpg is not an image" in err
     assert tempfile.gettempdir() not in err
     assert objects(memory, "/out") == ["/out/a.restored.png", "/out/c.restored.png"]
+
+    def no_room(self, *_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(memory), "get_file", no_room)
+        status, _, err = ucdir("restore", "memory://in/a.jpg", "-o", "memory://full/a.png")
+        assert status == 2
+        assert (
+            f"a.jpg: cannot be read (the disk of {tempfile.gettempdir()} is full; make room, or name" in err
+        )
 
     def full(self, *_, **__):
         raise OSError("the bucket is full")

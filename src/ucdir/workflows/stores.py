@@ -7,6 +7,7 @@ is put there whole when its temporary file is finished; a store shows an object 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -84,7 +85,9 @@ def _refusal(
 ) -> UcdirError:
     """One sentence for the error of a store's client, whose errors have no common base."""
     text = f"{type(error).__name__} {error}".lower()
-    if "credential" in text or "token" in text:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        why = f"the disk of {tempfile.gettempdir()} is full; make room, or name another folder in TMPDIR"
+    elif "credential" in text or "token" in text:
         why = CREDENTIALS
     elif isinstance(error, PermissionError) or any(word in text for word in ("denied", "forbidden", "403")):
         why = "access is denied; check the credentials and what they may do"
