@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from PIL import Image
+from torch.distributed.run import get_args_parser
 from typer.testing import CliRunner
 
 import ucdir
@@ -176,6 +177,8 @@ def test_the_options_that_are_named_exist(root, place, page):
     commands = (["restore"], ["train"], ["evaluate"], ["ablate"], ["convert"], ["degrade"], ["data", "check"])
     known = "".join(run([".venv/bin/ucdir", *command, "--help"], place) for command in commands)
     known += "".join(re.sub(r"[\"',]", " ", script.read_text(encoding="utf-8")) for script in scripts)
+    if "torchrun" in text:
+        known += get_args_parser().format_help()
     assert named <= set(re.findall(r"--[a-z][a-z-]+", known))
 
 
