@@ -33,10 +33,10 @@ from typing import Any
 from end_to_end import enlarged
 
 from ucdir.degradations import JpegCompression
-from ucdir.degradations.jpeg_traces import find_jpeg_traces
 from ucdir.images import encode_photo, read
 from ucdir.images.paths import atomic_write
 from ucdir.images.srgb import from_srgb_signal, to_srgb_signal
+from ucdir.inspection import inspect
 from ucdir.pipeline import load
 from ucdir.workflows.records import digest
 
@@ -59,7 +59,7 @@ def parts(file: Path, folder: Path, rounds: int) -> dict[str, tuple[float, float
     for _ in range(rounds):
         timed(times, "digest of the photo", digest, file)
         photo = timed(times, "decode", read, file)
-        timed(times, "traces of JPEG", find_jpeg_traces, photo.pixels)
+        timed(times, "inspection", inspect, photo)
         signal = timed(times, "to floating point", to_srgb_signal, photo)
         restored = timed(times, "networks", pipeline.restore_signal, signal)
         pixels = timed(times, "to 8 bits", from_srgb_signal, restored, photo)

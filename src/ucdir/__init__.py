@@ -1,6 +1,7 @@
 """ucdir restores photographs with diffusion: JPEG compression, blur and extreme low light.
 
     ucdir.restore("photo.jpg")                                  writes photo.restored.png
+    ucdir.inspect("photo.jpg")                                  what is wrong with it: an `Inspection`
     ucdir.restore(image, task="deblurring")                     PIL image, array, tensor or bytes -> the same kind
     pipe = ucdir.load("low_light", device="cuda")               a `RestorationPipeline`, for many images
 
@@ -25,8 +26,10 @@ from ucdir.errors import (
 )
 
 if TYPE_CHECKING:
+    from ucdir.inspection import Inspection
     from ucdir.model.pretrained import list_models
     from ucdir.pipeline import RestorationPipeline, load
+    from ucdir.workflows.inspect import inspect
     from ucdir.workflows.restore import RestoredPhoto, restore
 
 __version__ = "0.1.0"
@@ -36,20 +39,24 @@ __all__ = [
     "DeviceError",
     "ExtraError",
     "ImageError",
+    "Inspection",
     "OutputError",
     "RestorationPipeline",
     "RestoredPhoto",
     "ResultError",
     "UcdirError",
     "WeightsError",
+    "inspect",
     "list_models",
     "load",
     "restore",
 ]
 
 _MODULES = {
+    "Inspection": "ucdir.inspection",
     "RestorationPipeline": "ucdir.pipeline",
     "RestoredPhoto": "ucdir.workflows.restore",
+    "inspect": "ucdir.workflows.inspect",
     "list_models": "ucdir.model.pretrained",
     "load": "ucdir.pipeline",
     "restore": "ucdir.workflows.restore",

@@ -18,6 +18,7 @@ from PIL import Image
 from ucdir.degradations import JpegCompression
 from ucdir.engines.torch_engine import TorchEngine
 from ucdir.images import Photo, paths, read, write
+from ucdir.tasks import TASKS
 from ucdir.workflows import batch as batch_module
 from ucdir.workflows import cluster, outputs
 from ucdir.workflows import restore as workflow
@@ -368,10 +369,11 @@ def test_a_dry_run_touches_nothing_and_says_why(ucdir, jpegs, tmp_path, pixels, 
     assert lines == {
         f"{folder}/a.jpg": "would be restored, jpeg restoration (a JPEG file of quality 20) -> "
         f"{folder}/a.restored.png",
+        f"{folder}/plain.png": "nothing is wrong with it (too small or too even to say), so it is left "
+        f"alone; to restore it all the same, choose a task with --task ({', '.join(TASKS)}).",
         f"{folder}/raw.cr2": f"would be restored, low light (a RAW file) -> {folder}/raw.restored.png",
     }
     assert "bad.jpg is empty" in err
-    assert "plain.png: nothing in the file shows" in err
     assert "done.restored.png was restored with another model" in err
     _, out, _ = ucdir("restore", folder / "done.jpg", folder / "plain.png", "--dry-run")
     assert "done.jpg: finished already" in out

@@ -1,5 +1,6 @@
 """`ucdir restore`: what it prints, where it writes, and how it fails."""
 
+import json
 import os
 
 import numpy as np
@@ -287,11 +288,17 @@ def test_a_damaged_model(ucdir, photo, model_folder, tmp_path, refused):
     assert not photo.with_name("photo.restored.png").exists()
 
 
-def test_the_task_has_to_be_named_where_the_file_does_not_tell(ucdir, tmp_path, pixels):
+def test_what_nothing_is_wrong_with_is_left_alone_unless_a_task_is_named(ucdir, tmp_path, pixels):
     write(Photo(pixels), tmp_path / "plain.png")
     status, out, err = ucdir("restore", tmp_path / "plain.png", model=False)
-    assert (status, out) == (2, "")
-    assert f"choose a task with --task ({', '.join(TASKS)})" in err
+    assert (status, err) == (0, "")
+    assert out.startswith(f"{tmp_path / 'plain.png'}: nothing is wrong with it (")
+    assert f"choose a task with --task ({', '.join(TASKS)})" in out
+    assert [file.name for file in tmp_path.iterdir()] == ["plain.png"]
+    _, out, _ = ucdir("restore", tmp_path / "plain.png", "-o", f"{tmp_path}/out/", "--json", model=False)
+    said = json.loads(out)
+    assert (said["status"], said["output"], said["task"]) == ("unchanged", None, None)
+    assert not (tmp_path / "out").exists()
     status, _, err = ucdir("restore", tmp_path / "plain.png", "--task", "rain")
     assert status == 2
     assert "--task rain is unknown" in err

@@ -1,5 +1,6 @@
 """The addresses of `ucdir serve`, asked as programs ask them."""
 
+import dataclasses
 import io
 import json
 import threading
@@ -12,6 +13,7 @@ from PIL import Image
 
 import ucdir
 from ucdir.images import read
+from ucdir.inspection import Inspection
 
 LONG = {"image": photo(), "steps": 700}
 """A restoration that takes seconds."""
@@ -49,6 +51,17 @@ def test_a_photo_is_restored_as_the_workflow_restores_it(server, model_folder, t
     assert said["task"] == "jpeg_restoration"
     assert said["scalars"] == {"jpeg_quality": 20.0}
     assert (said["width"], said["height"], said["steps"]) == (64, 64, 3)
+
+
+def test_a_photo_that_nothing_is_wrong_with_comes_back_as_it_is(server):
+    status, headers, body = server.post("/v1/restore", {"image": png(pixels(40))}, Accept="image/png")
+    assert (status, headers["content-type"]) == (200, "image/png")
+    with Image.open(io.BytesIO(body)) as image:
+        assert np.array_equal(np.asarray(image), pixels(40))
+    said = json.loads(headers["x-ucdir-result"])
+    assert (said["task"], said["scalars"], said["steps"]) == (None, {}, 0)
+    assert "the image: nothing is wrong with it" in said["notes"][-1]
+    assert "choose a task in the field task (jpeg_restoration" in said["notes"][-1]
 
 
 def test_other_seeds_give_other_detail(server):
@@ -91,8 +104,6 @@ def test_accept_chooses_the_format(server):
         ({"image": b"<html>"}, 415, "the image is a web page"),
         ({"image": b""}, 422, "the image is empty"),
         ({"image": photo()[:600]}, 422, "the image is"),
-        ({"image": png(pixels())}, 422, "choose a task in the field task (jpeg_restoration"),
-        ({"image": photo(quality=90)}, 422, "quality 90"),
         ({"seed": 1}, 422, "no field image"),
         ({"image": photo(), "task": "colouring"}, 422, "field task: 'colouring' is none of auto, jpeg_restoration"),
         ({"image": photo(), "task": "deblurring", "model": "random"}, 422, "the model was made for jpeg_restoration"),
@@ -165,7 +176,9 @@ def test_nothing_is_left_of_good_and_bad_requests(server):
 def test_inspect(server):
     status, _, body = server.post("/v1/inspect", {"image": jpeg_with_metadata()})
     assert status == 200
-    assert json.loads(body) == {
+    said = json.loads(body)
+    inspection = said.pop("inspection")
+    assert said == {
         "format": "JPEG", "width": 64, "height": 64, "channels": 3, "bits": 8, "alpha": False,
         "jpeg_quality": {"tables": 20, "pixels": None}, "metadata": ["EXIF", "texts"],
         "plan": {
@@ -174,9 +187,12 @@ def test_inspect(server):
         },
         "notes": [],
     }  # fmt: skip
-    plan = json.loads(server.post("/v1/inspect", {"image": png(pixels())})[2])["plan"]
+    assert (inspection["verdict"], inspection["task"]) == ("jpeg", "jpeg_restoration")
+    assert (inspection["jpeg"]["quality"], inspection["jpeg"]["tables"]) == (20, 20)
+    assert set(inspection) == {field.name for field in dataclasses.fields(Inspection)}
+    plan = json.loads(server.post("/v1/inspect", {"image": png(pixels(40))})[2])["plan"]
     assert plan["task"] is None
-    assert "nothing in the file" in plan["reason"]
+    assert "the image: nothing is wrong with it" in plan["reason"]
     fields = {"image": png(pixels()), "model": "low_light", "noise_strength": 8}
     plan = json.loads(server.post("/v1/inspect", fields)[2])["plan"]
     assert (plan["task"], plan["model"], plan["scalars"]) == (

@@ -1,6 +1,7 @@
 """One photo: what its file says is used and kept; an image in memory comes back as the kind it was."""
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from ucdir.images import Exposure, Metadata, Photo, read, write
 from ucdir.images.pixels import to_signal
 from ucdir.model import pretrained
 from ucdir.pipeline import RestorationPipeline, load
+from ucdir.workflows.choice import choose_task
 from ucdir.workflows.degrade import degrade
-from ucdir.workflows.restore import UNCERTAIN, brightened, choose_task, pretrained_of, restore
+from ucdir.workflows.restore import UNCERTAIN, brightened, pretrained_of, restore
 
 RNG = np.random.default_rng(0)
 
@@ -166,7 +168,10 @@ def photo_of(**fields):
     ("photo", "scalars", "task"),
     [
         (photo_of(jpeg_quality=10), {}, "jpeg_restoration"),
-        (photo_of(jpeg_quality=59), {}, "jpeg_restoration"),
+        (photo_of(jpeg_quality=89), {}, "jpeg_restoration"),
+        (photo_of(jpeg_quality=90), {}, None),
+        (photo_of(), {}, None),
+        (photo_of(jpeg_quality=95), {"diversity": 1.0}, None),
         (photo_of(exposure=Exposure(100.0)), {}, "low_light"),
         (photo_of(), {"jpeg_quality": 30.0}, "jpeg_restoration"),
         (photo_of(), {"blur_length": 9.0}, "deblurring"),
@@ -175,7 +180,7 @@ def photo_of(**fields):
     ],
 )
 def test_the_file_or_the_scalars_tell_the_task(photo, scalars, task):
-    assert choose_task(photo, scalars, "photo") == task
+    assert choose_task(photo, scalars).task == task
 
 
 @pytest.mark.parametrize(
@@ -216,12 +221,6 @@ def test_the_model_that_fits_is_the_one_that_is_loaded(ratio, model):
     assert np.array_equal(result, load(model)(image, scalars=known))
 
 
-@pytest.mark.parametrize(("photo", "words"), [(photo_of(), ""), (photo_of(jpeg_quality=60), "quality 60")])
-def test_otherwise_it_has_to_be_named(photo, words):
-    with pytest.raises(ConfigError, match=f"mine.png: .*{words}.*--task .*deblurring, low_light"):
-        choose_task(photo, {}, "mine.png")
-
-
 def test_the_pipeline_of_the_task_is_loaded(pipeline, tmp_path):
     (tmp_path / "photo.jpg").write_bytes(JpegCompression(17).encode(photo_of().pixels))
     asked = []
@@ -237,8 +236,12 @@ def test_the_pipeline_of_the_task_is_loaded(pipeline, tmp_path):
         )
     assert asked[1:] == ["deblurring"]
     write(photo_of(), tmp_path / "plain.png")
-    with pytest.raises(ConfigError, match="choose a task with --task"):
-        restore(tmp_path / "plain.png", pipeline=lambda name: pipeline)
+    left = restore(tmp_path / "plain.png", pipeline=asked.append)
+    assert (left.output, left.task, left.scalars) == (None, None, {})
+    assert re.search(
+        "plain.png: nothing is wrong .* left alone; .* choose a task with --task", left.notes[-1]
+    )
+    assert len(asked) == 2, "no model is loaded for it"
     assert not (tmp_path / "plain.restored.png").exists()
 
 
@@ -430,17 +433,15 @@ def test_an_image_in_memory_comes_back_as_the_kind_it_was(pipeline, jpeg):
     assert not np.allclose(mean * 255, expected, atol=0.51)
 
 
-def test_an_image_in_memory_needs_a_task_unless_the_scalars_tell_it(pipeline):
+def test_an_image_in_memory_is_left_alone_unless_something_is_wrong_or_told(pipeline):
     asked, pixels = [], np.zeros((8, 8, 3), np.uint8)
 
     def models(task):
         asked.append(task)
         return pipeline
 
-    with pytest.raises(
-        ConfigError, match="an image in memory needs a task; choose one of jpeg_restoration, "
-    ):
-        restore(pixels, pipeline=models)
+    assert np.array_equal(restore(pixels, pipeline=models), pixels)
+    assert asked == []
     restore(pixels, pipeline=models, scalars={"jpeg_quality": 30})
     restore(pixels, pipeline=models, task="jpeg_restoration")
     assert asked == ["jpeg_restoration"] * 2

@@ -1,4 +1,4 @@
-// Traces of JPEG compression in pixels, as in src/ucdir/degradations/jpeg_traces.py, where each number is explained.
+// Traces of JPEG compression in pixels: a simpler form of src/ucdir/inspection/jpeg_traces.py, frequency by frequency.
 
 import { ijgTables } from './jpeg';
 

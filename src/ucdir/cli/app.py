@@ -104,6 +104,12 @@ def named(scalars: dict[str, float]) -> str:
     return "".join(f"{name.replace('_', ' ')} {value_text(name, value)}, " for name, value in scalars.items())
 
 
+def task_text(task: str | None, reason: str | None) -> str:
+    """A task as it is printed, with what it was chosen for: `low light (a RAW file)`."""
+    name = (task or "").replace("_", " ")
+    return f"{name} ({reason})" if reason else name
+
+
 @contextmanager
 def bar(text: str) -> Iterator[Callable[[int, int], None] | None]:
     """A progress bar, called with (done, in all); None where stderr is no terminal."""

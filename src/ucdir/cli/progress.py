@@ -56,7 +56,7 @@ class Progress:
     def add(self, outcome: Outcome) -> None:
         """Count a photo."""
         self.seen += 1
-        self.worked += outcome.status != "finished"
+        self.worked += outcome.status not in ("finished", "unchanged")
         self.part = 0.0
         self._show(self.seen, outcome.job.photo.name)
 

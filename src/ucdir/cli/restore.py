@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ucdir.cli.app import TASK_NAMES, Signalled, named, say
+from ucdir.cli.app import TASK_NAMES, Signalled, named, say, task_text
 from ucdir.cli.progress import Progress
 from ucdir.cli.scalars import takes_scalars
 from ucdir.cli.stream import read_at_most, restore_stream
@@ -91,7 +91,12 @@ def restore(
             help="Largest width x height, of a file of any size. Default: 4,300,000,000, of a file in proportion.",
         ),
     ] = None,
-    task: Annotated[str, typer.Option(help=f"{TASK_NAMES}. Default: what the file suggests.")] = "auto",
+    task: Annotated[
+        str,
+        typer.Option(
+            help=f"{TASK_NAMES}. Default: auto, for what is wrong with the photo (see ucdir inspect)."
+        ),
+    ] = "auto",
     model: Annotated[
         str | None,
         typer.Option(help="Folder of a model of your own, or name of a pretrained one (see ucdir info)."),
@@ -219,7 +224,7 @@ def restore(
         restore_stream(batch, names[0], output, format, seed)
         return
     printer = Printer(as_json=as_json)
-    planned = _plan(names, _listed(files_from), output, format, seeds, printer)
+    planned = _plan(names, listed(files_from), output, format, seeds, printer)
     if uncertainty is not None and printer.several:
         raise ConfigError(UNCERTAINTY)
     if dry_run:
@@ -310,7 +315,7 @@ class Printer:
             self.fail(outcome.error)
         else:
             self.some_done = True
-            for note in outcome.notes:
+            for note in outcome.notes[: -1 if outcome.status == "unchanged" else None]:
                 self._say(f"note: {note}", err=True)
         if self.as_json:
             self._say(json.dumps(_as_dict(outcome)))
@@ -350,24 +355,26 @@ class Printer:
 
 def _as_text(outcome: Outcome) -> str:
     job, done = outcome.job, outcome.done
+    if outcome.status == "unchanged":
+        return outcome.notes[-1]
     if done is None:
-        what = "finished already" if outcome.status == "finished" else f"would be restored, {_task(outcome)}"
+        what = (
+            "finished already"
+            if outcome.status == "finished"
+            else f"would be restored, {task_text(outcome.task, outcome.reason)}"
+        )
         return f"{job.photo}: {what} -> {job.output}"
     return (
-        f"{job.photo}: {done.width}x{done.height}, {done.task.replace('_', ' ')}, {named(done.scalars)}"
+        f"{job.photo}: {done.width}x{done.height}, {task_text(done.task, outcome.reason)}, {named(done.scalars)}"
         f"{done.steps} step{'s' * (done.steps != 1)}, {done.seconds:.1f} s -> {done.output}"
     )
-
-
-def _task(outcome: Outcome) -> str:
-    return f"{(outcome.task or '').replace('_', ' ')} ({outcome.reason})"
 
 
 def _as_dict(outcome: Outcome) -> dict[str, Any]:
     done = outcome.done
     return {
         "input": str(outcome.job.photo),
-        "output": str(outcome.job.output),
+        "output": None if outcome.status == "unchanged" else str(outcome.job.output),
         "status": outcome.status,
         "task": outcome.task if done is None else done.task,
         "reason": outcome.reason,
@@ -385,7 +392,7 @@ def _as_dict(outcome: Outcome) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------------- options
 
 
-def _listed(files_from: str | None) -> list[str]:
+def listed(files_from: str | None) -> list[str]:
     """The lines of a list, or what NUL separates; names of any bytes."""
     if files_from is None:
         return []

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ucdir.cli.app import discard, named, say
+from ucdir.cli.app import discard, named, say, task_text
 from ucdir.errors import ConfigError, ImageError, OutputError
 from ucdir.limits import MAX_FILE_BYTES
 
@@ -52,8 +52,11 @@ def restore_stream(batch: Batch, photo: str, output: str | None, format: str | N
         _to_stdout(result)
     else:
         atomic_write([result], to_file, force=batch.overwrite)
+    if done.task is None:
+        say(f"{photo}: {done.width}x{done.height}, passed on as it is -> {to_file or '-'}", err=True)
+        return
     say(
-        f"{photo}: {done.width}x{done.height}, {done.task.replace('_', ' ')}, {named(done.scalars)}{done.steps} "
+        f"{photo}: {done.width}x{done.height}, {task_text(done.task, done.reason)}, {named(done.scalars)}{done.steps} "
         f"step{'s' * (done.steps != 1)}, {done.seconds:.1f} s -> {to_file or '-'}",
         err=True,
     )

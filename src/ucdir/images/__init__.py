@@ -14,6 +14,7 @@ from ucdir.images.write import (
     check_encodable,
     check_writable,
     encode_photo,
+    is_format,
     is_lossless,
     write,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "default_output",
     "encode_photo",
     "find_images",
+    "is_format",
     "is_lossless",
     "read",
     "write",

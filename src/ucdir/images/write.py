@@ -212,6 +212,12 @@ WRITABLE_SUFFIXES: Final = tuple(FORMATS)
 """In lower case; upper case is the same."""
 
 
+def is_format(format: str, kind: str) -> bool:
+    """Whether a format, by name or suffix, is that of this name, such as "JPEG"."""
+    found = FORMATS.get(f".{format.lower().removeprefix('.')}")
+    return found is not None and found.name == kind
+
+
 def is_lossless(format: str) -> bool:
     """Whether a format, by name or suffix, gives 8 bits a sample back as they were."""
     found = FORMATS.get(f".{format.lower().removeprefix('.')}")

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 import ucdir
 from ucdir.errors import OutputError
+from ucdir.images import read, write
 from ucdir.images.paths import shown
 from ucdir.limits import MAX_FORM_BYTES, MAX_IMAGE_PIXELS, MAX_PROGRESS_STREAMS
 from ucdir.memory import trim_heap
@@ -188,6 +190,8 @@ class App:
             try:
                 pipeline = self.models.pipeline(model, job.watch, samples)
                 done: RestoredPhoto = restore(photo, result, pipeline=pipeline, **given)
+                if done.output is None:  # a client gets an image all the same
+                    done = replace(done, notes=(*done.notes, *write(read(photo), result)))
                 return done
             finally:
                 trim_heap()

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ucdir.degradations.jpeg_traces import find_jpeg_traces
-from ucdir.errors import ConfigError
 from ucdir.images import read
 from ucdir.images.photo import Metadata, Photo
 from ucdir.images.raw import RawSize
+from ucdir.inspection import Inspection, JpegFinding
+from ucdir.inspection import inspect as inspect_photo
 from ucdir.tasks import TASKS
-from ucdir.workflows.restore import brightened, check_task, explain_task, pretrained_of, with_jpeg_quality
+from ucdir.workflows.choice import Choice, choose_task, left_alone, with_jpeg_quality
+from ucdir.workflows.restore import brightened, check_task, pretrained_of
 
 NAME = "the image"
 
@@ -46,25 +47,25 @@ def inspect(
     """
     photo = read(source, exposure_ratio=brighten, raw_size=raw_size)  # type: ignore[arg-type]
     height, width, channels = photo.pixels.shape
-    found = {
+    found = inspect_photo(photo)
+    known = {
         "format": photo.format,
         "width": width,
         "height": height,
         "channels": channels,
         "bits": photo.pixels.dtype.itemsize * 8,
         "alpha": photo.alpha is not None,
-        "jpeg_quality": {"tables": photo.jpeg_quality, "pixels": _quality_of_pixels(photo)},
+        "jpeg_quality": {"tables": photo.jpeg_quality, "pixels": _earlier_quality(found.jpeg)},
         "metadata": _names(photo.metadata),
+        "inspection": found.as_dict(),
     }
-    plan, notes = _plan(photo, model_of, task_of, model, task, scalars or {}, brighten)
-    return {**found, "plan": plan, "notes": notes}
+    plan, notes = _plan(photo, found, model_of, task_of, model, task, scalars or {}, brighten)
+    return {**known, "plan": plan, "notes": notes}
 
 
-def _quality_of_pixels(photo: Photo) -> int | None:
-    if photo.pixels.dtype.itemsize != 1 or photo.exposure is not None:
-        return None
-    traces = find_jpeg_traces(photo.pixels)
-    return None if traces is None else traces.quality
+def _earlier_quality(jpeg: JpegFinding) -> int | None:
+    """Of a compression that is not the file's own."""
+    return jpeg.quality if jpeg.compressions > (jpeg.tables is not None) else None
 
 
 def _names(metadata: Metadata) -> list[str]:
@@ -77,6 +78,7 @@ def _names(metadata: Metadata) -> list[str]:
 
 def _plan(
     photo: Photo,
+    found: Inspection,
     model_of: Callable[[str], str],
     task_of: Callable[[str], str],
     model: str | None,
@@ -87,24 +89,25 @@ def _plan(
     """What would be done, as `workflows.restore` decides it, and what would be said."""
     if model is not None:
         check_task(task, task_of(model))
-    if task in ("auto", "jpeg_restoration"):
-        photo = with_jpeg_quality(photo, NAME)
-    photo = brightened(photo, brighten)  # type: ignore[arg-type]
-    try:
-        chosen, reason = explain_task(photo, scalars, NAME)
-    except ConfigError as error:
-        chosen, reason = None, str(error)
+    bright = brightened(photo, brighten)  # type: ignore[arg-type]
     if model is not None:
-        chosen, reason = task_of(model), "what the model is for"
+        choice = Choice(task_of(model), "what the model is for")
     elif task != "auto":
-        chosen, reason = task, "as chosen"
+        choice = Choice(task, "as chosen")
+    else:
+        choice = choose_task(bright, scalars, found=found)
+    chosen = choice.task
     if chosen is None:
+        reason = left_alone(NAME, choice.reason)
         return {"task": None, "model": None, "reason": reason, "scalars": dict(scalars)}, list(photo.warnings)
-    known = dict(TASKS[chosen].known_scalars(photo)) | dict(scalars)
+    if chosen == "jpeg_restoration":
+        photo = with_jpeg_quality(photo, NAME, found)
+    bright = brightened(photo, brighten)  # type: ignore[arg-type]
+    known = dict(TASKS[chosen].known_scalars(bright)) | dict(choice.scalars) | dict(scalars)
     plan = {
         "task": chosen,
-        "model": model or model_of(pretrained_of(chosen, photo, scalars)),
-        "reason": reason,
+        "model": model or model_of(pretrained_of(chosen, bright, scalars)),
+        "reason": choice.reason,
         "scalars": known,
     }
     return plan, list(photo.warnings)

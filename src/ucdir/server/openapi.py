@@ -169,11 +169,31 @@ _MAYBE_TEXT: Final = {"type": ["string", "null"]}
 _STATUS: Final = _object(status={"const": "ok"})
 _PROBLEM: Final = _object(status=_WHOLE, title=_TEXT, detail=_TEXT)
 _RESULT: Final = _object(
-    task=_TEXT, scalars=_NUMBERS, steps=_WHOLE, seconds={"type": "number"}, width=_WHOLE, height=_WHOLE, notes=_TEXTS
+    task=_MAYBE_TEXT, scalars=_NUMBERS, steps=_WHOLE, seconds={"type": "number"}, width=_WHOLE, height=_WHOLE,
+    notes=_TEXTS,
 )  # fmt: skip
+_NUMBER: Final = {"type": "number"}
+_MAYBE_NUMBER: Final = {"type": ["number", "null"]}
+_FINDINGS: Final = _object(
+    verdict={"enum": ["nothing wrong", "jpeg", "blur", "noise"]}, confidence=_NUMBER, task=_MAYBE_TEXT,
+    scalars=_NUMBERS, reason=_TEXT,
+    jpeg=_object(
+        quality=_MAYBE_WHOLE, tables=_MAYBE_WHOLE, grid={"type": ["array", "null"], "items": _WHOLE},
+        compressions=_WHOLE, confidence=_NUMBER,
+    ),
+    noise=_object(std=_MAYBE_NUMBER, correlated={"type": ["boolean", "null"]}, confidence=_NUMBER),
+    blur=_object(
+        kind={"enum": ["none", "motion", "defocus"]}, length=_MAYBE_NUMBER, angle=_MAYBE_NUMBER, confidence=_NUMBER
+    ),
+    exposure=_object(
+        kind={"enum": ["normal", "dark", "bright"]}, light=_NUMBER, ratio=_NUMBER, black=_NUMBER, white=_NUMBER,
+        confidence=_NUMBER,
+    ),
+)  # fmt: skip
+"""As `inspection.Inspection` is."""
 _INSPECTION: Final = _object(
     format=_TEXT, width=_WHOLE, height=_WHOLE, channels=_WHOLE, bits=_WHOLE, alpha={"type": "boolean"},
-    jpeg_quality=_object(tables=_MAYBE_WHOLE, pixels=_MAYBE_WHOLE), metadata=_TEXTS,
+    jpeg_quality=_object(tables=_MAYBE_WHOLE, pixels=_MAYBE_WHOLE), metadata=_TEXTS, inspection=_FINDINGS,
     plan=_object(task=_MAYBE_TEXT, model=_MAYBE_TEXT, reason=_TEXT, scalars=_NUMBERS), notes=_TEXTS,
 )  # fmt: skip
 _MODELS: Final = _object(

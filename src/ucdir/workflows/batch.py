@@ -34,20 +34,15 @@ from ucdir.model.onnx_folder import read_config
 from ucdir.model.pretrained import list_models, model_digest, model_folder
 from ucdir.pipeline import RestorationPipeline, load
 from ucdir.tasks import TASKS
+from ucdir.workflows.choice import Choice, choose_task, left_alone, told_task
 from ucdir.workflows.parallel import Relay, in_order
 from ucdir.workflows.records import Entry, digest, is_finished, records_of, refusal
-from ucdir.workflows.restore import (
-    RestoredPhoto,
-    check_task,
-    explain_task,
-    restore,
-    restore_bytes,
-    with_jpeg_quality,
-)
+from ucdir.workflows.restore import RestoredPhoto, check_task, restore, restore_bytes
 from ucdir.workflows.stores import check_output, done_in_store, exists, is_stored, on_disk
 from ucdir.workflows.watched import Watched
 
-Status = Literal["restored", "finished", "planned", "failed"]
+Status = Literal["restored", "finished", "planned", "unchanged", "failed"]
+"""Of photos that nothing is wrong with, nothing is written: they are unchanged."""
 
 
 class Job(NamedTuple):
@@ -166,34 +161,36 @@ class Batch:
         return folders[folder]
 
     def plan(self, job: Job) -> Outcome:
-        """What `run` would do; nothing is written. The photo is decoded only if its file does not show the task."""
+        """What `run` would do; nothing is written. The photo is decoded where nothing but its pixels shows the task."""
         try:
             entry, _ = self._begin(job)
             if entry is None:
                 return Outcome(job, "finished")
             with on_disk(job.photo, job.output) as (photo, output):
-                kind, quality = identify(photo)
-                task, reason = self._task_of(Job(photo, output, job.seed), kind, quality)
+                kind, _ = identify(photo)
+                choice = self._choice(Job(photo, output, job.seed), kind)
         except UcdirError as error:
             return Outcome(job, "failed", str(error))
-        return Outcome(job, "planned", task=task, reason=reason)
+        if choice.task is None:
+            return Outcome(
+                job, "unchanged", notes=(left_alone(shown(job.photo), choice.reason),), reason=choice.reason
+            )
+        return Outcome(job, "planned", task=choice.task, reason=choice.reason)
 
-    def _task_of(self, job: Job, kind: str, quality: int | None) -> tuple[str, str]:
+    def _choice(self, job: Job, kind: str) -> Choice:
         if self.model is not None:
-            return self._model_task(self.model), "what the model is for"
+            return Choice(self._model_task(self.model), "what the model is for")
         if self.task != "auto":
-            return self.task, "as chosen"
+            return Choice(self.task, "as chosen")
+        scalars, consistent = self.settings.get("scalars") or {}, bool(self.settings.get("consistent"))
         amplified = kind == "RAW" or not isinstance(self.settings.get("brighten", "auto"), str)
-        photo = Photo(
-            np.zeros((1, 1, 1), np.uint8), format=kind, jpeg_quality=quality,
-            exposure=Exposure(1.0) if amplified else None,
-        )  # fmt: skip
-        scalars, name = self.settings.get("scalars") or {}, shown(job.photo)
-        try:
-            return explain_task(photo, scalars, name)
-        except ConfigError:
-            with large_images(Path(tempfile.gettempdir()), self.options.get("max_pixels")):
-                return explain_task(with_jpeg_quality(read(job.photo), name), scalars, name)
+        if amplified or consistent or told_task(scalars) is not None:
+            unread = Photo(
+                np.zeros((1, 1, 1), np.uint8), format=kind, exposure=Exposure(1.0) if amplified else None
+            )
+            return choose_task(unread, scalars, consistent=consistent)
+        with large_images(Path(tempfile.gettempdir()), self.options.get("max_pixels")):
+            return choose_task(read(job.photo), scalars)
 
     @staticmethod
     def _model_task(model: str) -> str:
@@ -330,6 +327,8 @@ class Batch:
                 **self.settings, **self.options,
             )  # fmt: skip
             done = done_in_store(done, {photo: job.photo, output: job.output}, job.output)
+        if done.output is None:
+            return Outcome(job, "unchanged", done=done, notes=done.notes, reason=done.reason)
         self._begun = True
         model, result = self._digest(self.model or done.model), digest(job.output)
         notes = done.notes
@@ -338,7 +337,7 @@ class Batch:
                 *notes,
                 f"{shown(records.path)} cannot be written, so this result will not be known as finished.",
             )
-        return Outcome(job, "restored", done=done, notes=notes)
+        return Outcome(job, "restored", done=done, notes=notes, reason=done.reason)
 
     def _import_engine(self) -> None:
         """Before a photo is read: importing goes wrong if threads import other things meanwhile."""

@@ -392,6 +392,7 @@ def _columns(outcomes: Sequence[Outcome], *, stopped: bool = False) -> dict[str,
             "status": one.status,
             "error": one.error or "",
             "notes": json.dumps(one.notes),
+            "reason": one.reason or "",
             "done": json.dumps(None if one.done is None else asdict(one.done), default=str),
         }
         for one in outcomes
@@ -405,5 +406,8 @@ def _outcome(row: dict[str, Any]) -> Outcome:
     job = _job(row["photo"], row["output"], row["seed"])
     done = json.loads(row["done"])
     if done is not None:
-        done = RestoredPhoto(**{**done, "output": job.output, "notes": tuple(done["notes"])})
-    return Outcome(job, row["status"], row["error"] or None, done, tuple(json.loads(row["notes"])))
+        done = RestoredPhoto(
+            **{**done, "output": done["output"] and job.output, "notes": tuple(done["notes"])}
+        )
+    notes = tuple(json.loads(row["notes"]))
+    return Outcome(job, row["status"], row["error"] or None, done, notes, reason=row["reason"] or None)

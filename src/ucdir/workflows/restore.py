@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
@@ -19,7 +19,6 @@ from typing import Any, Literal, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from ucdir.degradations.jpeg_traces import find_jpeg_traces
 from ucdir.errors import ConfigError, DeviceError
 from ucdir.images import (
     Exposure,
@@ -28,6 +27,7 @@ from ucdir.images import (
     check_writable,
     default_output,
     encode_photo,
+    is_format,
     is_lossless,
     read,
     write,
@@ -43,15 +43,11 @@ from ucdir.memory import bytes_of
 from ucdir.pipeline import OnStep, RestorationPipeline, is_number, is_whole, load
 from ucdir.tasks import TASKS, JpegRestoration
 from ucdir.tasks.jpeg_restoration import CONSISTENT_FROM
-from ucdir.tasks.scalars import DIALS, SCALARS, check_mapping
+from ucdir.tasks.scalars import SCALARS, check_mapping
+from ucdir.workflows.choice import choose_task, left_alone, told_task, with_jpeg_quality
 from ucdir.workflows.consistent import check_consistent, gains_by_consistency, made_consistent
+from ucdir.workflows.inspect import photo_of
 from ucdir.workflows.streamed import is_streamed, mean_and_std, restored_in_file
-
-STRONG_JPEG = 60
-"""JPEG files below this quality are taken to need JPEG restoration."""
-
-CLEARLY_LOWER = 10
-"""By how much an earlier quality is lower than the file's own where it counts instead."""
 
 UNCERTAIN = 8
 """Standard deviation of the samples, in 8-bit levels, that is white in the uncertainty map."""
@@ -76,10 +72,12 @@ class SamplingOptions(TypedDict, total=False):
 class RestoredPhoto:
     """What was done to one photo."""
 
-    output: Path
+    output: Path | None
+    """The file; None where nothing was wrong with the photo, so that nothing was done and no file was written."""
     width: int
     height: int
-    task: str
+    task: str | None
+    """None where nothing was done."""
     steps: int
     seconds: float
     scalars: dict[str, float]
@@ -88,6 +86,8 @@ class RestoredPhoto:
     """Name of the pretrained model that its task has for it; another one may have been named."""
     notes: tuple[str, ...]
     """One sentence for each thing that the photo's owner should know."""
+    reason: str | None = None
+    """What the task was chosen for, if it was not named."""
 
 
 def restore(
@@ -118,7 +118,9 @@ def restore(
             an image in memory, as `RestorationPipeline` takes it: a PIL image, an array [H,W,3] of uint8 or in [0,1], a
             tensor [3,H,W] in [0,1], or several in a batch or list; its numbers are taken as sRGB's.
         output: of a path, the file to write, its format by its suffix; `photo.restored.png` by default.
-        task: a name in `tasks.TASKS`, or "auto": see `choose_task`.
+        task: a name in `tasks.TASKS`, or "auto": what `ucdir.inspect` finds, unless `scalars` or a RAW file tell. A
+            photo that nothing is wrong with is left alone: no file is written, an image or bytes are returned as they
+            are.
         pipeline: from `load`, or a function that gives the pipeline of a pretrained model's name.
         scalars: what is known of the degradation, such as `{"jpeg_quality": 10}`; overrules what the file says.
         brighten: how many times to amplify the light of a RAW file or a dark photo: a number from 1 to 1000, or "auto"
@@ -151,7 +153,7 @@ def restore(
     Raises:
         ImageError: the photo cannot be read.
         OutputError: the output cannot be written; nothing is left half-written.
-        ConfigError: an argument is out of range, or the task cannot be inferred.
+        ConfigError: an argument is out of range.
         ResultError: the networks gave numbers that are not finite; nothing is written.
         DeviceError: the memory does not hold the photo.
     """
@@ -184,7 +186,7 @@ def restore(
                 return _restore_file(files, sampling, developing)
         if isinstance(image, bytes):
             return _restore_bytes(image, sampling, developing, format)[0]
-        return from_signal(sampling(to_signal(image)).mean, image)
+        return from_signal(_restore_signal(to_signal(image), sampling), image)
 
 
 def restore_bytes(
@@ -265,6 +267,9 @@ def _restore_file(files: _Files, sampling: _Sampling, developing: _Developing) -
         photo = _read(source, developing, sampling, target.suffix)
     except OSError as error:  # of the file beside the output that a large one is decoded into
         raise refusal(error, target) from error
+    sampling, photo = _settled(source, photo, sampling, shown(source))
+    if sampling.left_alone:
+        return _left(photo, sampling, shown(source), began)
     check_writable(target, force=files.force, photo=photo)
     limit = sampling.options.get("max_memory")
     try:
@@ -287,7 +292,7 @@ def _restore_file(files: _Files, sampling: _Sampling, developing: _Developing) -
     height, width = photo.pixels.shape[:2]
     return RestoredPhoto(
         target, width, height, result.task, result.steps, time.perf_counter() - began, result.scalars,
-        result.model, (*photo.warnings, *notes),
+        result.model, (*photo.warnings, *notes), sampling.reason,
     )  # fmt: skip
 
 
@@ -316,11 +321,43 @@ def _restore_parts(
     return chosen, notes
 
 
+def _settled(source: Path | bytes, photo: Photo, sampling: _Sampling, name: str) -> tuple[_Sampling, Photo]:
+    """As `_Sampling.settled`; what JPEG restoration reads of a file beside its pixels is read once it is chosen."""
+    settled, photo = sampling.settled(photo, name)
+    if (
+        settled is not sampling
+        and settled.task == JpegRestoration.name
+        and photo.format == "JPEG"
+        and (photo.jpeg_quality or 0) >= CONSISTENT_FROM
+        and photo.jpeg_coefficients is None
+    ):
+        coefficients = read(source, coefficients=CONSISTENT_FROM).jpeg_coefficients
+        photo = replace(photo, jpeg_coefficients=coefficients)
+    return settled, photo
+
+
+def _left(photo: Photo, sampling: _Sampling, name: str, began: float) -> RestoredPhoto:
+    """What is said of a photo that nothing is wrong with."""
+    height, width = photo.pixels.shape[:2]
+    note = left_alone(name, sampling.reason or "")
+    seconds = time.perf_counter() - began
+    return RestoredPhoto(
+        None, width, height, None, 0, seconds, {}, "", (*photo.warnings, note), sampling.reason
+    )
+
+
 def _restore_bytes(
     data: bytes, sampling: _Sampling, developing: _Developing, format: str | None
 ) -> tuple[bytes, RestoredPhoto]:
     began = time.perf_counter()
     photo = _read(data, developing, sampling, format or "")
+    sampling, photo = _settled(data, photo, sampling, "the image")
+    if sampling.left_alone:
+        left = _left(photo, sampling, "the image", began)
+        if format is None or is_format(format, photo.format):
+            return data, left
+        pieces, dropped = encode_photo(photo, format)
+        return b"".join(pieces), replace(left, notes=(*left.notes, *dropped))
     if sampling.consistent and not is_lossless(format or photo.format):
         raise ConfigError(
             f"format {format or photo.format}: a lossy format would not stay consistent; choose 'png' or 'tiff'."
@@ -332,8 +369,23 @@ def _restore_bytes(
     height, width = photo.pixels.shape[:2]
     return b"".join(pieces), RestoredPhoto(
         Path("-"), width, height, result.task, result.steps, time.perf_counter() - began, result.scalars,
-        result.model, (*photo.warnings, *notes, *dropped),
+        result.model, (*photo.warnings, *notes, *dropped), sampling.reason,
     )  # fmt: skip
+
+
+def _restore_signal(signal: Signal, sampling: _Sampling) -> Signal:
+    """Images in memory, [B,3,H,W]; of a batch, each may be for another task."""
+    if not sampling.is_open:
+        return sampling(signal).mean
+    task = told_task(sampling.scalars)
+    if task is not None:
+        return replace(sampling, task=task)(signal).mean
+    restored = []
+    for number in range(len(signal)):
+        one = signal[number : number + 1]
+        own, _ = sampling.of(number).settled(photo_of(one), "image")
+        restored.append(one if own.left_alone else own(one).mean)
+    return restored[0] if len(restored) == 1 else np.concatenate(restored)
 
 
 def _read(source: Path | bytes, developing: _Developing, sampling: _Sampling, format: str) -> Photo:
@@ -344,25 +396,7 @@ def _read(source: Path | bytes, developing: _Developing, sampling: _Sampling, fo
         source, exposure_ratio=developing.brighten, raw_size=developing.raw_size,
         outside=format.lower().endswith("dng"), coefficients=wanted,
     )  # fmt: skip
-    name = "the image" if isinstance(source, bytes) else shown(source)
-    if sampling.task in ("auto", JpegRestoration.name):
-        photo = with_jpeg_quality(photo, name)
     return brightened(photo, developing.brighten)
-
-
-def with_jpeg_quality(photo: Photo, name: str) -> Photo:
-    """A photo with the quality that its pixels show, where its file shows none or a clearly higher one.
-
-    Such is a PNG made of a JPEG, or a JPEG saved again. Told as a warning.
-    """
-    if photo.pixels.dtype != np.uint8 or photo.exposure is not None:
-        return photo
-    traces, own = find_jpeg_traces(photo.pixels), photo.jpeg_quality
-    if traces is None or (own is not None and traces.quality > own - CLEARLY_LOWER):
-        return photo
-    file = "" if own is None else f"; the file itself is of quality {own}"
-    note = f"{name}: its pixels were once compressed as JPEG of a quality of about {traces.quality}{file}."
-    return replace(photo, jpeg_quality=traces.quality, warnings=(*photo.warnings, note))
 
 
 def _consistent(
@@ -424,6 +458,12 @@ class _Sampling:
     consistent: bool | None
     on_step: OnStep | None
     options: SamplingOptions
+    found: Mapping[str, float] = field(default_factory=dict)
+    """Scalars that an inspection found."""
+    reason: str | None = None
+    """For the task that was chosen."""
+    left_alone: bool = False
+    """Whether nothing is wrong with the photo."""
 
     def __post_init__(self) -> None:
         if not is_whole(self.samples) or not 1 <= self.samples <= MAX_SAMPLES:
@@ -441,22 +481,48 @@ class _Sampling:
             return self.models.config.task == JpegRestoration.name
         return self.task == JpegRestoration.name or "jpeg_quality" in self.scalars
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the task is still to be chosen."""
+        return self.task == "auto" and not isinstance(self.models, RestorationPipeline)
+
+    def of(self, number: int) -> _Sampling:
+        """For one image of a batch."""
+        own = {
+            name: value[number] if isinstance(value, (list, tuple, np.ndarray)) else value
+            for name, value in self.scalars.items()
+        }
+        return replace(self, scalars=own)
+
+    def settled(self, photo: Photo, name: str) -> tuple[_Sampling, Photo]:
+        """With the task that is chosen for a photo, and the photo with the JPEG quality that its pixels show."""
+        if not self.is_open:
+            task = self.models.config.task if isinstance(self.models, RestorationPipeline) else self.task
+            return self, with_jpeg_quality(photo, name) if task == JpegRestoration.name else photo
+        choice = choose_task(photo, self.scalars, consistent=bool(self.consistent))
+        if choice.task == JpegRestoration.name:
+            photo = with_jpeg_quality(photo, name, choice.found)
+        if choice.task is None:
+            return replace(self, left_alone=True, reason=choice.reason), photo
+        return replace(self, task=choice.task, found=choice.scalars, reason=choice.reason), photo
+
     def chosen(self, photo: Photo | None, name: str) -> _Chosen:
         """The model for an image, and what is known of its degradation; `photo` is what a file says."""
         pipeline = self.models
         if not isinstance(pipeline, RestorationPipeline):
-            task = choose_task(photo, self.scalars, name) if self.task == "auto" else self.task
-            pipeline = pipeline(pretrained_of(task, photo, self.scalars))
+            pipeline = pipeline(pretrained_of(self.task, photo, {**self.found, **self.scalars}))
         task = pipeline.config.task
         check_task(self.task, task)
         if self.consistent:
             check_consistent(photo, task, name)
-        known = {} if photo is None else TASKS[task].known_scalars(photo)
-        scalars = {n: v for n, v in known.items() if n in pipeline.engine.scalars} | dict(self.scalars)
+        of_file = {} if photo is None else TASKS[task].known_scalars(photo)
+        scalars = {n: v for n, v in {**of_file, **self.found}.items() if n in pipeline.engine.scalars} | dict(
+            self.scalars
+        )
         steps = self.options.get("steps")
         return _Chosen(
             pipeline, scalars, pipeline.config.steps if steps is None else steps,
-            pretrained_of(task, photo, self.scalars),
+            pretrained_of(task, photo, {**self.found, **self.scalars}),
         )  # fmt: skip
 
     def __call__(self, degraded: Signal, photo: Photo | None = None, name: str = "image") -> _Result:
@@ -497,41 +563,3 @@ def pretrained_of(task: str, photo: Photo | None, scalars: Mapping[str, float]) 
         return task  # which is refused as a model
     known = {} if photo is None else TASKS[task].known_scalars(photo)
     return TASKS[task].pretrained({**known, **scalars}, photo)
-
-
-def choose_task(photo: Photo | None, scalars: Mapping[str, float], name: str) -> str:
-    """The task that a photo's file, or what is known of its degradation, asks for; see `explain_task`."""
-    return explain_task(photo, scalars, name)[0]
-
-
-def explain_task(photo: Photo | None, scalars: Mapping[str, float], name: str) -> tuple[str, str]:
-    """The task that a photo's file, or what is known of its degradation, asks for, and what shows it.
-
-    A RAW file is of low light; a photo that was a JPEG of a quality below `STRONG_JPEG` needs JPEG restoration. The
-    names of the scalars come first: only one task has a jpeg_quality.
-
-    Args:
-        photo: as read, or None for an image in memory.
-        scalars: what the user knows of the degradation.
-        name: of the image, for the message.
-
-    Raises:
-        ConfigError: neither shows the task.
-    """
-    told = [scalar for scalar in scalars if scalar not in DIALS]
-    if told:
-        fitting = [task for task, kind in TASKS.items() if set(told) <= set(kind.scalars)]
-        if len(fitting) == 1:
-            return fitting[0], f"{', '.join(told).replace('_', ' ')} given"
-    if photo is None:
-        raise ConfigError(f"{name}: an image in memory needs a task; choose one of {', '.join(TASKS)}.")
-    if photo.exposure is not None:
-        return "low_light", "a RAW file" if photo.format == "RAW" else "to be brightened"
-    kind = "a JPEG file of" if photo.format == "JPEG" else "once a JPEG file of about"
-    quality = "" if photo.jpeg_quality is None else f"{kind} quality {photo.jpeg_quality}"
-    if photo.jpeg_quality is not None and photo.jpeg_quality < STRONG_JPEG:
-        return "jpeg_restoration", quality
-    raise ConfigError(
-        f"{name}: nothing in the file{quality and f' ({quality})'} shows how the photo was degraded; choose a task "
-        f"with --task ({', '.join(TASKS)})."
-    )

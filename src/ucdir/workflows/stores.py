@@ -237,7 +237,9 @@ def renamed(text: str, names: Mapping[Path, Any]) -> str:
 
 def done_in_store(done: Any, names: Mapping[Path, Any], output: Any) -> Any:
     """A `RestoredPhoto` that names the places in the store."""
-    return replace(done, output=output, notes=tuple(renamed(note, names) for note in done.notes))
+    return replace(
+        done, output=done.output and output, notes=tuple(renamed(note, names) for note in done.notes)
+    )
 
 
 class StoredRecords:
