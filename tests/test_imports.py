@@ -200,8 +200,9 @@ def test_no_torch_in_what_the_engine_onnx_needs(root, name):
 
 def test_what_the_package_offers(root):
     names = [
-        "ConfigError", "DataError", "DeviceError", "ExtraError", "ImageError", "OutputError", "RestorationPipeline",
-        "RestoredPhoto", "ResultError", "UcdirError", "WeightsError", "list_models", "load", "restore",
+        "ConfigError", "DataError", "DeviceError", "ExtraError", "ImageError", "Inspection", "OutputError",
+        "RestorationPipeline", "RestoredPhoto", "ResultError", "UcdirError", "WeightsError", "inspect", "list_models",
+        "load", "restore",
     ]  # fmt: skip
     program = "import ucdir; print(sorted(ucdir.__all__)); print(set(ucdir.__all__) <= set(dir(ucdir)))\n"
     result = run(sys.executable, "-c", program, cwd=root / "src")

@@ -19,9 +19,10 @@ from ucdir.errors import ImageError
 from ucdir.images import read
 
 READ_ALL = """
-import json, resource, sys, time
+import json, sys, time
 from ucdir.errors import ImageError
 from ucdir.images import read
+from ucdir.memory import _status
 for line in sys.stdin:
     start = time.perf_counter()
     path = line.rstrip("\\n")
@@ -31,7 +32,7 @@ for line in sys.stdin:
     except ImageError as error:
         result = ["refuse", str(error)]
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    peak = _status("VmHWM") >> 20  # getrusage would count that of the process it was forked from
     print(json.dumps([path, result, seconds, peak]), flush=True)
 """
 

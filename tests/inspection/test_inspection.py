@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from skimage import data
 
 import ucdir
@@ -91,6 +92,13 @@ def test_of_two_faults_the_worse_leads():
     sharp = CLEAN["astronaut"]
     assert found(JpegCompression(70)(noisy(sharp, 40))).verdict == "noise"
     assert found(JpegCompression(8)(noisy(sharp, 4))).verdict == "jpeg"
+
+
+def test_a_strong_jpeg_leads_whatever_it_looks_like():
+    few = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    smooth = np.asarray(Image.fromarray(few).resize((512, 384), Image.Resampling.BICUBIC))
+    assert found(smooth).verdict == "blur"  # the control
+    assert found(JpegCompression(10)(smooth), jpeg_quality=10, format="JPEG").task == "jpeg_restoration"
 
 
 def test_pages_of_text_are_fine_unless_they_were_compressed():

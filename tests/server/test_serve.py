@@ -302,7 +302,7 @@ def test_progress_is_told(server):
 
 def test_progress_of_a_refused_request(server):
     name, seen = "refused-" + "b" * 20, []
-    server.post("/v1/restore", {"image": png(pixels())}, X_Request_ID=name)
+    server.post("/v1/restore", {"image": photo(), "jpeg_quality": "900"}, X_Request_ID=name)
     events(server, name, seen)
     assert [(kind, data["status"]) for kind, data in seen] == [("failed", 422)]
 

@@ -24,7 +24,7 @@ Verdict = Literal["nothing wrong", "jpeg", "blur", "noise"]
 STRONG_JPEG: Final = 90
 """Quality from which on nothing is wrong with a JPEG file; below it a restoration is the better one, if by little."""
 HEAVY_JPEG: Final = 40
-"""Quality below which little of noise is left, and what looks like it is of the compression."""
+"""Quality below which little of noise and blur is left to see: what looks like them is of the compression."""
 CLEARLY_LOWER: Final = 10
 """By how much an earlier quality is lower than the file's own where it counts instead."""
 CERTAIN: Final = 0.9
@@ -226,7 +226,7 @@ def _worst(
     if not (strong and jpeg.confidence >= CERTAIN):
         shares["nothing wrong"] = leading.get("clean", 0.0)
     elif jpeg.quality is not None and jpeg.quality < HEAVY_JPEG:
-        shares.pop("noise", None)
+        shares = {"jpeg": shares["jpeg"]}
     worst = max(shares, key=lambda kind: shares[kind])
     total = sum(shares.values())
     if total > 0:
