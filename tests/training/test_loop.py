@@ -245,6 +245,17 @@ def test_a_checkpoint_of_another_experiment(tiny, tmp_path):
         train(tiny(steps=2, learning_rate=2e-3), tmp_path)
     with pytest.raises(ConfigError, match=r"seed was 0 and is now 5"):
         train(tiny(steps=2, seed=5), tmp_path)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    larger = tiny(steps=2)
+    larger = replace_crop(larger, 2 * larger.data.crop)
+    with pytest.raises(ConfigError, match=r"data\.crop was"):
+        train(larger, tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == files  # the decoded photos, too
+    train(larger, tmp_path / "other")  # the control
+
+
+def replace_crop(config, crop):
+    return config.model_copy(update={"data": config.data.model_copy(update={"crop": crop})})
 
 
 def test_a_damaged_checkpoint_is_not_overwritten(tiny, tmp_path):

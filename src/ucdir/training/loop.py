@@ -76,7 +76,7 @@ def train(config: Config, output: Path, minutes: float | None = None) -> Path:
     """
     settings = config.training
     deadline = Deadline(minutes, process_count())
-    check_settings(config, process_count())
+    _check(config, checkpoint := output / FILE_NAME)
     accelerator = new_accelerator(settings.mixed_precision)
     is_main = accelerator.is_main_process
     task = config.make_task()
@@ -89,8 +89,8 @@ def train(config: Config, output: Path, minutes: float | None = None) -> Path:
     optimizer = OPTIMIZERS[settings.optimizer](
         bare.named_parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    first_step = _resume(config, output / FILE_NAME, bare, average, optimizer)
-    check_same(accelerator, _of_all(config, count, output / FILE_NAME, first_step))
+    first_step = _resume(config, checkpoint, bare, average, optimizer)
+    check_same(accelerator, _of_all(config, count, checkpoint, first_step))
     model = accelerator.prepare_model(bare)
 
     crops = Crops(
@@ -137,7 +137,7 @@ def train(config: Config, output: Path, minutes: float | None = None) -> Path:
             if last:
                 break
     accelerator.wait_for_everyone()
-    return output / FILE_NAME
+    return checkpoint
 
 
 def _of_all(config: Config, count: str, checkpoint: Path, first_step: int) -> dict[str, object]:
@@ -157,6 +157,13 @@ def _announce(
     )  # fmt: skip
 
 
+def _check(config: Config, checkpoint: Path) -> None:
+    """Refuse settings before photos are decoded, which may remove those of another experiment."""
+    check_settings(config, process_count())
+    if checkpoint.exists():
+        check_same_experiment(checkpoint, read_metadata(checkpoint).config, config)
+
+
 def _resume(
     config: Config,
     checkpoint: Path,
@@ -174,7 +181,6 @@ def _resume(
             )  # fmt: skip
             average.load(dict(model.named_parameters()))
         return 0
-    check_same_experiment(checkpoint, read_metadata(checkpoint).config, config)
     return load_state(checkpoint, model, average, optimizer)
 
 
