@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ucdir.cli.app import say
+from ucdir.cli.app import FilesFrom, say
 from ucdir.cli.restore import listed
 from ucdir.errors import ConfigError, UcdirError
 
@@ -20,12 +20,7 @@ def inspect(
             help="Photos, folders with all that they contain, or patterns such as 'a/**/*.jpg'.",
         ),
     ] = None,
-    files_from: Annotated[
-        str | None,
-        typer.Option(
-            help="A file with one photo or folder a line (or separated by NUL), or - for standard input."
-        ),
-    ] = None,
+    files_from: FilesFrom = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON for each photo instead of text.")
     ] = False,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ucdir.cli.app import TASK_NAMES, Signalled, named, say, task_text
+from ucdir.cli.app import TASK_NAMES, FilesFrom, Signalled, named, say, task_text
 from ucdir.cli.progress import Progress
 from ucdir.cli.scalars import takes_scalars
 from ucdir.cli.stream import read_at_most, restore_stream
@@ -40,12 +40,7 @@ def restore(
             help="Photos, folders with all that they contain, patterns such as 'a/**/*.jpg', or - for standard input.",
         ),
     ] = None,
-    files_from: Annotated[
-        str | None,
-        typer.Option(
-            help="A file with one photo or folder a line (or separated by NUL), or - for standard input."
-        ),
-    ] = None,
+    files_from: FilesFrom = None,
     output: Annotated[
         str | None,
         typer.Option(
