@@ -4,10 +4,13 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ucdir import memory
 from ucdir.errors import ConfigError, DeviceError
+from ucdir.images import Photo
+from ucdir.inspection import inspect
 from ucdir.memory import trim_heap
 
 
@@ -125,3 +128,43 @@ def test_where_nothing_is_known_nothing_limits(monkeypatch):
         monkeypatch.setattr(memory, name, list)
     assert memory.free_memory() is None
     memory.check_free(10**18, "this")
+
+
+@pytest.fixture
+def of_files():
+    """A function that tells how many bytes of mapped files count as this process's memory."""
+    if sys.platform != "linux":
+        pytest.skip("only Linux tells")
+    return lambda: (memory._status("RssFile") or 0) + (memory._status("RssShmem") or 0)
+
+
+WIDE = (960, 32_768, 3)
+"""Of an image whose rows are longer than what the kernel maps around what is read."""
+KEPT = 12 << 20
+"""What bands of rows may take of it; at once it would be 60 MB."""
+
+
+@pytest.fixture
+def wide(tmp_path):
+    image = memory.mapped_array(WIDE, np.uint8, tmp_path)
+    for rows in memory.in_bands(image, 0, len(image)):
+        image[rows] = np.arange(WIDE[1], dtype=np.uint8)[:, None]
+    return image
+
+
+def test_a_part_of_a_wide_image_in_a_file_takes_what_the_part_takes(wide, of_files):
+    before, most, found = of_files(), 0, 0
+    for rows in memory.in_bands(wide, 0, len(wide)):
+        found += int(wide[rows, 40:140].sum())
+        most = max(most, of_files())
+    assert most - before < KEPT
+    assert found == int(wide[:, 40:140].sum())
+    assert of_files() - before > 2 * KEPT, "control: read at once"
+    memory.release(wide)
+    assert of_files() - before < KEPT
+
+
+def test_looking_at_a_wide_image_does_not_keep_it(wide, of_files):
+    before = of_files()
+    inspect(Photo(wide))
+    assert of_files() - before < KEPT

@@ -30,6 +30,9 @@ UNITS: Final = {
 """By the letters before the B."""
 THREADS: Final = 48_000_000
 """Bytes of address space that are left to the threads of decoders and encoders, where it is limited."""
+RELEASED_BYTES: Final = 8 << 20
+"""What is touched of a mapped file from one release to the next, where it is gone through from its beginning."""
+_BAND_ROWS: Final = 32
 M_ARENA_MAX: Final = -8
 """Parameter of glibc's mallopt: the number of heaps, each of which reserves 64 MiB of address space."""
 
@@ -266,6 +269,17 @@ def mapping(array: NDArray[Any]) -> mmap.mmap | None:
         base = base.base
     found = base.obj if isinstance(base, memoryview) else base
     return found if isinstance(found, mmap.mmap) else None
+
+
+def in_bands(array: NDArray[Any], start: int, stop: int) -> Iterator[slice]:
+    """Its rows a few at a time, each time released afterwards.
+
+    The kernel maps 64 KiB of a file around whatever is read of it: around each row of a patch, that is many times the
+    patch.
+    """
+    for top in range(start, stop, _BAND_ROWS):
+        yield slice(top, min(top + _BAND_ROWS, stop))
+        release(array)
 
 
 def release(array: NDArray[Any]) -> None:

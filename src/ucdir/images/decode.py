@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ucdir.images.large import FileBytes, reading
 from ucdir.images.pixels import Pixels
-from ucdir.memory import mapped_array, release
+from ucdir.memory import RELEASED_BYTES, mapped_array, release
 
 # The slightest problem at which a decoder gives up. A warning of libjpeg mostly says that pixels were lost,
 # one of libtiff mostly that a tag is unknown.
@@ -31,8 +31,6 @@ _LOADERS: Final[Mapping[str, tuple[str, str]]] = {
 _FETCH_BYTES: Final = 1 << 16
 _FETCH_ROWS = 256
 """At most so many rows at once: libvips looks through all rows of a fetch for each of them."""
-_RELEASED_ROWS: Final = 512
-"""Of an image that is kept in a file, what is given back at once."""
 
 PILLOW_ERRORS: Final = (
     *(OSError, EOFError, ValueError, SyntaxError, LookupError, OverflowError, TypeError, AttributeError),
@@ -131,11 +129,14 @@ def _fetch(image: Any) -> Pixels:
         samples = mapped_array((height, width, bands), dtype, folder)
     region = vips().Region.new(image)
     rows = max(1, min(_FETCH_ROWS, _FETCH_BYTES // (samples.nbytes // height)))
+    touched = 0
     for top in range(0, height, rows):
         part = samples[top : top + rows]
         part[...] = np.frombuffer(region.fetch(0, top, width, len(part)), samples.dtype).reshape(part.shape)
-        if top // _RELEASED_ROWS != (top + rows) // _RELEASED_ROWS:
+        touched += part.nbytes
+        if touched > RELEASED_BYTES:
             release(samples)
+            touched = 0
     return samples
 
 

@@ -42,7 +42,7 @@ from ucdir.images.write import (
     said_of,
     write,
 )
-from ucdir.memory import check_free, release
+from ucdir.memory import RELEASED_BYTES, check_free, release
 
 TILED_PIXELS: Final = 100_000_000
 """TIFF files of more pixels are tiled, with smaller copies, so that viewers need not read all of them."""
@@ -200,12 +200,12 @@ def _image(photo: Photo, bits: int = 16) -> Iterator[Any]:
     kind = "ushort" if samples.dtype == np.uint16 else "uchar"
     try:
         image = vips().Image.new_from_memory(samples.data, width, height, channels, kind)
-        done = 0
+        done, pixel_bytes = 0, samples.nbytes // (height * width)
 
         def evaluated(_: Any, progress: Any) -> None:
             nonlocal done
-            if progress.percent != done:
-                done = progress.percent
+            if (progress.npels - done) * pixel_bytes > RELEASED_BYTES:
+                done = progress.npels
                 release(samples)
 
         image.set_progress(True)

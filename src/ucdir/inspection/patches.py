@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ucdir.images.pixels import Pixels
+from ucdir.memory import release
 
 Floats = NDArray[np.float32]
 
@@ -58,9 +59,9 @@ def choose_patches(pixels: Pixels, alpha: Pixels | None = None) -> Patches | Non
     places = _places(height, width)
     if alpha is not None:
         opaque = np.iinfo(alpha.dtype).max
-        whole = [(y, x) for y, x in places if alpha[y : y + SIDE, x : x + SIDE].min() == opaque]
+        whole = [(y, x) for y, x in places if _part(alpha, y, x, SIDE).min() == opaque]
         places = whole or places
-    detail = np.array([_detail(pixels[y : y + SIDE, x : x + SIDE]) for y, x in places])
+    detail = np.array([_detail(_part(pixels, y, x, SIDE)) for y, x in places])
     if detail[:, 0].max() < EVEN:
         return None
     order = np.argsort(-detail[:, 0], kind="stable")
@@ -121,8 +122,15 @@ def _detail(patch: Pixels) -> tuple[float, float]:
     )
 
 
+def _part(samples: Pixels, top: int, left: int, side: int) -> Pixels:
+    """A square part, in memory whatever the image lies in."""
+    part = samples[top : top + side, left : left + side].copy()
+    release(samples)
+    return part
+
+
 def _cut(pixels: Pixels, top: int, left: int, side: int) -> Pixels:
     """A square part; of an image smaller than it, mirrored."""
-    part = pixels[top : top + side, left : left + side]
+    part = _part(pixels, top, left, side)
     missing = [(0, side - size) for size in part.shape[:2]]
     return np.pad(part, (*missing, (0, 0)), mode="symmetric") if any(after for _, after in missing) else part

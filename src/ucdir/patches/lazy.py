@@ -12,14 +12,14 @@ Of the result of a pass the rows that may still be read are kept, in a file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from ucdir.errors import ConfigError
-from ucdir.memory import mapped_array, release, trim_heap
+from ucdir.memory import in_bands, mapped_array, trim_heap
 from ucdir.patches.split import Patch, intervals, round_up
 from ucdir.patches.tile_runner import Forward, Planes, TileRunner, at_once
 
@@ -201,7 +201,7 @@ class LazyRunner:
 class RollingRows:
     """The last rows of an image, float32 [C,rows,W], in a file that has no name and ends with the process.
 
-    What is mapped of a file counts as this process's memory until it is let go of, which is done after each access.
+    What is mapped of a file counts as this process's memory until it is let go of, which is done every few rows.
     """
 
     def __init__(self, rows: int, channels: int, width: int, folder: Path) -> None:
@@ -212,7 +212,6 @@ class RollingRows:
         """Put a part [C,h,w] into the image, whose other rows more than `rows` above are lost."""
         for rows, own in self._pieces(top, top + part.shape[1]):
             self.array[rows, :, left : left + part.shape[2]] = part[:, own].swapaxes(0, 1)
-        release(self.array)
 
     def read(self, rows: slice, columns: slice) -> Planes:
         """A part, [1,C,h,w]."""
@@ -221,15 +220,14 @@ class RollingRows:
         )
         for stored, own in self._pieces(rows.start, rows.stop):
             part[0, :, own] = self.array[stored, :, columns].swapaxes(0, 1)
-        release(self.array)
         return part
 
-    def _pieces(self, top: int, bottom: int) -> list[tuple[slice, slice]]:
-        """Where rows are stored, and which these are of the rows that are asked for."""
-        pieces, at = [], top
+    def _pieces(self, top: int, bottom: int) -> Iterator[tuple[slice, slice]]:
+        """Where rows are stored, and which these are of the rows that are asked for; a few at a time."""
+        at = top
         while at < bottom:
             place = at % self.rows
-            count = min(bottom - at, self.rows - place)
-            pieces.append((slice(place, place + count), slice(at - top, at - top + count)))
-            at += count
-        return pieces
+            for stored in in_bands(self.array, place, min(place + bottom - at, self.rows)):
+                count = stored.stop - stored.start
+                yield stored, slice(at - top, at - top + count)
+                at += count

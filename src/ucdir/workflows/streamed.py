@@ -125,7 +125,7 @@ def restored_in_file(
             mean, std = mean_and_std(restored)
             samples[rows, columns, :colours] = parts.pixels(mean, rows, columns)
             if photo.alpha is not None:
-                samples[rows, columns, colours] = photo.alpha[rows, columns]
+                samples[rows, columns, colours] = parts.alpha(rows, columns)
             if levels is not None and grey is not None and std is not None:
                 levels[rows, columns] = grey(std)
                 release(levels)
