@@ -19,7 +19,8 @@ from ucdir.model import pretrained
 from ucdir.pipeline import RestorationPipeline, load
 from ucdir.workflows.choice import choose_task
 from ucdir.workflows.degrade import degrade
-from ucdir.workflows.restore import UNCERTAIN, brightened, pretrained_of, restore
+from ucdir.workflows.restore import UNCERTAIN, brightened, restore
+from ucdir.workflows.sampling import pretrained_of
 
 RNG = np.random.default_rng(0)
 

@@ -13,7 +13,8 @@ from ucdir.inspection import Inspection, JpegFinding
 from ucdir.inspection import inspect as inspect_photo
 from ucdir.tasks import TASKS
 from ucdir.workflows.choice import Choice, choose_task, left_alone, with_jpeg_quality
-from ucdir.workflows.restore import brightened, check_task, pretrained_of
+from ucdir.workflows.restore import brightened
+from ucdir.workflows.sampling import check_task, pretrained_of
 
 NAME = "the image"
 

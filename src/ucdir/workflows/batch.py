@@ -37,7 +37,8 @@ from ucdir.tasks import TASKS
 from ucdir.workflows.choice import Choice, choose_task, left_alone, told_task
 from ucdir.workflows.parallel import Relay, in_order
 from ucdir.workflows.records import Entry, digest, is_finished, records_of, refusal
-from ucdir.workflows.restore import RestoredPhoto, check_task, restore, restore_bytes
+from ucdir.workflows.restore import RestoredPhoto, restore, restore_bytes
+from ucdir.workflows.sampling import check_task
 from ucdir.workflows.stores import check_output, done_in_store, exists, is_stored, on_disk
 from ucdir.workflows.watched import Watched
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,34 +37,19 @@ from ucdir.images.pixels import Pixels, Signal, from_signal, to_signal
 from ucdir.images.raw import RAW_SIZES, RawSize
 from ucdir.images.srgb import amplified, from_srgb_signal, to_srgb_signal
 from ucdir.images.write_large import write_large
-from ucdir.limits import MAX_SAMPLES
 from ucdir.memory import bytes_of
-from ucdir.pipeline import OnStep, RestorationPipeline, is_number, is_whole, load
-from ucdir.tasks import TASKS, JpegRestoration
+from ucdir.pipeline import OnStep, is_number, is_whole, load
+from ucdir.tasks import JpegRestoration
 from ucdir.tasks.jpeg_restoration import CONSISTENT_FROM
-from ucdir.tasks.scalars import SCALARS, check_mapping
-from ucdir.workflows.choice import choose_task, left_alone, told_task, with_jpeg_quality
-from ucdir.workflows.consistent import check_consistent, gains_by_consistency, made_consistent
+from ucdir.tasks.scalars import SCALARS
+from ucdir.workflows.choice import left_alone, told_task
+from ucdir.workflows.consistent import gains_by_consistency, made_consistent
 from ucdir.workflows.inspect import photo_of
-from ucdir.workflows.streamed import is_streamed, mean_and_std, restored_in_file
+from ucdir.workflows.sampling import Chosen, Models, Sampling, SamplingOptions
+from ucdir.workflows.streamed import is_streamed, restored_in_file
 
 UNCERTAIN = 8
 """Standard deviation of the samples, in 8-bit levels, that is white in the uncertainty map."""
-
-Models = RestorationPipeline | Callable[[str], RestorationPipeline]
-"""A pipeline, or a function that loads the one of a pretrained model's name."""
-
-
-class SamplingOptions(TypedDict, total=False):
-    """Arguments that are passed on to `RestorationPipeline.__call__`, which documents them."""
-
-    steps: int | None
-    start_fraction: float | None
-    eta: float | None
-    fidelity: float
-    amount: float | None
-    patch_size: int | None
-    max_memory: int | str | None
 
 
 @dataclass(frozen=True)
@@ -175,7 +159,7 @@ def restore(
         )
     if uncertainty is not None and samples == 1:
         raise ConfigError("samples 1: choose 2 or more for an uncertainty map.")
-    sampling = _Sampling(task, pipeline, scalars or {}, seed, samples, consistent, on_step, options)
+    sampling = Sampling(task, pipeline, scalars or {}, seed, samples, consistent, on_step, options)
     with _named_if_memory_is_short(shown(Path(image)) if is_file else "image"):
         if is_file:
             source = Path(image)
@@ -206,7 +190,7 @@ def restore_bytes(
 ) -> tuple[bytes, RestoredPhoto]:
     """As `restore` of the bytes of a file, and what was done."""
     developing = _Developing(brighten, raw_size)
-    sampling = _Sampling(task, pipeline, scalars or {}, seed, samples, consistent, on_step, options)
+    sampling = Sampling(task, pipeline, scalars or {}, seed, samples, consistent, on_step, options)
     with _named_if_memory_is_short("image"):
         return _restore_bytes(data, sampling, developing, format)
 
@@ -255,7 +239,7 @@ class _Files:
     resume: bool
 
 
-def _restore_file(files: _Files, sampling: _Sampling, developing: _Developing) -> RestoredPhoto:
+def _restore_file(files: _Files, sampling: Sampling, developing: _Developing) -> RestoredPhoto:
     began = time.perf_counter()
     source, target, uncertainty = files.source, files.target, files.uncertainty
     check_writable(target, force=files.force)
@@ -297,8 +281,8 @@ def _restore_file(files: _Files, sampling: _Sampling, developing: _Developing) -
 
 
 def _restore_parts(
-    photo: Photo, files: _Files, sampling: _Sampling, developing: _Developing
-) -> tuple[_Chosen, tuple[str, ...]]:
+    photo: Photo, files: _Files, sampling: Sampling, developing: _Developing
+) -> tuple[Chosen, tuple[str, ...]]:
     """What is done of a photo whose signal need not fit the memory."""
     name = shown(files.source)
     chosen = sampling.chosen(photo, name)
@@ -321,8 +305,8 @@ def _restore_parts(
     return chosen, notes
 
 
-def _settled(source: Path | bytes, photo: Photo, sampling: _Sampling, name: str) -> tuple[_Sampling, Photo]:
-    """As `_Sampling.settled`; what JPEG restoration reads of a file beside its pixels is read once it is chosen."""
+def _settled(source: Path | bytes, photo: Photo, sampling: Sampling, name: str) -> tuple[Sampling, Photo]:
+    """As `Sampling.settled`; what JPEG restoration reads of a file beside its pixels is read once it is chosen."""
     settled, photo = sampling.settled(photo, name)
     if (
         settled is not sampling
@@ -336,7 +320,7 @@ def _settled(source: Path | bytes, photo: Photo, sampling: _Sampling, name: str)
     return settled, photo
 
 
-def _left(photo: Photo, sampling: _Sampling, name: str, began: float) -> RestoredPhoto:
+def _left(photo: Photo, sampling: Sampling, name: str, began: float) -> RestoredPhoto:
     """What is said of a photo that nothing is wrong with."""
     height, width = photo.pixels.shape[:2]
     note = left_alone(name, sampling.reason or "")
@@ -347,7 +331,7 @@ def _left(photo: Photo, sampling: _Sampling, name: str, began: float) -> Restore
 
 
 def _restore_bytes(
-    data: bytes, sampling: _Sampling, developing: _Developing, format: str | None
+    data: bytes, sampling: Sampling, developing: _Developing, format: str | None
 ) -> tuple[bytes, RestoredPhoto]:
     began = time.perf_counter()
     photo = _read(data, developing, sampling, format or "")
@@ -373,7 +357,7 @@ def _restore_bytes(
     )  # fmt: skip
 
 
-def _restore_signal(signal: Signal, sampling: _Sampling) -> Signal:
+def _restore_signal(signal: Signal, sampling: Sampling) -> Signal:
     """Images in memory, [B,3,H,W]; of a batch, each may be for another task."""
     if not sampling.is_open:
         return sampling(signal).mean
@@ -388,7 +372,7 @@ def _restore_signal(signal: Signal, sampling: _Sampling) -> Signal:
     return restored[0] if len(restored) == 1 else np.concatenate(restored)
 
 
-def _read(source: Path | bytes, developing: _Developing, sampling: _Sampling, format: str) -> Photo:
+def _read(source: Path | bytes, developing: _Developing, sampling: Sampling, format: str) -> Photo:
     wanted: bool | int = bool(sampling.consistent)
     if sampling.consistent is None and sampling.is_of_jpeg:
         wanted = CONSISTENT_FROM
@@ -400,7 +384,7 @@ def _read(source: Path | bytes, developing: _Developing, sampling: _Sampling, fo
 
 
 def _consistent(
-    pixels: Pixels, result: _Chosen, photo: Photo, sampling: _Sampling, name: str
+    pixels: Pixels, result: Chosen, photo: Photo, sampling: Sampling, name: str
 ) -> tuple[Pixels, tuple[str, ...]]:
     """The restored photo's pixels, made consistent with its file if that is wanted, and what is to be said about it."""
     if sampling.consistent or (
@@ -421,145 +405,3 @@ def _grey(std: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Standard deviation [H,W] of images in [-1,1] -> uint8 [H,W,1], white at `UNCERTAIN`."""
     levels: NDArray[np.float32] = np.minimum(std * (127.5 * 255 / UNCERTAIN), 255)
     return np.rint(levels)[..., None].astype(np.uint8)
-
-
-# ------------------------------------------------------------------------------------------------- images in memory
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """What an image is restored by."""
-
-    pipeline: RestorationPipeline
-    scalars: dict[str, float]
-    steps: int
-    model: str  # as in `RestoredPhoto`
-
-    @property
-    def task(self) -> str:
-        return self.pipeline.config.task
-
-
-@dataclass(frozen=True)
-class _Result(_Chosen):
-    mean: Signal  # [B,3,H,W]
-    std: NDArray[np.float32] | None  # [H,W], of several samples of one image
-
-
-@dataclass(frozen=True)
-class _Sampling:
-    """The arguments of `restore` that apply to every kind of image."""
-
-    task: str
-    models: Models
-    scalars: Mapping[str, float]
-    seed: int
-    samples: int
-    consistent: bool | None
-    on_step: OnStep | None
-    options: SamplingOptions
-    found: Mapping[str, float] = field(default_factory=dict)
-    """Scalars that an inspection found."""
-    reason: str | None = None
-    """For the task that was chosen."""
-    left_alone: bool = False
-    """Whether nothing is wrong with the photo."""
-
-    def __post_init__(self) -> None:
-        if not is_whole(self.samples) or not 1 <= self.samples <= MAX_SAMPLES:
-            raise ConfigError(f"samples {self.samples!r:.80} is not a whole number from 1 to {MAX_SAMPLES}.")
-        if not is_whole(self.seed) or not 0 <= self.seed < 2**63 - self.samples:
-            raise ConfigError(f"seed {self.seed!r:.80} is not a whole number from 0 to 2^63 - 1 - samples.")
-        if not isinstance(self.task, str):
-            raise ConfigError(f"task {self.task!r:.80} is not a name of one.")
-        check_mapping(self.scalars)
-
-    @property
-    def is_of_jpeg(self) -> bool:
-        """Whether photos of high quality get JPEG restoration too: they do not choose it by themselves."""
-        if isinstance(self.models, RestorationPipeline):
-            return self.models.config.task == JpegRestoration.name
-        return self.task == JpegRestoration.name or "jpeg_quality" in self.scalars
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the task is still to be chosen."""
-        return self.task == "auto" and not isinstance(self.models, RestorationPipeline)
-
-    def of(self, number: int) -> _Sampling:
-        """For one image of a batch."""
-        own = {
-            name: value[number] if isinstance(value, (list, tuple, np.ndarray)) else value
-            for name, value in self.scalars.items()
-        }
-        return replace(self, scalars=own)
-
-    def settled(self, photo: Photo, name: str) -> tuple[_Sampling, Photo]:
-        """With the task that is chosen for a photo, and the photo with the JPEG quality that its pixels show."""
-        if not self.is_open:
-            task = self.models.config.task if isinstance(self.models, RestorationPipeline) else self.task
-            return self, with_jpeg_quality(photo, name) if task == JpegRestoration.name else photo
-        choice = choose_task(photo, self.scalars, consistent=bool(self.consistent))
-        if choice.task == JpegRestoration.name:
-            photo = with_jpeg_quality(photo, name, choice.found)
-        if choice.task is None:
-            return replace(self, left_alone=True, reason=choice.reason), photo
-        return replace(self, task=choice.task, found=choice.scalars, reason=choice.reason), photo
-
-    def chosen(self, photo: Photo | None, name: str) -> _Chosen:
-        """The model for an image, and what is known of its degradation; `photo` is what a file says."""
-        pipeline = self.models
-        if not isinstance(pipeline, RestorationPipeline):
-            pipeline = pipeline(pretrained_of(self.task, photo, {**self.found, **self.scalars}))
-        task = pipeline.config.task
-        check_task(self.task, task)
-        if self.consistent:
-            check_consistent(photo, task, name)
-        of_file = {} if photo is None else TASKS[task].known_scalars(photo)
-        scalars = {n: v for n, v in {**of_file, **self.found}.items() if n in pipeline.engine.scalars} | dict(
-            self.scalars
-        )
-        steps = self.options.get("steps")
-        return _Chosen(
-            pipeline, scalars, pipeline.config.steps if steps is None else steps,
-            pretrained_of(task, photo, {**self.found, **self.scalars}),
-        )  # fmt: skip
-
-    def __call__(self, degraded: Signal, photo: Photo | None = None, name: str = "image") -> _Result:
-        """The mean of the samples."""
-        chosen = self.chosen(photo, name)
-        samples = (self._sample(n, chosen.pipeline, degraded, chosen.scalars) for n in range(self.samples))
-        mean, std = mean_and_std(samples)
-        return _Result(chosen.pipeline, chosen.scalars, chosen.steps, chosen.model, mean, std)
-
-    def _sample(
-        self, number: int, pipeline: RestorationPipeline, degraded: Signal, scalars: Mapping[str, float]
-    ) -> Signal:
-        report = None if self.on_step is None else partial(_report, self.on_step, number, self.samples)
-        return pipeline.restore_signal(
-            degraded, seed=self.seed + number, scalars=scalars, on_step=report, **self.options
-        )
-
-
-def _report(on_step: OnStep, sample: int, samples: int, done: int, steps: int) -> None:
-    on_step(sample * steps + done, samples * steps)
-
-
-def check_task(task: str, model_task: str) -> None:
-    """Refuse a model that was made for another task than the one asked for.
-
-    Raises:
-        ConfigError: it was.
-    """
-    if task not in ("auto", model_task):
-        raise ConfigError(
-            f"task {task}: the model was made for {model_task}; leave out the task, or choose another model."
-        )
-
-
-def pretrained_of(task: str, photo: Photo | None, scalars: Mapping[str, float]) -> str:
-    """Name of the pretrained model for a photo, by what its file says and is known beside it."""
-    if task not in TASKS:
-        return task  # which is refused as a model
-    known = {} if photo is None else TASKS[task].known_scalars(photo)
-    return TASKS[task].pretrained({**known, **scalars}, photo)
