@@ -5,7 +5,7 @@
     python scripts/train_on_loan.py resume results --output runs/longer            # back here
 
 `pack` copies the configuration, the model it starts from, all of its pairs and frames, and as many of its photographs
-as fit, chosen by their names' hashes, so that every source is there in its share. `train` leaves the state, with the
+as fit beside them, chosen by their names' hashes, so that every source is there in its share. `train` leaves the state, with the
 averaged weights in half precision, in files of at most 16 MiB, and the log. `resume` makes a training's folder and a
 model of them.
 `--set training.batch_size=256` overrules the configuration.
@@ -46,21 +46,20 @@ def pack(config: Path, output: Path, megabytes: float, settings: dict[str, Any])
     if experiment.data.photos is None:
         raise SystemExit("photographs are packed, and pairs and frames beside them: name data.photos")
     (output / "photos").mkdir(parents=True)
-    beside = pack_pairs_and_frames(experiment.data, output)
-    left = megabytes * 1e6 - sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
-    photos = find_photos(experiment.data.photos)
-    for photo in sorted(photos, key=lambda p: hashlib.sha256(p.name.encode()).digest()):
-        if photo.stat().st_size <= left:
-            shutil.copy(photo, output / "photos" / photo.name)
-            left -= photo.stat().st_size
     packed = experiment.model_dump(mode="json")
-    packed["data"] |= {"photos": "photos", "cache": None, **beside}
+    packed["data"] |= {"photos": "photos", "cache": None, **pack_pairs_and_frames(experiment.data, output)}
     initial = experiment.training.initial
     if initial is not None and Path(initial).is_dir():
         shutil.copytree(initial, output / "initial")
         packed["training"]["initial"] = "initial"
     if experiment.training.objective == "sampler_aware" and experiment.training.perceptual_weight:
         pack_lpips(output / "metric_weights")
+    left = megabytes * 1e6 - sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
+    photos = find_photos(experiment.data.photos)
+    for photo in sorted(photos, key=lambda p: hashlib.sha256(p.name.encode()).digest()):
+        if photo.stat().st_size <= left:
+            shutil.copy(photo, output / "photos" / photo.name)
+            left -= photo.stat().st_size
     (output / EXPERIMENT).write_text(yaml.safe_dump(packed, sort_keys=False))
     count, size = len(list((output / "photos").iterdir())), sum(f.stat().st_size for f in output.rglob("*"))
     print(f"{count} of {len(photos)} photographs, {size / 1e6:.1f} MB in all, in {output}")
