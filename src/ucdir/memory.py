@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ THREADS: Final = 48_000_000
 """Bytes of address space that are left to the threads of decoders and encoders, where it is limited."""
 RELEASED_BYTES: Final = 8 << 20
 """What is touched of a mapped file from one release to the next, where it is gone through from its beginning."""
-_BAND_ROWS: Final = 32
+_Number = TypeVar("_Number", bound=np.generic)
 M_ARENA_MAX: Final = -8
 """Parameter of glibc's mallopt: the number of heaps, each of which reserves 64 MiB of address space."""
 
@@ -272,14 +272,52 @@ def mapping(array: NDArray[Any]) -> mmap.mmap | None:
 
 
 def in_bands(array: NDArray[Any], start: int, stop: int) -> Iterator[slice]:
-    """Its rows a few at a time, each time released afterwards.
+    """Its rows a few at a time, released afterwards; of an array in memory all at once.
 
-    The kernel maps 64 KiB of a file around whatever is read of it: around each row of a patch, that is many times the
-    patch.
+    Around whatever is touched of a mapped file the kernel maps 64 KiB, and up to 2 MiB since it caches files in large
+    pieces: with each row of a patch that is as much as whole rows.
     """
-    for top in range(start, stop, _BAND_ROWS):
-        yield slice(top, min(top + _BAND_ROWS, stop))
+    rows = stop - start if mapping(array) is None else max(1, RELEASED_BYTES // max(1, abs(array.strides[0])))
+    for top in range(start, stop, max(1, rows)):
+        yield slice(top, min(top + rows, stop))
         release(array)
+
+
+def copied(array: NDArray[_Number], rows: slice, columns: slice) -> NDArray[_Number]:
+    """A part of an array [H,W,...] that may lie in a file, in memory."""
+    rows, columns = (slice(*part.indices(array.shape[axis])) for axis, part in enumerate((rows, columns)))
+    if is_turned(array):
+        return copied(array.swapaxes(0, 1), columns, rows).swapaxes(0, 1)
+    part = np.empty((rows.stop - rows.start, columns.stop - columns.start, *array.shape[2:]), array.dtype)
+    for band in in_bands(array, rows.start, rows.stop):
+        part[band.start - rows.start : band.stop - rows.start] = array[band, columns]
+    return part
+
+
+def thinned(array: NDArray[_Number], step: int) -> NDArray[_Number]:
+    """Every so many rows and columns of an array [H,W,...] that may lie in a file."""
+    if mapping(array) is None:
+        return array[::step, ::step]
+    if is_turned(array):
+        return thinned(array.swapaxes(0, 1), step).swapaxes(0, 1)
+    whole = slice(0, array.shape[1])
+    return np.concatenate(
+        [copied(array, slice(top, top + 1), whole)[:, ::step] for top in range(0, len(array), step)]
+    )
+
+
+def put(part: NDArray[_Number], array: NDArray[_Number], rows: slice, columns: slice) -> None:
+    """Write a part into an array that may lie in a file."""
+    if is_turned(array):
+        put(part.swapaxes(0, 1), array.swapaxes(0, 1), columns, rows)
+        return
+    for band in in_bands(array, rows.start, min(rows.stop, len(array))):
+        array[band, columns] = part[band.start - rows.start : band.stop - rows.start]
+
+
+def is_turned(array: NDArray[Any]) -> bool:
+    """Whether its columns lie in the file one after another, as of a photo that was turned upright."""
+    return mapping(array) is not None and abs(array.strides[0]) < abs(array.strides[1])
 
 
 def release(array: NDArray[Any]) -> None:

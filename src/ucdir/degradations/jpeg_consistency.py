@@ -11,7 +11,7 @@ from ucdir.errors import DataError
 from ucdir.images.jpeg_coefficients import CoefficientPlane, JpegCoefficients
 from ucdir.images.large import like
 from ucdir.images.pixels import Pixels
-from ucdir.memory import release
+from ucdir.memory import copied, put
 
 Floats = npt.NDArray[np.float32]
 
@@ -72,9 +72,7 @@ def nearest_consistent(pixels: Pixels, file: JpegCoefficients, rounds: int = ROU
     """
     result: npt.NDArray[np.uint8] = like(pixels)
     for part in _parts(pixels, file):
-        result[part.place] = part.joined(_nearest(part, rounds))
-        release(pixels)
-        release(result)
+        put(part.joined(_nearest(part, rounds)), result, *part.place)
     return result
 
 
@@ -240,7 +238,7 @@ def _parts(pixels: Pixels, file: JpegCoefficients) -> Iterator[_Part]:
         lefts.append(slice(whole[1], file.width))
     for vertical in tops:
         for horizontal in lefts:
-            yield _part(pixels[vertical, horizontal], file, (vertical, horizontal), (rows, columns))
+            yield _part(copied(pixels, vertical, horizontal), file, (vertical, horizontal), (rows, columns))
 
 
 def _part(pixels: Pixels, file: JpegCoefficients, place: tuple[slice, slice], mcu: tuple[int, int]) -> _Part:

@@ -82,14 +82,35 @@ def open_with_vips(kind: str, data: bytes) -> Any:
     source: Any = data
     try:
         if isinstance(data, FileBytes):
-            os.lseek(data.descriptor, 0, os.SEEK_SET)
-            loader, source = (
-                loader.replace("_buffer", "_source"),
-                vips().Source.new_from_descriptor(data.descriptor),
-            )
-        return getattr(vips().Image, loader)(source, access="sequential", fail_on=fail_on)
+            loader, source = loader.replace("_buffer", "_source"), _source(data)
+        image = getattr(vips().Image, loader)(source, access="sequential", fail_on=fail_on)
+        image._references.append(
+            source
+        )  # or its functions would end before the image does; as pyvips itself does
+        return image
     except vips().Error as error:
         raise DecodeError(str(error)) from error
+
+
+def _source(data: FileBytes) -> Any:
+    """A file that libvips reads piece by piece; of one that it opened itself, it would map all."""
+    at = 0
+
+    def read(size: int) -> bytes:
+        nonlocal at
+        piece = data[at : at + size]
+        at += len(piece)
+        return piece
+
+    def seek(offset: int, whence: int) -> int:
+        nonlocal at
+        at = offset + (0, at, len(data))[whence]
+        return at
+
+    source = vips().SourceCustom()
+    source.on_read(read)
+    source.on_seek(seek)
+    return source
 
 
 def decode_with_vips(image: Any) -> Pixels:

@@ -22,7 +22,7 @@ from ucdir.limits import (
     max_streamed_file_bytes,
     max_streamed_pixels,
 )
-from ucdir.memory import mapped_array, mapping
+from ucdir.memory import is_turned, mapped_array, mapping
 
 LARGE_FILE_BYTES: Final = 32 << 20
 """Files of more bytes are not read into memory, where an image may be kept in a file."""
@@ -85,10 +85,12 @@ def large_images(folder: Path, max_pixels: int | None = None) -> Iterator[None]:
 
 
 def like(pixels: Pixels) -> Pixels:
-    """An empty array of the shape and type of another, in a file if that lies in one."""
+    """An empty array of the shape and type of another, in a file if that lies in one, in the same order."""
     folder = reading().folder
     if folder is None or mapping(pixels) is None:
         return np.empty(pixels.shape, pixels.dtype)
+    if is_turned(pixels):
+        return like(pixels.swapaxes(0, 1)).swapaxes(0, 1)
     return mapped_array(pixels.shape, pixels.dtype, folder)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ucdir.images.photo import Photo
 from ucdir.images.pixels import Pixels, Signal
 from ucdir.images.srgb import PURE_RADIUS, filled, from_srgb_signal, halved, to_srgb_signal
-from ucdir.memory import in_bands, release
+from ucdir.memory import copied, release
 
 _HALVINGS: Final = 8
 _SQUARE: Final = 1 << _HALVINGS
@@ -55,20 +55,20 @@ class PhotoParts:
         """What networks are given of a part, float32 [1,3,h,w] in [-1,1]; see `to_srgb_signal`."""
         alpha = self.alpha(rows, columns)
         hidden = self.means is not None and alpha is not None and not alpha.all()
-        pixels = self._filled(rows, columns) if hidden else _copy(self.photo.pixels, rows, columns)
+        pixels = self._filled(rows, columns) if hidden else copied(self.photo.pixels, rows, columns)
         return to_srgb_signal(replace(self.photo, pixels=pixels, alpha=None, jpeg_coefficients=None))
 
     def alpha(self, rows: slice, columns: slice) -> Pixels | None:
         """Of a part, [h,w]."""
         alpha = self.photo.alpha
-        return None if alpha is None else _copy(alpha, rows, columns)
+        return None if alpha is None else copied(alpha, rows, columns)
 
     def _filled(self, rows: slice, columns: slice) -> Pixels:
         squares = [slice(part.start // _SQUARE, -(-part.stop // _SQUARE)) for part in (rows, columns)]
         whole = [slice(part.start * _SQUARE, part.stop * _SQUARE) for part in squares]
         pixels, alpha, means = self.photo.pixels, self.photo.alpha, self.means
         assert alpha is not None and means is not None  # noqa: S101, PT018 (for the type checker)
-        found = filled(_copy(pixels, *whole), _copy(alpha, *whole) > 0, _HALVINGS, means[*squares])
+        found = filled(copied(pixels, *whole), copied(alpha, *whole) > 0, _HALVINGS, means[*squares])
         top, left = whole[0].start, whole[1].start
         return found[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
 
@@ -76,18 +76,7 @@ class PhotoParts:
         """The restored part in the photograph's own space, [h,w,C]; see `from_srgb_signal`."""
         top, left = (max(part.start - PURE_RADIUS, 0) for part in (rows, columns))
         wide = [slice(start, part.stop + PURE_RADIUS) for start, part in ((top, rows), (left, columns))]
-        around = _copy(self.photo.pixels, *wide)
+        around = copied(self.photo.pixels, *wide)
         at = slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
         part = replace(self.photo, pixels=around[at], alpha=self.alpha(rows, columns), jpeg_coefficients=None)
         return from_srgb_signal(signal, part, around, at)
-
-
-def _copy(samples: Pixels, rows: slice, columns: slice) -> Pixels:
-    """A part of an array [H,W,...] that may lie in a file."""
-    rows, columns = (
-        slice(*part.indices(size)[:2]) for part, size in zip((rows, columns), samples.shape, strict=False)
-    )
-    part = np.empty((rows.stop - rows.start, columns.stop - columns.start, *samples.shape[2:]), samples.dtype)
-    for band in in_bands(samples, rows.start, rows.stop):
-        part[band.start - rows.start : band.stop - rows.start] = samples[band, columns]
-    return part

@@ -15,7 +15,7 @@ from ucdir.images.icc import ColourSpace, colour_space
 from ucdir.images.large import like
 from ucdir.images.photo import Photo
 from ucdir.images.pixels import Pixels, Signal, from_signal, to_signal
-from ucdir.memory import release
+from ucdir.memory import in_bands, is_turned, release
 
 PURE_RADIUS = 4
 """How many pixels away from everything else black or white is kept pure."""
@@ -134,12 +134,13 @@ def amplified(photo: Photo, ratio: float) -> Pixels:
             for light in space.light
         ]
     result = like(own)
-    for top in range(0, len(own), _ROWS):
+    if is_turned(own):
+        own, result = own.swapaxes(0, 1), result.swapaxes(0, 1)
+    for rows in in_bands(own, 0, len(own)):
         for i, table in enumerate(tables):
-            result[top : top + _ROWS, :, i] = table[own[top : top + _ROWS, :, i]]
-        release(own)
+            result[rows, :, i] = table[own[rows, :, i]]
         release(result)
-    return result
+    return result if own is photo.pixels else result.swapaxes(0, 1)
 
 
 def filled(

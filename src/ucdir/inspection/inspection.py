@@ -15,7 +15,7 @@ from ucdir.images.raw import MAX_RATIO, NORMAL_LIGHT
 from ucdir.inspection.features import features
 from ucdir.inspection.network import KINDS, classify
 from ucdir.inspection.patches import choose_patches, is_drawn
-from ucdir.memory import release
+from ucdir.memory import thinned
 from ucdir.tasks import TASKS
 from ucdir.tasks.jpeg_restoration import CONSISTENT_FROM
 from ucdir.tasks.scalars import SCALARS
@@ -303,8 +303,7 @@ def _exposure(photo: Photo) -> ExposureFinding:
     height, width = photo.pixels.shape[:2]
     step = max(1, math.isqrt(height * width // 2**16))
     peak = np.iinfo(photo.pixels.dtype).max
-    some = photo.pixels[::step, ::step].astype(np.float32) / np.float32(peak)
-    release(photo.pixels)
+    some = thinned(photo.pixels, step).astype(np.float32) / np.float32(peak)
     light = float(srgb_to_linear(some).mean())
     black, white = (float(part.all(axis=2).mean()) for part in (some < 1 / 255, some > 254 / 255))
     ratio = float(np.clip(NORMAL_LIGHT / max(light, 1e-6), 1, MAX_RATIO))

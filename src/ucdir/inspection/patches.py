@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ucdir.images.pixels import Pixels
-from ucdir.memory import release
+from ucdir.memory import copied
 
 Floats = NDArray[np.float32]
 
@@ -124,9 +124,7 @@ def _detail(patch: Pixels) -> tuple[float, float]:
 
 def _part(samples: Pixels, top: int, left: int, side: int) -> Pixels:
     """A square part, in memory whatever the image lies in."""
-    part = samples[top : top + side, left : left + side].copy()
-    release(samples)
-    return part
+    return copied(samples, slice(top, top + side), slice(left, left + side))
 
 
 def _cut(pixels: Pixels, top: int, left: int, side: int) -> Pixels:

@@ -20,7 +20,7 @@ from ucdir.images.pixels import Signal
 from ucdir.images.write import DEEP_ZOOM
 from ucdir.images.write_large import check_disk, disk_bytes
 from ucdir.limits import STREAMED_PIXELS
-from ucdir.memory import check_address_space, free_memory, mapped_array, release
+from ucdir.memory import check_address_space, free_memory, mapped_array, put
 from ucdir.model.pretrained import model_digest
 from ucdir.pipeline import RestorationPipeline
 from ucdir.workflows.records import digest
@@ -123,13 +123,11 @@ def restored_in_file(
 
         def write(rows: slice, columns: slice, restored: list[Signal]) -> None:
             mean, std = mean_and_std(restored)
-            samples[rows, columns, :colours] = parts.pixels(mean, rows, columns)
-            if photo.alpha is not None:
-                samples[rows, columns, colours] = parts.alpha(rows, columns)
+            put(parts.pixels(mean, rows, columns), samples[..., :colours], rows, columns)
+            if (alpha := parts.alpha(rows, columns)) is not None:
+                put(alpha, samples[..., colours], rows, columns)
             if levels is not None and grey is not None and std is not None:
-                levels[rows, columns] = grey(std)
-                release(levels)
-            release(samples)
+                put(grey(std), levels, rows, columns)
             if state is not None and columns.stop == width:
                 state.finished_rows(rows.stop)
 
