@@ -5,9 +5,9 @@
     python scripts/train_on_loan.py resume results --output runs/longer            # back here
 
 `pack` copies the configuration, the model it starts from, all of its pairs and frames, and as many of its photographs
-as fit beside them, chosen by their names' hashes, so that every source is there in its share. `train` leaves the state, with the
-averaged weights in half precision, in files of at most 16 MiB, and the log. `resume` makes a training's folder and a
-model of them.
+as fit beside them, chosen by their names' hashes, so that every source is there in its share. `train` leaves the state,
+with the averaged weights in half precision, in files of at most 16 MiB, and the log. `resume` makes a training's folder
+and a model of them.
 `--set training.batch_size=256` overrules the configuration.
 """
 
