@@ -151,9 +151,14 @@ def test_a_raw_file_and_what_is_to_be_brightened_are_of_low_light():
     assert found(CLEAN["coffee"], exposure=Exposure(2.0)).reason == "to be brightened"
 
 
-def test_the_dark_is_noise_too():
-    dark = LowLightNoise(exposure_ratio=100.0, gain=2.0)(CLEAN["coffee"])
-    assert found(dark).verdict == "noise"
+def test_noise_of_the_dark_leads_to_the_model_of_the_dark():
+    clean, low_light = CLEAN["coffee"], TASKS["low_light"]
+    dark = found(LowLightNoise(exposure_ratio=200.0, gain=2.0)(clean))
+    assert (dark.verdict, dark.noise.dark) == ("noise", True)
+    assert low_light.pretrained(dark.scalars) == low_light.name
+    other = found(noisy(clean, 20))
+    assert (other.verdict, other.noise.dark) == ("noise", False)
+    assert low_light.pretrained(other.scalars) != low_light.name
 
 
 def test_scalars_are_such_as_the_task_takes(clean):

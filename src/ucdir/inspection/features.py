@@ -244,17 +244,28 @@ def _by_brightness(pixels: Floats, luma: Floats) -> NDArray[np.float64]:
     The finest is little of the noise of a photo that was demosaiced or denoised; all that varies may be texture.
     """
     means = _block_means(luma).ravel()
-    number, channels = len(pixels), pixels.shape[3]
-    blocks = pixels.reshape(number, SIDE // 16, 16, SIDE // 16, 16, channels).transpose(0, 1, 3, 5, 2, 4)
-    blocks = blocks.reshape(-1, 16, 16) - blocks.mean(axis=(4, 5)).reshape(-1, 1, 1)
+    planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+    number, channels, side = *planes.shape[:2], SIDE // 16
+
+    def sums(values: Floats) -> Floats:
+        """Of the columns of each block, [N,C,side,SIDE]."""
+        return values.reshape(number, channels, side, 16, SIDE).sum(axis=3)
+
+    def by_column(values: Floats) -> Floats:
+        return values.reshape(number, channels, side, side, 16)
+
+    average = by_column(sums(planes)).sum(axis=4) / np.float32(256)
+    planes = planes.reshape(number, channels, side, 16, SIDE) - average.repeat(16, axis=3)[:, :, :, None]
     ramp = (np.arange(16, dtype=np.float32) - 7.5) / np.float32(
         math.sqrt(16 * 340)
     )  # of length 1 over the block
-    rest = np.square(blocks).sum(axis=(1, 2))
-    rest -= np.square(blocks.sum(axis=1) @ ramp) + np.square(blocks.sum(axis=2) @ ramp)
-    every = np.sqrt(np.maximum(rest.reshape(-1, channels), 0).mean(axis=1) / 253)
-    fine = np.square(_haar(blocks)[2]).mean(axis=(1, 2)).reshape(-1, channels)
-    finest = np.sqrt(fine.mean(axis=1))
+    across = by_column(sums(planes)) @ ramp
+    down = planes.reshape(number, channels, side, 16, side, 16).sum(axis=5).swapaxes(3, 4) @ ramp
+    rest = by_column(sums(np.square(planes))).sum(axis=4) - np.square(across) - np.square(down)
+    every = np.sqrt(np.maximum(rest, 0).mean(axis=1) / 253).ravel()
+    fine = np.square(_haar(planes.reshape(-1, SIDE, SIDE))[2]).reshape(number, channels, side, 8, SIDE // 2)
+    finest = fine.sum(axis=3).reshape(number, channels, side, side, 8).sum(axis=4) / np.float32(64)
+    finest = np.sqrt(finest.mean(axis=1)).ravel()
     usable = (means > 6) & (means < 249)
     if usable.sum() < 16:
         usable = np.ones_like(usable)

@@ -37,6 +37,9 @@ DARK_LIGHT: Final = 0.02
 BRIGHT_LIGHT: Final = 0.7
 """Above which it is bright."""
 
+DARK_RATIO: Final = 150.0
+"""Exposure ratio that is passed on of noise of the dark, which has a model of its own: what it was does not show."""
+
 TASKS_OF: Final = {"jpeg": "jpeg_restoration", "blur": "deblurring", "noise": "low_light"}
 """What a fault leads to."""
 
@@ -67,11 +70,13 @@ class NoiseFinding:
     Args:
         std: standard deviation in mid-grey, in 8-bit levels; None where there is next to none.
         correlated: whether neighbouring pixels have the same noise, as after demosaicing or denoising.
+        dark: whether it is that of an extremely dark exposure, amplified: of a sensor, and of nothing done to it.
         confidence: 0 to 1, that there is noise, or none.
     """
 
     std: float | None = None
     correlated: bool | None = None
+    dark: bool | None = None
     confidence: float = 0.0
 
 
@@ -177,7 +182,8 @@ def _noise_text(noise: NoiseFinding) -> str:
     if noise.std is None:
         return "none to speak of"
     kind = "" if noise.correlated is None else ", correlated" if noise.correlated else ", white"
-    return f"deviation of about {noise.std:g} levels{kind}"
+    dark = ", of a dark exposure" if noise.dark else ""
+    return f"deviation of about {noise.std:g} levels{kind}{dark}"
 
 
 def _blur_text(blur: BlurFinding) -> str:
@@ -243,7 +249,8 @@ def _reason(
         kind = "a JPEG file of" if jpeg.tables == jpeg.quality else "once a JPEG file of about"
         return {"jpeg_quality": float(jpeg.quality)}, f"{kind} quality {jpeg.quality}"
     if worst == "noise" and noise.std is not None:
-        return {"noise_strength": noise.std}, f"noise: {_noise_text(noise)}"
+        ratio = {"exposure_ratio": DARK_RATIO} if noise.dark else {}
+        return {"noise_strength": noise.std, **ratio}, f"noise: {_noise_text(noise)}"
     if worst == "blur" and blur.length is not None:
         scalars = {"blur_type": float(blur.kind == "defocus"), "blur_length": blur.length}
         return scalars, f"blur: {_blur_text(blur)}"
@@ -287,7 +294,7 @@ def _noise(said: Mapping[str, float], likely: float) -> NoiseFinding:
     if likely <= 0.5:
         return NoiseFinding(confidence=round(1 - likely, 3))
     std = min(math.exp(said["log_noise"]), SCALARS["noise_strength"].range[1])
-    return NoiseFinding(round(std, 1), said["correlated"] > 0, likely)
+    return NoiseFinding(round(std, 1), said["correlated"] > 0, said["dark"] > 0, likely)
 
 
 def _blur(said: Mapping[str, float], found: Mapping[str, float], likely: float) -> BlurFinding:

@@ -92,7 +92,9 @@ def _quality_steps() -> NDArray[np.int64]:
 
 def clipped_places(patches: Floats) -> NDArray[np.bool_]:
     """Where a channel is black or white, [N,H,W]: there a decoder has cut something off."""
-    clipped: NDArray[np.bool_] = np.any((patches < 0.5) | (patches > 254.5), axis=3)
+    clipped = np.zeros(patches.shape[:3], np.bool_)
+    for channel in range(patches.shape[3]):
+        clipped |= np.abs(patches[..., channel] - np.float32(127.5)) > 127
     return clipped
 
 

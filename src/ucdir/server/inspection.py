@@ -107,7 +107,7 @@ def _plan(
     known = dict(TASKS[chosen].known_scalars(bright)) | dict(choice.scalars) | dict(scalars)
     plan = {
         "task": chosen,
-        "model": model or model_of(pretrained_of(chosen, bright, scalars)),
+        "model": model or model_of(pretrained_of(chosen, bright, {**choice.scalars, **scalars})),
         "reason": choice.reason,
         "scalars": known,
     }

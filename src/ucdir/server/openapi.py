@@ -181,7 +181,10 @@ _FINDINGS: Final = _object(
         quality=_MAYBE_WHOLE, tables=_MAYBE_WHOLE, grid={"type": ["array", "null"], "items": _WHOLE},
         compressions=_WHOLE, confidence=_NUMBER,
     ),
-    noise=_object(std=_MAYBE_NUMBER, correlated={"type": ["boolean", "null"]}, confidence=_NUMBER),
+    noise=_object(
+        std=_MAYBE_NUMBER, correlated={"type": ["boolean", "null"]}, dark={"type": ["boolean", "null"]},
+        confidence=_NUMBER,
+    ),
     blur=_object(
         kind={"enum": ["none", "motion", "defocus"]}, length=_MAYBE_NUMBER, angle=_MAYBE_NUMBER, confidence=_NUMBER
     ),
