@@ -17,7 +17,7 @@ const canvas = (id: string): HTMLCanvasElement => element<HTMLCanvasElement>(id)
 /** The field that is no scalar of a model: how many times to amplify the light. */
 const BRIGHTEN = 'brighten';
 /** JPEG files below this quality are taken to need JPEG restoration. */
-const STRONG_JPEG = 60;
+const STRONG_JPEG = 90;
 
 let engine: Engine;
 let models: Model[] = [];
