@@ -1,10 +1,12 @@
 """Photos from and results to object stores, here fsspec's in memory; `scripts/cluster.py` does the same with S3."""
 
 import errno
+import importlib.util
 import io
 import json
 import os
 import tempfile
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -36,8 +38,49 @@ def put(memory, pixels):
     return make
 
 
+@pytest.fixture
+def google(monkeypatch):
+    """What stands for Google's store, under its names, without its client."""
+    from fsspec.implementations.memory import MemoryFileSystem
+    from fsspec.registry import _registry
+
+    class Google(MemoryFileSystem):
+        protocol = ("gs", "gcs")
+        store: ClassVar[dict[str, object]] = {}
+        pseudo_dirs: ClassVar[list[str]] = [""]
+        cachable = False
+        root_marker = ""
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return str(path).removeprefix("gs://").strip("/")  # names begin with the bucket's
+
+    monkeypatch.setitem(_registry, "gs", Google)
+    return Google()
+
+
 def objects(memory, folder):
     return sorted(path for path in memory.find(folder) if "/.ucdir/" not in path)
+
+
+def test_names_of_googles_store_lead_to_its_client(ucdir, google, pixels):
+    google.pipe("bucket/in/a.jpg", JpegCompression(20).encode(pixels))
+    status, out, err = ucdir("restore", "gs://bucket/in", "-o", "gs://bucket/out")
+    assert status == 0, err
+    assert "gs://bucket/out/a.restored.png" in out
+    assert [path for path in google.find("bucket/out") if "/.ucdir/" not in path] == [
+        "bucket/out/a.restored.png"
+    ]
+    assert Image.open(io.BytesIO(google.cat("bucket/out/a.restored.png"))).size == pixels.shape[1::-1]
+    assert "finished already" in ucdir("restore", "gs://bucket/in", "-o", "gs://bucket/out")[1]
+
+
+def test_without_googles_client_its_extra_is_named(ucdir):
+    if importlib.util.find_spec("gcsfs"):
+        pytest.skip("gcsfs is installed")
+    status, _, err = ucdir("restore", "gs://bucket/in", "-o", "gs://bucket/out")
+    assert status == 2
+    assert "pip install 'ucdir[gs]'" in err
 
 
 def test_a_folder_of_a_store_is_mirrored_and_finished_results_are_skipped(

@@ -9,7 +9,7 @@ import pytest
 from local_engine import local_pipeline
 from PIL import Image
 
-from ucdir.errors import ConfigError, OutputError
+from ucdir.errors import ConfigError, DeviceError, OutputError
 from ucdir.images import Photo, large, read, write, write_large
 from ucdir.images.colour import ADOBE_RGB
 from ucdir.images.photo import Metadata
@@ -91,14 +91,17 @@ def test_in_parts_it_is_to_the_bit_the_same_photo(tmp_path, stream, name):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["parts.png", name, "whole.png"])
 
 
-@pytest.mark.parametrize("suffix", [".tif", ".jpg", ".webp"])
-def test_other_formats_hold_the_same(tmp_path, stream, suffix):
-    png(tmp_path / "photo.png")
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("suffix", [".tif", ".jpg", ".webp", ".bmp"])
+def test_other_formats_hold_the_same(tmp_path, stream, suffix, channels):
+    png(tmp_path / "photo.png", channels)
     pipeline = local_pipeline()
     restore(tmp_path / "photo.png", tmp_path / f"whole{suffix}", pipeline=pipeline)
     stream()
     restore(tmp_path / "photo.png", tmp_path / f"parts{suffix}", pipeline=pipeline, patch_size=48)
     assert np.array_equal(read(tmp_path / f"whole{suffix}").pixels, read(tmp_path / f"parts{suffix}").pixels)
+    if suffix == ".bmp":
+        assert (tmp_path / "whole.bmp").read_bytes() == (tmp_path / "parts.bmp").read_bytes()
 
 
 def test_mean_and_uncertainty_are_the_same(tmp_path, stream):
@@ -212,6 +215,22 @@ def test_too_little_disk_space_is_told_before_the_work(tmp_path, stream, model, 
         restore(tmp_path / "photo.png", tmp_path / "restored.png", pipeline=pipeline)
     assert not pipeline.engine.passes
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "photo.png"]
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".avif"])
+def test_what_an_encoder_has_to_hold_is_asked_for_before_the_work(
+    tmp_path, stream, model, monkeypatch, suffix
+):
+    stream()
+    png(tmp_path / "photo.png")
+    monkeypatch.setattr(write_large, "_WHOLE_BYTES_PER_PIXEL", 1 << 40)
+    pipeline = local(model)
+    with pytest.raises(
+        DeviceError, match=r"which \.png, \.jpg and \.tif would not hold in memory: this needs"
+    ):
+        restore(tmp_path / "photo.png", tmp_path / f"restored{suffix}", pipeline=pipeline)
+    assert not pipeline.engine.passes
+    restore(tmp_path / "photo.png", tmp_path / "restored.png", pipeline=pipeline)
 
 
 def test_a_disk_that_is_full_is_told_in_one_sentence(tmp_path, stream, model, monkeypatch):

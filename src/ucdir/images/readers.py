@@ -421,7 +421,7 @@ def check_size(width: int, height: int, size_bytes: int, *, by_rows: bool = Fals
     most = reading()
     if max(width, height) > most.side or width * height > most.pixels:
         advice = (
-            "cut it into parts"
+            "restore it from file to file with `ucdir restore`, which needs little memory, or cut it into parts"
             if most.folder is None
             else "allow more with --max-pixels, or cut it into parts"
         )

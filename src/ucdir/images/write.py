@@ -180,6 +180,8 @@ _JPEG: Final = Format(
     *("JPEG", _pillow("JPEG", quality=95, subsampling="4:4:4")),
     alpha=False, side=65_500, exif=65_527, xmp=65_504, iptc=65_506, text=65_533,
 )  # fmt: skip
+MAX_BMP_SAMPLES: Final = 4_294_000_000
+"""Its sizes are numbers of 32 bits."""
 _TIFF: Final = Format("TIFF", encode_tiff, iptc=1 << 30, lossless=True)
 
 FORMATS: Final[Mapping[str, Format]] = {
@@ -342,7 +344,9 @@ def format_of(path: Path, photo: Photo | None) -> Format:
             "RAW file; choose .png or .tif."
         )
     if photo is not None and (
-        max(photo.pixels.shape) > found.side or (found.camera and photo.pixels[..., 0].size > MAX_PIXELS)
+        max(photo.pixels.shape) > found.side
+        or (found.camera and photo.pixels[..., 0].size > MAX_PIXELS)
+        or (found.name == "BMP" and photo.pixels.size > MAX_BMP_SAMPLES)
     ):
         height, width = photo.pixels.shape[:2]
         limit = "4 GiB" if max(height, width) <= found.side else f"{found.side:,} a side"

@@ -1,14 +1,15 @@
 """Writes a photograph that lies in a file to another one as it is encoded, with what `write` keeps beside the pixels.
 
-.png  .jpg  .tif    row by row; from `TILED_PIXELS` on TIFF is tiled, with smaller copies (a pyramid), and BigTIFF
-.dzi                a DeepZoom folder of tiles, for viewers in web pages
-others              held in memory, as their encoders need it
+.png .jpg .tif .bmp   row by row; from `TILED_PIXELS` on TIFF is tiled, with smaller copies (a pyramid), and BigTIFF
+.dzi                  a DeepZoom folder of tiles, for viewers in web pages
+.webp .avif .dng      held in memory, as their encoders need it
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -42,7 +43,7 @@ from ucdir.images.write import (
     said_of,
     write,
 )
-from ucdir.memory import RELEASED_BYTES, check_free, release
+from ucdir.memory import RELEASED_BYTES, check_free, copied, release
 
 TILED_PIXELS: Final = 100_000_000
 """TIFF files of more pixels are tiled, with smaller copies, so that viewers need not read all of them."""
@@ -71,11 +72,7 @@ def write_large(
         return _write_deep_zoom(photo, path, force=force)
     chosen = format_of(path, photo)
     if suffix not in _ENCODERS:
-        height, width = photo.pixels.shape[:2]
-        check_free(
-            height * width * _WHOLE_BYTES_PER_PIXEL,
-            f"{shown(path)}: {chosen.name} of {width}x{height} pixels",
-        )
+        check_encoder(path, *photo.pixels.shape[:2])
         return write(photo, path, force=force, times_of=times_of)
     photo, dropped = chosen.holding(photo)
     encode = _ENCODERS[suffix]
@@ -92,6 +89,18 @@ def write_large(
 
     atomic_fill(fill, path, force=force, times_of=times_of)
     return said_of(dropped, chosen, path)
+
+
+def check_encoder(path: Path, height: int, width: int) -> None:
+    """Refuse at once what `write_large` would refuse after hours of work: what an encoder has to hold.
+
+    Raises:
+        DeviceError: the memory does not hold it.
+    """
+    if path.suffix.lower() not in (*_ENCODERS, DEEP_ZOOM):
+        name = FORMATS[path.suffix.lower()].name
+        what = f"{shown(path)}: {name} of {width}x{height} pixels, which .png, .jpg and .tif would not hold in memory"
+        check_free(height * width * _WHOLE_BYTES_PER_PIXEL, what)
 
 
 def disk_bytes(path: Path, raw_bytes: int) -> int:
@@ -113,6 +122,7 @@ def _png(photo: Photo, descriptor: int, _: Path) -> None:
 
 
 _SMALL_JPEG: Final = FORMATS[".jpg"].encode
+_SMALL_BMP: Final = FORMATS[".bmp"].encode
 
 
 def _jpeg(photo: Photo, descriptor: int, _: Path) -> None:
@@ -139,6 +149,25 @@ def _first_table(data: bytes) -> int | None:
     return at if at + 4 <= len(data) else None
 
 
+def _bmp(photo: Photo, descriptor: int, _: Path) -> None:
+    """Rows from the lowest up, blue before red; the header is that of a small file."""
+    height, width, channels = photo.pixels.shape
+    row = (width * channels + 3) // 4 * 4
+    small = b"".join(_SMALL_BMP(replace(photo, pixels=np.ascontiguousarray(photo.pixels[:1, :1]))))
+    start = int.from_bytes(small[10:14], "little")
+    head = bytearray(small[:start])
+    for at, value in {2: start + row * height, 18: width, 22: height, 34: row * height}.items():
+        struct.pack_into("<I", head, at, value)
+    write_all(descriptor, bytes(head))
+    count = max(1, RELEASED_BYTES // row)
+    for bottom in range(height, 0, -count):
+        band = slice(max(bottom - count, 0), bottom)
+        rows = to_uint8(copied(photo.pixels, band, slice(0, width)))[::-1, :, ::-1]
+        padded = np.zeros((len(rows), row), np.uint8)
+        padded[:, : width * channels] = rows.reshape(len(rows), -1)
+        write_all(descriptor, padded.tobytes())
+
+
 def _tiff(photo: Photo, descriptor: int, _: Path) -> None:
     last = b""  # which is not the next piece of the file, but belongs at its beginning
     for piece in tiff_pieces(photo):
@@ -157,7 +186,7 @@ def _tiled_tiff(photo: Photo, _: int, name: Path) -> None:
 
 
 _ENCODERS: Final[dict[str, Callable[[Photo, int, Path], None]]] = {
-    ".jpeg": _jpeg, ".jpg": _jpeg, ".png": _png, ".tif": _tiff, ".tiff": _tiff,
+    ".bmp": _bmp, ".jpeg": _jpeg, ".jpg": _jpeg, ".png": _png, ".tif": _tiff, ".tiff": _tiff,
 }  # fmt: skip
 
 

@@ -36,7 +36,7 @@ from ucdir.images.paths import refusal, shown
 from ucdir.images.pixels import Pixels, Signal, from_signal, to_signal
 from ucdir.images.raw import RAW_SIZES, RawSize
 from ucdir.images.srgb import amplified, from_srgb_signal, to_srgb_signal
-from ucdir.images.write_large import write_large
+from ucdir.images.write_large import check_encoder, write_large
 from ucdir.memory import bytes_of
 from ucdir.pipeline import OnStep, is_number, is_whole, load
 from ucdir.tasks import JpegRestoration
@@ -258,6 +258,7 @@ def _restore_file(files: _Files, sampling: Sampling, developing: _Developing) ->
     limit = sampling.options.get("max_memory")
     try:
         if is_streamed(photo, target, None if limit is None else bytes_of(limit)):
+            check_encoder(target, *photo.pixels.shape[:2])
             result, notes = _restore_parts(photo, files, sampling, developing)
         else:
             result = sampling(to_srgb_signal(photo), photo, shown(source))
