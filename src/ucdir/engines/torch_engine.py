@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Final
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ucdir.engines.cuda_graphs import CudaGraphRunner, should_capture
 from ucdir.engines.engine import Planes
@@ -100,13 +102,32 @@ class TorchEngine:
         return self._run(self.diffusion_model, forward, (noisy, degraded, guidance), levels, given)
 
     def _run(
-        self, network: nn.Module, forward: Callable[..., Tensor], images: tuple[Planes, ...], *conditions: Any
+        self,
+        network: nn.Module,
+        forward: Callable[..., Tensor],
+        images: tuple[Planes, ...],
+        *conditions: Tensor | Mapping[str, Tensor],
     ) -> Planes:
         dtype = next(network.parameters()).dtype
         reduced = self.precision != torch.float32
+        alike = not reduced and self.device.type == "cpu" and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+        if alike and len(images[0]) > 1:
+            parts = [slice(n, n + 1) for n in range(len(images[0]))]
+            return np.concatenate(
+                [
+                    self._run(
+                        network,
+                        forward,
+                        tuple(image[p] for image in images),
+                        *(_part(c, p) for c in conditions),
+                    )
+                    for p in parts
+                ]
+            )
         try:
             with (
                 torch.no_grad(),
+                _RoundedAlike() if alike else nullcontext(),
                 torch.autocast(self.device.type, self.precision if reduced else None, enabled=reduced),
             ):
                 tensors = (_tensor(image).to(self.device, dtype) for image in images)
@@ -119,6 +140,65 @@ class TorchEngine:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         raise MemoryError(message)
+
+
+class _RoundedAlike(TorchFunctionMode):
+    """Inside, a pixel's result in float32 on a CPU is the same to the bit in images of any size and by any threads.
+
+    Of one image: batches are taken apart before. By itself PyTorch takes oneDNN's convolutions only for maps of more
+    than 20,480 numbers, or of 1x1 for several threads, and its own for others, which round differently. So do
+    exponentials at the end of each thread's share.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Call a function of PyTorch, or what stands for it."""
+        same: Any = {torch.conv2d: _convolution, F.silu: _swish}.get(func, func) if args else func
+        if same is not func and args[0].dtype != torch.float32:
+            same = func
+        return same(*args, **(kwargs or {}))
+
+
+def _convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None,
+    stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1,
+) -> Tensor:  # fmt: skip
+    """`torch.conv2d` by oneDNN."""
+    last = torch.channels_last
+    pairs = ([n, n] if isinstance(n, int) else [*n] for n in (padding, stride, dilation))
+    result: Tensor = torch.ops.aten.mkldnn_convolution(
+        x.contiguous(memory_format=last), weight.contiguous(memory_format=last), bias, *pairs, groups
+    )
+    return result
+
+
+_SHARE: Final = 32_768
+"""Numbers from which on PyTorch gives another thread a share."""
+_VECTORS: Final = 64
+"""A multiple of the numbers that are computed at once."""
+
+
+def _swish(x: Tensor, inplace: bool = False) -> Tensor:
+    """`F.silu` in which all threads have whole vectors; what is left is computed after that."""
+    last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    given = x.permute(0, 2, 3, 1) if last else x
+    flat = given.reshape(-1)
+    result, whole = torch.empty_like(flat), len(flat)
+    while left := whole % (_VECTORS * max(1, min(torch.get_num_threads(), -(-whole // _SHARE)))):
+        whole -= left
+    for part in (slice(0, whole), slice(whole, None)):
+        torch.ops.aten.silu.out(flat[part], out=result[part])
+    result = result.view(given.shape)
+    result = result.permute(0, 3, 1, 2) if last else result
+    return x.copy_(result) if inplace else result
+
+
+def _part(condition: Tensor | Mapping[str, Tensor], part: slice) -> Tensor | dict[str, Tensor]:
+    """Of some images of a batch."""
+    if isinstance(condition, Tensor):
+        return condition[part]
+    return {name: values[part] for name, values in condition.items()}
 
 
 def _tensor(image: Planes) -> Tensor:
