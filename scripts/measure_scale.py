@@ -120,7 +120,7 @@ def killed(photos: list[Path], megapixels: float, folder: Path, options: list[st
     print(
         f"{megapixels:g} megapixels: killed after {first['wall']:.0f} s at row {rows[-1] if rows else 0}, resumed in "
         f"{second['cpu']:.1f} CPU s, where the whole takes {whole['cpu']:.1f}; peak memory "
-        f"{', '.join(f'{one["memory"] / 1e6:.0f}' for one in (whole, first, second))} MB; the file is "
+        f"{max(run['memory'] for run in (whole, first, second)) / 1e6:.0f} MB; the file is "
         f"{'the same' if same else 'ANOTHER'}, and {len(left)} folders are left."
     )
 
