@@ -59,6 +59,15 @@ def test_what_is_written_is_what_write_writes(tmp_path, suffix, channels, dtype,
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"large{suffix}", f"usual{suffix}"]
 
 
+def test_functions_that_libvips_calls_live_as_long_as_it_calls_them(tmp_path):
+    """Of 16 bits written as 8 they did not, which ended the program now and then."""
+    for level in range(20):
+        photo = photo_of(tmp_path, 3, np.uint16)
+        photo.pixels[:] = level
+        write_large(photo, tmp_path / "large.jpg", force=True)
+    assert read(tmp_path / "large.jpg").pixels.max() == 0
+
+
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 def test_what_is_read_into_a_file_is_what_is_read_into_memory(tmp_path, suffix, orientation):

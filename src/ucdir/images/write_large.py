@@ -47,8 +47,8 @@ from ucdir.memory import RELEASED_BYTES, check_free, copied, release
 
 TILED_PIXELS: Final = 100_000_000
 """TIFF files of more pixels are tiled, with smaller copies, so that viewers need not read all of them."""
-_WHOLE_BYTES_PER_PIXEL: Final = 12
-"""Memory that encoders take which hold the whole image, about."""
+_WHOLE_BYTES_PER_PIXEL: Final = {".avif": 48, ".dng": 12, ".webp": 16}
+"""Memory that encoders take which hold the whole image: measured, and a little more."""
 _HEAD_BYTES: Final = 16 << 20
 
 
@@ -97,10 +97,11 @@ def check_encoder(path: Path, height: int, width: int) -> None:
     Raises:
         DeviceError: the memory does not hold it.
     """
-    if path.suffix.lower() not in (*_ENCODERS, DEEP_ZOOM):
-        name = FORMATS[path.suffix.lower()].name
+    suffix = path.suffix.lower()
+    if suffix in _WHOLE_BYTES_PER_PIXEL:
+        name = FORMATS[suffix].name
         what = f"{shown(path)}: {name} of {width}x{height} pixels, which .png, .jpg and .tif would not hold in memory"
-        check_free(height * width * _WHOLE_BYTES_PER_PIXEL, what)
+        check_free(height * width * _WHOLE_BYTES_PER_PIXEL[suffix], what)
 
 
 def disk_bytes(path: Path, raw_bytes: int) -> int:
@@ -228,7 +229,8 @@ def _image(photo: Photo, bits: int = 16) -> Iterator[Any]:
     height, width, channels = samples.shape
     kind = "ushort" if samples.dtype == np.uint16 else "uchar"
     try:
-        image = vips().Image.new_from_memory(samples.data, width, height, channels, kind)
+        # which must not be forgotten before the end, or its signal would call a function that is gone
+        first = image = vips().Image.new_from_memory(samples.data, width, height, channels, kind)
         done, pixel_bytes = 0, samples.nbytes // (height * width)
 
         def evaluated(_: Any, progress: Any) -> None:
@@ -237,8 +239,8 @@ def _image(photo: Photo, bits: int = 16) -> Iterator[Any]:
                 done = progress.npels
                 release(samples)
 
-        image.set_progress(True)
-        image.signal_connect("eval", evaluated)
+        first.set_progress(True)
+        first.signal_connect("eval", evaluated)
         if kind == "ushort" and bits == 8:
             table = to_uint8(np.arange(65_536, dtype=np.uint16))
             image = image.maplut(vips().Image.new_from_memory(table.data, 65_536, 1, 1, "uchar"))
