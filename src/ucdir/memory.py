@@ -265,10 +265,9 @@ def mapped(descriptor: int, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
 def mapping(array: NDArray[Any]) -> mmap.mmap | None:
     """The mapped file that an array, or the one that it is a view of, lies in; None if it lies in memory."""
     base: Any = array
-    while isinstance(base, np.ndarray):
-        base = base.base
-    found = base.obj if isinstance(base, memoryview) else base
-    return found if isinstance(found, mmap.mmap) else None
+    while isinstance(base, (np.ndarray, memoryview)):
+        base = base.obj if isinstance(base, memoryview) else base.base
+    return base if isinstance(base, mmap.mmap) else None
 
 
 def in_bands(array: NDArray[Any], start: int, stop: int) -> Iterator[slice]:

@@ -10,7 +10,7 @@ from local_engine import local_pipeline
 from PIL import Image
 
 from ucdir.errors import ConfigError, DeviceError, OutputError
-from ucdir.images import Photo, large, read, write, write_large
+from ucdir.images import Photo, jpeg_coefficients, large, read, write, write_large
 from ucdir.images.colour import ADOBE_RGB
 from ucdir.images.photo import Metadata
 from ucdir.workflows import streamed
@@ -28,6 +28,7 @@ def stream(monkeypatch):
         for module in (large, streamed):
             monkeypatch.setattr(module, "STREAMED_PIXELS", 1000)
         monkeypatch.setattr(large, "LARGE_FILE_BYTES", 1000)
+        monkeypatch.setattr(jpeg_coefficients, "_LARGE", 1000)
 
     return begin
 
@@ -223,7 +224,7 @@ def test_what_an_encoder_has_to_hold_is_asked_for_before_the_work(
 ):
     stream()
     png(tmp_path / "photo.png")
-    monkeypatch.setattr(write_large, "_WHOLE_BYTES_PER_PIXEL", 1 << 40)
+    monkeypatch.setitem(write_large._WHOLE_BYTES_PER_PIXEL, suffix, 1 << 40)
     pipeline = local(model)
     with pytest.raises(
         DeviceError, match=r"which \.png, \.jpg and \.tif would not hold in memory: this needs"

@@ -11,7 +11,7 @@ from ucdir.errors import DataError
 from ucdir.images.jpeg_coefficients import CoefficientPlane, JpegCoefficients
 from ucdir.images.large import like
 from ucdir.images.pixels import Pixels
-from ucdir.memory import copied, put
+from ucdir.memory import copied, put, release
 
 Floats = npt.NDArray[np.float32]
 
@@ -239,6 +239,8 @@ def _parts(pixels: Pixels, file: JpegCoefficients) -> Iterator[_Part]:
     for vertical in tops:
         for horizontal in lefts:
             yield _part(copied(pixels, vertical, horizontal), file, (vertical, horizontal), (rows, columns))
+            for plane in file.planes:
+                release(plane.levels)
 
 
 def _part(pixels: Pixels, file: JpegCoefficients, place: tuple[slice, slice], mcu: tuple[int, int]) -> _Part:

@@ -6,9 +6,9 @@ read here (ITU-T T.81, Annexes F and G): Huffman, sequential and progressive, an
 
 import re
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,21 @@ import numpy.typing as npt
 from ucdir.errors import ImageError
 from ucdir.images.decode import DecodeError
 from ucdir.images.jpeg import ZIGZAG, decodable, jpeg_header
+from ucdir.images.large import reading
 from ucdir.limits import MAX_IMAGE_PIXELS
+from ucdir.memory import mapped_array, release
 
 _SOS, _EOI, _DHT, _DRI, _APP0, _APP14 = 0xDA, 0xD9, 0xC4, 0xDD, 0xE0, 0xEE
 _SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), 0xC2
 _NEXT_MARKER: Final = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _RESTART: Final = re.compile(rb"\xff+[\xd0-\xd7]")
 _PLACE: Final = tuple(int(place) for place in ZIGZAG)
+
+_LARGE: Final = 8_000_000
+"""Numbers from which on they are kept in a file."""
+_PIECE: Final = 1 << 20
+_RELEASED_UNITS: Final = 1 << 14
+"""Blocks coded together after which what was touched of files is given back."""
 
 Codes = list[tuple[int, int, int]]
 """What the next 16 bits begin with, [65536]: bits of the code, high and low half of its symbol."""
@@ -152,7 +160,7 @@ class _Component:
         samples = (-(-frame.height * self.down // frame.down), -(-frame.width * self.across // frame.across))
         self.rows, self.blocks = (-(-n // 8) for n in samples)
         self.stride = frame.units[1] * self.across
-        self.values = array("h", bytes(128 * self.stride * frame.units[0] * self.down))
+        self.values = _numbers("h", 64 * self.stride * frame.units[0] * self.down)
         self.factors = (frame.down // self.down, frame.across // self.across)
 
     def plane(self, table: npt.NDArray[np.int64]) -> CoefficientPlane:
@@ -211,7 +219,7 @@ class _Scan:
             self.block = self._ac_refined if self.first else self._dc_refined
         else:
             self.block = self._ac if self.first else self._dc
-        self.windows: Sequence[int] = ()
+        self.windows: Any = ()
         self.at = self.blocks_to_skip = 0
         self.predicted = [0] * len(self.components)
 
@@ -227,6 +235,9 @@ class _Scan:
                 self.predicted = [0] * len(self.components)
             for n, at in blocks:
                 self.block(n, *self.components[n], at)
+            if number % _RELEASED_UNITS == 0:
+                for numbers in (self.windows, *(component.values for component, *_ in self.components)):
+                    release(np.asarray(numbers))
 
     def _units(self) -> Iterator[list[tuple[int, int]]]:
         """The components and places of the blocks that are coded together."""
@@ -250,7 +261,7 @@ class _Scan:
                 ]
 
     def _bits(self, count: int) -> int:
-        value = self.windows[self.at >> 3] >> (64 - (self.at & 7) - count) & ((1 << count) - 1)
+        value: int = self.windows[self.at >> 3] >> (64 - (self.at & 7) - count) & ((1 << count) - 1)
         self.at += count
         return value
 
@@ -337,10 +348,24 @@ class _Scan:
         return self.last + 1
 
 
-def _windows(part: bytes) -> "array[int]":
+def _windows(part: bytes) -> Any:
     """The 64 bits from each byte on; stuffed zeros are removed, and zeros follow the end."""
     data = np.frombuffer(part.replace(b"\xff\x00", b"\xff") + bytes(16), np.uint8)
-    views = np.lib.stride_tricks.sliding_window_view(data, 8)
-    words = array("Q")
-    words.frombytes(np.ascontiguousarray(views).view(">u8").astype("=u8").tobytes())
+    words = _numbers("Q", len(data) - 7)
+    numbers = np.frombuffer(words, np.uint64)
+    for start in range(0, len(numbers), _PIECE):
+        some = numbers[start : start + _PIECE]
+        for place in range(start, start + 8):
+            some <<= np.uint64(8)
+            some |= data[place : place + len(some)]
+        release(numbers)
     return words
+
+
+def _numbers(code: str, count: int) -> Any:
+    """Zeros, of a type as `array` names it; of a large image in a file, where such are kept in files."""
+    folder = reading().folder
+    if folder is None or count < _LARGE:
+        return array(code, [0]) * count
+    numbers: Any = mapped_array((count,), np.dtype(code), folder)
+    return memoryview(numbers)
