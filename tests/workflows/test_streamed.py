@@ -206,14 +206,17 @@ def test_without_resume_nothing_is_left_behind(tmp_path, stream, model):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "photo.png"]
 
 
-def test_too_little_disk_space_is_told_before_the_work(tmp_path, stream, model, monkeypatch):
+@pytest.mark.parametrize("resume", [False, True])
+def test_too_little_disk_space_is_told_before_the_work(tmp_path, stream, model, monkeypatch, resume):
     stream()
     png(tmp_path / "photo.png")
     usage = write_large.shutil.disk_usage(tmp_path)._replace(free=100_000)
     monkeypatch.setattr(write_large.shutil, "disk_usage", lambda _: usage)
     pipeline = local(model)
-    with pytest.raises(OutputError, match=r"GB of disk space is needed in .*free some space"):
-        restore(tmp_path / "photo.png", tmp_path / "restored.png", pipeline=pipeline)
+    with pytest.raises(
+        OutputError, match=r"MB of disk space is needed in .*, and 0 MB is free; free some space"
+    ):
+        restore(tmp_path / "photo.png", tmp_path / "restored.png", pipeline=pipeline, resume=resume)
     assert not pipeline.engine.passes
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "photo.png"]
 

@@ -43,7 +43,7 @@ from ucdir.images.write import (
     said_of,
     write,
 )
-from ucdir.memory import RELEASED_BYTES, check_free, copied, release
+from ucdir.memory import RELEASED_BYTES, as_text, check_free, copied, release
 
 TILED_PIXELS: Final = 100_000_000
 """TIFF files of more pixels are tiled, with smaller copies, so that viewers need not read all of them."""
@@ -323,6 +323,6 @@ def check_disk(folder: Path, needed: int, path: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OutputError(
-            f"{shown(path)}: up to {needed / 1e9:.1f} GB of disk space is needed in {shown(folder)}, and "
-            f"{free / 1e9:.1f} GB is free; free some space, or choose another folder."
+            f"{shown(path)}: up to {as_text(needed)} of disk space is needed in {shown(folder)}, and "
+            f"{as_text(free)} is free; free some space, or choose another folder."
         )

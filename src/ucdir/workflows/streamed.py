@@ -24,7 +24,7 @@ from ucdir.memory import check_address_space, free_memory, mapped_array, put
 from ucdir.model.pretrained import model_digest
 from ucdir.pipeline import RestorationPipeline
 from ucdir.workflows.records import digest
-from ucdir.workflows.unfinished import Unfinished
+from ucdir.workflows.unfinished import Unfinished, folder_of
 
 WHOLE_BYTES_PER_PIXEL: Final = 60
 """Memory that restoring a photo as a whole takes, about, with one step."""
@@ -106,10 +106,10 @@ def restored_in_file(
     state: Unfinished | None = None
     check_address_space(raw_bytes, f"an image of {width}x{height} pixels")
     try:
+        begun = resume is not None and (folder_of(output) / "samples").exists()
+        needed = disk_bytes(output, raw_bytes) + (0 if begun else raw_bytes) + (height * width if grey else 0)
+        check_disk(folder, needed, output)
         if resume is None:
-            check_disk(
-                folder, raw_bytes + disk_bytes(output, raw_bytes) + (height * width if grey else 0), output
-            )
             samples = mapped_array(shape, photo.pixels.dtype, folder)
         else:
             settings = _settings(
@@ -117,7 +117,6 @@ def restored_in_file(
             )
             patch_size = pipeline.patch_size(height, width, options.get("max_memory"))
             state = Unfinished(output, settings, shape, photo.pixels.dtype, patch_size)
-            check_disk(folder, disk_bytes(output, raw_bytes), output)
             samples, options = state.samples, {**options, "patch_size": state.settings["patch_size"]}
         levels = mapped_array((height, width, 1), np.uint8, folder) if grey else None
 
