@@ -116,6 +116,19 @@ def test_limits_are_by_configuration_and_bombs_are_refused(tmp_path, monkeypatch
         read(tmp_path / "bomb.png")
 
 
+def test_bytes_of_a_larger_image_are_told_of_the_way_from_file_to_file(tmp_path, monkeypatch):
+    write(Photo(np.zeros((40, 30, 1), np.uint8)), tmp_path / "photo.png")
+    data = (tmp_path / "photo.png").read_bytes()
+    assert read(data).pixels.shape == (40, 30, 1), "control"
+    monkeypatch.setattr(large, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(
+        ImageError, match="more than ucdir opens .*; restore it from file to file with `ucdir restore`"
+    ):
+        read(data)
+    with large_images(tmp_path):
+        assert read(tmp_path / "photo.png").pixels.shape == (40, 30, 1)
+
+
 def test_very_large_tiff_files_are_tiled_with_smaller_copies(tmp_path, monkeypatch):
     photo = photo_of(tmp_path, height=900, width=700)
     monkeypatch.setattr(module, "TILED_PIXELS", 500_000)

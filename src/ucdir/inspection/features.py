@@ -249,7 +249,8 @@ def _by_brightness(pixels: Floats, luma: Floats) -> NDArray[np.float64]:
 
     def sums(values: Floats) -> Floats:
         """Of the columns of each block, [N,C,side,SIDE]."""
-        return values.reshape(number, channels, side, 16, SIDE).sum(axis=3)
+        summed: Floats = values.reshape(number, channels, side, 16, SIDE).sum(axis=3)
+        return summed
 
     def by_column(values: Floats) -> Floats:
         return values.reshape(number, channels, side, side, 16)
