@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from accelerate.commands.launch import launch_command_parser
 from PIL import Image
 from torch.distributed.run import get_args_parser
 from typer.testing import CliRunner
@@ -179,6 +180,8 @@ def test_the_options_that_are_named_exist(root, place, page):
     known += "".join(re.sub(r"[\"',]", " ", script.read_text(encoding="utf-8")) for script in scripts)
     if "torchrun" in text:
         known += get_args_parser().format_help()
+    if "accelerate launch" in text:
+        known += " ".join(launch_command_parser()._option_string_actions)  # its help leaves some out
     assert named <= set(re.findall(r"--[a-z][a-z-]+", known))
 
 
