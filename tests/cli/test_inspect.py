@@ -26,7 +26,7 @@ def test_text(ucdir, folder):
     assert lines[0].endswith(" sure -> jpeg restoration, jpeg quality 20")
     assert lines[1].startswith("  JPEG      quality 20 (100%)")
     assert lines[5].startswith(
-        f"{folder / 'b.png'}: nothing wrong (no JPEG compression, no blur, hardly any noise), "
+        f"{folder / 'b.png'}: nothing wrong (no JPEG compression, hardly any blur or noise), "
     )
     assert len(lines) == 10
 

@@ -9,7 +9,7 @@ from skimage import data
 
 import ucdir
 from ucdir.data.documents import document
-from ucdir.degradations import DefocusBlur, JpegCompression, LowLightNoise, MotionBlur
+from ucdir.degradations import DefocusBlur, JpegCompression, LowLightGenerator, MotionBlur
 from ucdir.errors import ConfigError, ImageError
 from ucdir.images import Exposure, Photo
 from ucdir.inspection import inspect
@@ -153,9 +153,11 @@ def test_a_raw_file_and_what_is_to_be_brightened_are_of_low_light():
 
 def test_noise_of_the_dark_leads_to_the_model_of_the_dark():
     clean, low_light = CLEAN["coffee"], TASKS["low_light"]
-    dark = found(LowLightNoise(exposure_ratio=200.0, gain=2.0)(clean))
-    assert (dark.verdict, dark.noise.dark) == ("noise", True)
-    assert low_light.pretrained(dark.scalars) == low_light.name
+    exposures = LowLightGenerator(srgb_probability=0, developed_probability=0)
+    for seed in range(3):
+        dark = found(exposures.draw(np.random.default_rng(seed))(clean))
+        assert (dark.verdict, dark.noise.dark) == ("noise", True)
+        assert low_light.pretrained(dark.scalars) == low_light.name
     other = found(noisy(clean, 20))
     assert (other.verdict, other.noise.dark) == ("noise", False)
     assert low_light.pretrained(other.scalars) != low_light.name

@@ -24,6 +24,10 @@ Verdict = Literal["nothing wrong", "jpeg", "blur", "noise"]
 
 STRONG_JPEG: Final = 90
 """Quality from which on nothing is wrong with a JPEG file; below it a restoration is the better one, if by little."""
+LEAST_BLUR: Final = 3.5
+"""Length in pixels from which on blur is a fault: sharp photos of cameras that interpolate every pixel have less."""
+LEAST_NOISE: Final = 2.5
+"""Deviation in levels from which on noise is a fault: film and the best cameras have less."""
 HEAVY_JPEG: Final = 40
 """Quality below which little of noise and blur is left to see: what looks like them is of the compression."""
 CLEARLY_LOWER: Final = 10
@@ -228,13 +232,20 @@ def _worst(
 ) -> tuple[Verdict, float]:
     """What leads, and how sure that is; what the file or the coefficients show for certain overrules the classifier."""
     strong = jpeg.quality is not None and jpeg.quality < STRONG_JPEG
-    there = {"jpeg": strong, "blur": blur.length is not None, "noise": noise.std is not None}
+    there = {
+        "jpeg": strong,
+        "blur": blur.length is not None and blur.length >= LEAST_BLUR,
+        "noise": noise.std is not None and noise.std >= LEAST_NOISE,
+    }
     shares = {kind: leading.get(kind, 0.0) for kind, found in there.items() if found}
-    if not (strong and jpeg.confidence >= CERTAIN):
-        shares["nothing wrong"] = leading.get("clean", 0.0)
-    elif jpeg.quality is not None and jpeg.quality < HEAVY_JPEG:
+    certain = strong and jpeg.confidence >= CERTAIN
+    if certain and jpeg.quality is not None and jpeg.quality < HEAVY_JPEG:
         shares = {"jpeg": shares["jpeg"]}
-    worst = max(shares, key=lambda kind: shares[kind])
+    # a fault that is found leads unless there is likely none
+    worst = max(shares, key=lambda kind: shares[kind]) if shares else "nothing wrong"
+    if not certain:
+        shares["nothing wrong"] = leading.get("clean", 0.0)
+        worst = "nothing wrong" if shares["nothing wrong"] > 0.5 else worst
     total = sum(shares.values())
     if total > 0:
         return worst, shares[worst] / total  # type: ignore[return-value]
@@ -255,7 +266,7 @@ def _reason(
         scalars = {"blur_type": float(blur.kind == "defocus"), "blur_length": blur.length}
         return scalars, f"blur: {_blur_text(blur)}"
     quality = "no JPEG compression" if jpeg.quality is None else f"JPEG quality {jpeg.quality}"
-    return {}, f"{quality}, no blur, hardly any noise"
+    return {}, f"{quality}, hardly any blur or noise"
 
 
 def _probability(logit: float) -> float:
