@@ -296,7 +296,8 @@ def _jpeg(
             shown = JpegFinding(guess, None, None, min(1 + steps, 2), likely)
     if own is None:
         return shown
-    if shown.quality is None or shown.quality > own - CLEARLY_LOWER or (shown.grid is None and likely < 0.8):
+    lower = CLEARLY_LOWER if shown.grid is not None else 2 * CLEARLY_LOWER  # a guess is off by that much
+    if shown.quality is None or shown.quality > own - lower or (shown.grid is None and likely < 0.8):
         return JpegFinding(own, own, (0, 0), 1, 1.0)
     return replace(shown, tables=own, compressions=2)
 
