@@ -10,6 +10,7 @@ import pytest
 from ucdir import memory
 from ucdir.errors import ConfigError, DeviceError
 from ucdir.images import Photo
+from ucdir.images.parts import PhotoParts
 from ucdir.inspection import inspect
 from ucdir.memory import trim_heap
 
@@ -181,5 +182,13 @@ def test_parts_of_a_wide_image_in_a_file_take_what_the_parts_take(wide, of_files
 def test_looking_at_a_wide_image_does_not_keep_it(wide, of_files, peak):
     before = of_files()
     inspect(Photo(wide))
+    assert peak() < KEPT
+    assert of_files() - before < KEPT
+
+
+def test_looking_through_what_is_transparent_does_not_keep_it(wide, of_files, peak):
+    before = of_files()
+    parts = PhotoParts(Photo(wide[..., :1], wide[..., 2]))
+    assert parts.means is not None, "control: some of it is transparent"
     assert peak() < KEPT
     assert of_files() - before < KEPT

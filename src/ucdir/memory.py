@@ -294,19 +294,19 @@ def copied(array: NDArray[_Number], rows: slice, columns: slice) -> NDArray[_Num
 
 
 def thinned(array: NDArray[_Number], step: int) -> NDArray[_Number]:
-    """Every so many rows and columns of an array [H,W,...] that may lie in a file."""
+    """Every so many rows and columns of an array [H,W,...] that may lie in a file, in memory."""
     if mapping(array) is None:
         return array[::step, ::step]
     if is_turned(array):
         return thinned(array.swapaxes(0, 1), step).swapaxes(0, 1)
     whole = slice(0, array.shape[1])
     return np.concatenate(
-        [copied(array, slice(top, top + 1), whole)[:, ::step] for top in range(0, len(array), step)]
+        [copied(array, slice(top, top + 1), whole)[:, ::step].copy() for top in range(0, len(array), step)]
     )
 
 
 def put(part: NDArray[_Number], array: NDArray[_Number], rows: slice, columns: slice) -> None:
-    """Write a part into an array that may lie in a file."""
+    """Write a part [h,w,...] into an array [H,W,...] that may lie in a file; what is below its last row is left out."""
     if is_turned(array):
         put(part.swapaxes(0, 1), array.swapaxes(0, 1), columns, rows)
         return

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -32,7 +33,7 @@ from ucdir.images.camera import linear_to_srgb
 from ucdir.images.colour import ADOBE_RGB, SRGB, Colour, colour_of_cicp
 from ucdir.images.icc import SRGB_CURVE, colour_space, grey_profile, rgb_profile
 from ucdir.images.pixels import to_signal
-from ucdir.images.srgb import as_srgb, from_srgb_signal, own_space, to_srgb_signal
+from ucdir.images.srgb import amplified, as_srgb, from_srgb_signal, own_space, to_srgb_signal
 from ucdir.workflows.restore import brightened, restore
 
 NAMED = {
@@ -229,6 +230,16 @@ def test_light_is_amplified_in_its_own_space(dtype):
     photo = Photo(pixels, metadata=Metadata(icc=colour_of_cicp(1, 8).profile(3)))
     bright = brightened(photo, 3.0).pixels
     assert np.abs(bright - np.minimum(pixels * 3.0, np.iinfo(dtype).max)).max() <= 3
+
+
+def test_amplifying_light_takes_little_more_memory_than_the_result():
+    photo = Photo(np.zeros((1500, 1000, 3), np.uint8))
+    tracemalloc.start()
+    try:
+        amplified(photo, 2.0)
+        assert tracemalloc.get_traced_memory()[1] < 2 * photo.pixels.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 # --------------------------------------------------------------------------------------------------- profiles

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ucdir.images.photo import Photo
 from ucdir.images.pixels import Pixels, Signal
 from ucdir.images.srgb import PURE_RADIUS, filled, from_srgb_signal, halved, to_srgb_signal
-from ucdir.memory import copied, release
+from ucdir.memory import copied
 
 _HALVINGS: Final = 8
 _SQUARE: Final = 1 << _HALVINGS
@@ -37,15 +37,14 @@ class PhotoParts:
         """
         means, there, hidden = [], [], False
         for top in range(0, self.height, _SQUARE):
-            rows = slice(top, top + _SQUARE)
-            known: NDArray[np.bool_] = alpha[rows] > 0
+            rows, columns = slice(top, top + _SQUARE), slice(0, self.width)
+            known: NDArray[np.bool_] = copied(alpha, rows, columns) > 0
             hidden |= not known.all()
-            band: Any = self.photo.pixels[rows]
+            band: Any = copied(self.photo.pixels, rows, columns)
             for _ in range(_HALVINGS):
                 band, known = halved(band, known)
             means.append(band)
             there.append(known)
-            release(self.photo.pixels)
         known = np.concatenate(there)
         if not hidden or not known.any():
             return None

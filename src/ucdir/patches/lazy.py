@@ -199,7 +199,7 @@ class LazyRunner:
 
 
 class RollingRows:
-    """The last rows of an image, float32 [C,rows,W], in a file that has no name and ends with the process.
+    """The last rows of an image, float32 [rows,C,W], in a file that has no name and ends with the process.
 
     What is mapped of a file counts as this process's memory until it is let go of, which is done every few rows.
     """
