@@ -1,5 +1,6 @@
 """In float32 a CPU's result is the same to the bit whatever the patches, the threads and the batch."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import numpy as np
@@ -67,6 +68,15 @@ def test_by_any_number_of_threads(pipelines, engine):
     results = [pipelines(engine, threads).restore_signal(image, steps=1) for threads in (1, 2, 3)]
     for result in results[1:]:
         assert np.array_equal(result, results[0])
+
+
+def test_by_calls_in_several_threads_at_once(pipelines):
+    """PyTorch's modes are each thread's own."""
+    pipeline, image = pipelines("torch", 1), image_of(184, 248)
+    whole = pipeline.restore_signal(image, steps=1)
+    with ThreadPoolExecutor(2) as pool:
+        results = pool.map(lambda size: pipeline.restore_signal(image, steps=1, patch_size=size), (84, 92))
+        assert all(np.array_equal(result, whole) for result in results)
 
 
 def test_pytorch_by_itself_rounds_differently(pipelines, monkeypatch):

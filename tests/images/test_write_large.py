@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tempfile
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from ucdir.images.large import FileBytes, large_images
 from ucdir.images.photo import Metadata
 from ucdir.images.write_large import check_disk, write_large
 from ucdir.memory import mapped_array, mapping
+from ucdir.workflows.inspect import inspect
 
 EXIF = b"II*\0\x08\0\0\0\x01\0\x0f\x01\x02\0\x06\0\0\0\x1a\0\0\0\0\0\0\0Canon\0"
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></x:xmpmeta>'
@@ -57,6 +59,44 @@ def test_what_is_written_is_what_write_writes(tmp_path, suffix, channels, dtype,
     assert one.metadata == other.metadata
     assert one.metadata.exif is not None
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"large{suffix}", f"usual{suffix}"]
+
+
+def test_a_file_that_cannot_be_read_to_its_end_is_told_and_nothing_else_is_printed(
+    tmp_path, monkeypatch, capfd
+):
+    write(photo_of(tmp_path), tmp_path / "photo.jpg")
+    pread, reads = os.pread, []
+
+    def failing(*arguments):
+        reads.append(arguments)
+        if len(reads) > allowed:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return pread(*arguments)
+
+    monkeypatch.setattr(os, "pread", failing)
+    with large_images(tmp_path):
+        allowed = 1000
+        assert read(tmp_path / "photo.jpg").pixels.shape == (300, 210, 3), "control"
+        for most in (0, len(reads) - 1):
+            allowed = most
+            reads.clear()
+            with pytest.raises(ImageError, match="cannot be read|damaged or incomplete"):
+                read(tmp_path / "photo.jpg")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_disk_that_is_full_is_told_where_a_photo_is_only_looked_at(tmp_path, monkeypatch):
+    write(photo_of(tmp_path), tmp_path / "photo.jpg")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert inspect(tmp_path / "photo.jpg").jpeg.quality is not None, "control"
+
+    def full(descriptor, start, size):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OutputError, match="because the disk is full; free some space"):
+        inspect(tmp_path / "photo.jpg")
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
 
 
 def test_functions_that_libvips_calls_live_as_long_as_it_calls_them(tmp_path):

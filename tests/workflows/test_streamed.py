@@ -221,6 +221,29 @@ def test_too_little_disk_space_is_told_before_the_work(tmp_path, stream, model, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "photo.png"]
 
 
+def test_a_state_that_found_no_space_counts_as_none(tmp_path, stream, model, monkeypatch):
+    stream()
+    png(tmp_path / "photo.png")
+    output, asked = tmp_path / "restored.png", []
+    monkeypatch.setattr(streamed, "check_disk", lambda _, needed, __: asked.append(needed))
+    restore(tmp_path / "photo.png", output, pipeline=local(model), resume=True)
+    folder_of(output).mkdir()
+    (folder_of(output) / "samples").touch()
+    restore(tmp_path / "photo.png", output, pipeline=local(model), resume=True, force=True)
+    with pytest.raises(KeyboardInterrupt):
+        restore(
+            tmp_path / "photo.png",
+            output,
+            pipeline=Interrupted(model, 24),
+            patch_size=48,
+            resume=True,
+            force=True,
+        )
+    restore(tmp_path / "photo.png", output, pipeline=local(model), patch_size=48, resume=True, force=True)
+    assert asked[1] == asked[0]
+    assert asked[3] < asked[0], "control: what is there already is not asked for again"
+
+
 @pytest.mark.parametrize("suffix", [".webp", ".avif"])
 def test_what_an_encoder_has_to_hold_is_asked_for_before_the_work(
     tmp_path, stream, model, monkeypatch, suffix

@@ -12,9 +12,9 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ucdir.images.large import FileBytes, reading
+from ucdir.images.large import FileBytes, in_file, reading
 from ucdir.images.pixels import Pixels
-from ucdir.memory import RELEASED_BYTES, mapped_array, release
+from ucdir.memory import RELEASED_BYTES, release
 
 # The slightest problem at which a decoder gives up. A warning of libjpeg mostly says that pixels were lost,
 # one of libtiff mostly that a tag is unknown.
@@ -84,21 +84,26 @@ def open_with_vips(kind: str, data: bytes) -> Any:
         if isinstance(data, FileBytes):
             loader, source = loader.replace("_buffer", "_source"), _source(data)
         image = getattr(vips().Image, loader)(source, access="sequential", fail_on=fail_on)
-        image._references.append(
-            source
-        )  # or its functions would end before the image does; as pyvips itself does
+        # or the functions of a source would end before the image does; pyvips keeps what it needs here, too
+        image._references.append(source)
         return image
     except vips().Error as error:
         raise DecodeError(str(error)) from error
 
 
 def _source(data: FileBytes) -> Any:
-    """A file that libvips reads piece by piece; of one that it opened itself, it would map all."""
+    """A file that libvips reads piece by piece; of one that it opened itself, it would map all.
+
+    One that cannot be read further ends there: an error in here would be printed, and lost.
+    """
     at = 0
 
     def read(size: int) -> bytes:
         nonlocal at
-        piece = data[at : at + size]
+        try:
+            piece = data[at : at + size]
+        except OSError:
+            return b""
         at += len(piece)
         return piece
 
@@ -147,7 +152,7 @@ def _fetch(image: Any) -> Pixels:
     if folder is None or not reading().is_streamed(width, height):
         samples: Pixels = np.empty((height, width, bands), dtype)
     else:
-        samples = mapped_array((height, width, bands), dtype, folder)
+        samples = in_file((height, width, bands), dtype, folder)
     region = vips().Region.new(image)
     rows = max(1, min(_FETCH_ROWS, _FETCH_BYTES // (samples.nbytes // height)))
     touched = 0

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from ucdir.errors import ImageError
 from ucdir.images.decode import DecodeError
 from ucdir.images.jpeg import ZIGZAG, decodable, jpeg_header
-from ucdir.images.large import reading
+from ucdir.images.large import in_file, reading
 from ucdir.limits import MAX_IMAGE_PIXELS
-from ucdir.memory import mapped_array, release
+from ucdir.memory import release
 
 _SOS, _EOI, _DHT, _DRI, _APP0, _APP14 = 0xDA, 0xD9, 0xC4, 0xDD, 0xE0, 0xEE
 _SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), 0xC2
@@ -29,6 +29,7 @@ _PLACE: Final = tuple(int(place) for place in ZIGZAG)
 _LARGE: Final = 8_000_000
 """Numbers from which on they are kept in a file."""
 _PIECE: Final = 1 << 20
+"""Numbers that are computed at once."""
 _RELEASED_UNITS: Final = 1 << 14
 """Blocks coded together after which what was touched of files is given back."""
 
@@ -74,6 +75,7 @@ def jpeg_coefficients(data: bytes, orientation: int = 1) -> JpegCoefficients:
     Raises:
         ImageError: it is coded in a way that is not read here; the text continues one that begins with the file's name.
         DecodeError: it is damaged.
+        OutputError: there is no space for the files that the coefficients of a large one are kept in.
     """
     header = jpeg_header(data)
     try:
@@ -367,5 +369,5 @@ def _numbers(code: str, count: int) -> Any:
     folder = reading().folder
     if folder is None or count < _LARGE:
         return array(code, [0]) * count
-    numbers: Any = mapped_array((count,), np.dtype(code), folder)
+    numbers: Any = in_file((count,), np.dtype(code), folder)
     return memoryview(numbers)

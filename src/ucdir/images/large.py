@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ucdir.images.paths import refusal
 from ucdir.images.pixels import Pixels
 from ucdir.limits import (
     MAX_FILE_BYTES,
@@ -84,14 +86,30 @@ def large_images(folder: Path, max_pixels: int | None = None) -> Iterator[None]:
         _reading.reset(token)
 
 
+def in_file(shape: tuple[int, ...], dtype: Any, folder: Path) -> NDArray[Any]:
+    """As `mapped_array`, where images are kept.
+
+    Raises:
+        OutputError: there is no space for it.
+    """
+    try:
+        return mapped_array(shape, dtype, folder)
+    except OSError as error:
+        raise refusal(error, folder) from error
+
+
 def like(pixels: Pixels) -> Pixels:
-    """An empty array of the shape and type of another, in a file if that lies in one, in the same order."""
+    """An empty array of the shape and type of another, in a file if that lies in one, in the same order.
+
+    Raises:
+        OutputError: there is no space for it.
+    """
     folder = reading().folder
     if folder is None or mapping(pixels) is None:
         return np.empty(pixels.shape, pixels.dtype)
     if is_turned(pixels):
         return like(pixels.swapaxes(0, 1)).swapaxes(0, 1)
-    return mapped_array(pixels.shape, pixels.dtype, folder)
+    return in_file(pixels.shape, pixels.dtype, folder)
 
 
 class FileBytes:

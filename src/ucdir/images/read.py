@@ -29,7 +29,7 @@ from ucdir.limits import MAX_FILE_BYTES, MAX_IMAGE_PIXELS, MAX_METADATA_BYTES
 from ucdir.memory import mapping
 
 
-def read(
+def read(  # noqa: PLR0912 (each error has a sentence of its own)
     source: Path | bytes,
     *,
     exposure_ratio: float | Literal["auto", "file"] = "auto",
@@ -53,6 +53,7 @@ def read(
     Raises:
         ImageError: it cannot be opened, is not a supported image, is damaged or cut off (rather than half
             of it being restored), or is larger than `limits.py` allows.
+        OutputError: there is no space for the file that a large one is decoded into.
     """
     path = Path() if isinstance(source, bytes) else Path(source)
     name, kind = "the image" if isinstance(source, bytes) else shown(path), "RAW"
@@ -94,6 +95,10 @@ def read(
     except MemoryError as error:
         raise ImageError(
             f"{name} does not fit into the memory; close other programs, or save it smaller."
+        ) from error
+    except OSError as error:
+        raise ImageError(
+            f"{name} cannot be read ({error.strerror or error}); get another copy of it."
         ) from error
     except (DecodeError, ValueError) as error:
         raise ImageError(

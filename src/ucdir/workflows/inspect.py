@@ -26,6 +26,7 @@ def inspect(image: Any) -> Inspection:
     Raises:
         ImageError: the photo cannot be read.
         ConfigError: it is no image, or several.
+        OutputError: there is no space for the file that a large one is decoded into.
     """
     if isinstance(image, (str, os.PathLike)):
         with large_images(Path(tempfile.gettempdir())):  # of which no more than some parts are looked at

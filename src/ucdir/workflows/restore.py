@@ -32,7 +32,7 @@ from ucdir.images import (
     write,
 )
 from ucdir.images.large import large_images
-from ucdir.images.paths import refusal, shown
+from ucdir.images.paths import shown
 from ucdir.images.pixels import Pixels, Signal, from_signal, to_signal
 from ucdir.images.raw import RAW_SIZES, RawSize
 from ucdir.images.srgb import amplified, from_srgb_signal, to_srgb_signal
@@ -247,10 +247,7 @@ def _restore_file(files: _Files, sampling: Sampling, developing: _Developing) ->
         if uncertainty.resolve() in (source.resolve(), target.resolve()):
             raise ConfigError(f"{shown(uncertainty)}: the uncertainty map needs a file of its own.")
         check_writable(uncertainty, force=files.force, photo=Photo(np.zeros((1, 1, 1), np.uint8)))
-    try:
-        photo = _read(source, developing, sampling, target.suffix)
-    except OSError as error:  # of the file beside the output that a large one is decoded into
-        raise refusal(error, target) from error
+    photo = _read(source, developing, sampling, target.suffix)
     sampling, photo = _settled(source, photo, sampling, shown(source))
     if sampling.left_alone:
         return _left(photo, sampling, shown(source), began)

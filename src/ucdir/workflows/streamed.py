@@ -106,8 +106,9 @@ def restored_in_file(
     state: Unfinished | None = None
     check_address_space(raw_bytes, f"an image of {width}x{height} pixels")
     try:
-        begun = resume is not None and (folder_of(output) / "samples").exists()
-        needed = disk_bytes(output, raw_bytes) + (0 if begun else raw_bytes) + (height * width if grey else 0)
+        begun = folder_of(output) / "samples"
+        there = begun.stat().st_blocks * 512 if resume is not None and begun.exists() else 0
+        needed = disk_bytes(output, raw_bytes) + max(raw_bytes - there, 0) + (height * width if grey else 0)
         check_disk(folder, needed, output)
         if resume is None:
             samples = mapped_array(shape, photo.pixels.dtype, folder)
