@@ -57,7 +57,8 @@ def test_pretrained_models_equal_pytorch_at_any_size(name):
     predictor, diffusion_model, _ = load_model(model_folder(name))
     model = make_onnx(model_folder(name))
     sessions = opened(model.predictor), opened(model.diffusion_model)
-    sizes = [(2, 16, 24), *((1, *(8 * rng.integers(2, 12, 2))) for _ in range(3))]
+    multiple = max(network.multiple_of for network in (predictor, diffusion_model))
+    sizes = [(2, 2 * multiple, 3 * multiple), *((1, *(multiple * rng.integers(2, 9, 2))) for _ in range(3))]
     for batch, height, width in sizes:
         given = inputs_of(rng, diffusion_model.scalar_names, batch, height, width)
         for network, session in zip((predictor, diffusion_model), sessions, strict=True):

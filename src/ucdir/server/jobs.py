@@ -154,6 +154,8 @@ class Jobs:
                 self.refuse_if_stopping()
             return await task
         finally:
+            # cancelled just as the client leaves, it may still end with that, which nobody waits for any more
+            task.add_done_callback(lambda over: over.cancelled() or over.exception())
             task.cancel()
             stopping.cancel()
 
