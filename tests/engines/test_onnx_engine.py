@@ -14,7 +14,6 @@ from ucdir.engines import load_engine, onnx_engine
 from ucdir.engines.onnx_engine import OnnxEngine, threads
 from ucdir.errors import ConfigError, DeviceError, WeightsError
 from ucdir.pipeline import load
-from ucdir.workflows.export import export
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -22,13 +21,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(autouse=True)
 def _one_thread_of_onnx(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
-@pytest.fixture(scope="module")
-def exported(model_folder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("exported") / "model"
-    export(model_folder, folder)
-    return folder
 
 
 @pytest.fixture

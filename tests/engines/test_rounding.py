@@ -10,14 +10,6 @@ from random_images import image_of
 
 from ucdir.engines import torch_engine
 from ucdir.pipeline import load
-from ucdir.workflows.export import export
-
-
-@pytest.fixture(scope="module")
-def exported(model_folder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("exported") / "model"
-    export(model_folder, folder)
-    return folder
 
 
 @pytest.fixture

@@ -154,10 +154,10 @@ class _RoundedAlike(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Call a function of PyTorch, or what stands for it."""
-        same: Any = {torch.conv2d: _convolution, F.silu: _swish}.get(func, func) if args else func
-        if same is not func and args[0].dtype != torch.float32:
-            same = func
-        return same(*args, **(kwargs or {}))
+        alike = _ALIKE.get(func)
+        if alike is not None and args and args[0].dtype == torch.float32:
+            func = alike
+        return func(*args, **(kwargs or {}))
 
 
 def _convolution(
@@ -192,6 +192,12 @@ def _swish(x: Tensor, inplace: bool = False) -> Tensor:
     result = result.view(given.shape)
     result = result.permute(0, 3, 1, 2) if last else result
     return x.copy_(result) if inplace else result
+
+
+_ALIKE: Final[Mapping[Callable[..., Any], Callable[..., Tensor]]] = {
+    torch.conv2d: _convolution, F.silu: _swish
+}  # fmt: skip
+"""What stands for functions of PyTorch."""
 
 
 def _part(condition: Tensor | Mapping[str, Tensor], part: slice) -> Tensor | dict[str, Tensor]:

@@ -24,7 +24,7 @@ from ucdir.memory import check_address_space, free_memory, mapped_array, put
 from ucdir.model.pretrained import model_digest
 from ucdir.pipeline import RestorationPipeline
 from ucdir.workflows.records import digest
-from ucdir.workflows.unfinished import Unfinished, folder_of
+from ucdir.workflows.unfinished import Unfinished, bytes_begun
 
 WHOLE_BYTES_PER_PIXEL: Final = 60
 """Memory that restoring a photo as a whole takes, about, with one step."""
@@ -106,8 +106,7 @@ def restored_in_file(
     state: Unfinished | None = None
     check_address_space(raw_bytes, f"an image of {width}x{height} pixels")
     try:
-        begun = folder_of(output) / "samples"
-        there = begun.stat().st_blocks * 512 if resume is not None and begun.exists() else 0
+        there = 0 if resume is None else bytes_begun(output)
         needed = disk_bytes(output, raw_bytes) + max(raw_bytes - there, 0) + (height * width if grey else 0)
         check_disk(folder, needed, output)
         if resume is None:

@@ -16,7 +16,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +28,18 @@ from ucdir.memory import mapped, mapping, release
 
 Settings = Mapping[str, Any]
 
+_SAMPLES: Final = "samples"
+
 
 def folder_of(output: Path) -> Path:
     """Where the state of an unfinished result is."""
     return output.with_name(fitting_name(f".ucdir-{output.name}", ".unfinished"))
+
+
+def bytes_begun(output: Path) -> int:
+    """What the samples of an unfinished result take of the disk already."""
+    samples = folder_of(output) / _SAMPLES
+    return samples.stat().st_blocks * 512 if samples.exists() else 0
 
 
 class Unfinished:
@@ -74,7 +82,7 @@ class Unfinished:
                 json.dumps({**settings, "shape": shape, "dtype": np.dtype(dtype).name})
             )
             self.settings = self._checked(output, wanted, patch_size)
-            descriptor = os.open(self.folder / "samples", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            descriptor = os.open(self.folder / _SAMPLES, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
                 self.samples: NDArray[Any] = mapped(descriptor, shape, dtype)
             finally:
@@ -94,7 +102,7 @@ class Unfinished:
             found = None
         if not isinstance(found, dict):
             wanted["patch_size"] = wanted.get("patch_size") or patch_size
-            for name in ("rows", "samples"):
+            for name in ("rows", _SAMPLES):
                 (self.folder / name).unlink(missing_ok=True)
             temporary = self.folder / "settings.new"
             with temporary.open("wb") as opened:
