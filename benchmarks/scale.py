@@ -34,7 +34,7 @@ from end_to_end import enlarged
 
 from ucdir.degradations import JpegCompression
 from ucdir.images import encode_photo, read
-from ucdir.images.paths import atomic_write
+from ucdir.images.atomic import atomic_write
 from ucdir.images.srgb import from_srgb_signal, to_srgb_signal
 from ucdir.inspection import inspect
 from ucdir.pipeline import load

@@ -39,8 +39,13 @@ def check_extra(extra: Extra, needed_by: str, package: str = "torch") -> None:
     Raises:
         ExtraError: it is not installed.
     """
-    if find_spec(package) is None:
+    if not is_installed(package):
         raise missing(package, extra, needed_by)
+
+
+def is_installed(package: str) -> bool:
+    """Whether a top module could be imported, without importing it."""
+    return find_spec(package) is not None
 
 
 def missing(package: str, extra: Extra, needed_by: str) -> ExtraError:

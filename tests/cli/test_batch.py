@@ -17,7 +17,7 @@ from PIL import Image
 
 from ucdir.degradations import JpegCompression
 from ucdir.engines.torch_engine import TorchEngine
-from ucdir.images import Photo, paths, read, write
+from ucdir.images import Photo, atomic, read, write
 from ucdir.tasks import TASKS
 from ucdir.workflows import batch as batch_module
 from ucdir.workflows import cluster, outputs
@@ -543,7 +543,7 @@ def test_a_signal_leaves_what_is_finished_and_nothing_else(
     if moment == "networks":
         monkeypatch.setattr(TorchEngine, "predict", lambda *a: (stop(), predict(*a))[1])
     else:
-        monkeypatch.setattr(paths.os, "fsync", lambda descriptor: (stop(), fsync(descriptor))[1])
+        monkeypatch.setattr(atomic.os, "fsync", lambda descriptor: (stop(), fsync(descriptor))[1])
     if number != signal.SIGINT:  # whatever has started the tests, such as nohup, may have it ignored
         inherited = signal.signal(number, signal.SIG_DFL)
         request.addfinalizer(lambda: signal.signal(number, inherited))

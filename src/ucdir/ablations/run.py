@@ -20,7 +20,7 @@ from ucdir.evaluation.cases import Cases
 from ucdir.evaluation.methods import Restorer
 from ucdir.evaluation.store import folder_name
 from ucdir.evaluation.table import bootstrap
-from ucdir.images.paths import atomic_write
+from ucdir.images.atomic import atomic_write
 from ucdir.model.cost import denoiser_cost
 from ucdir.pipeline import load
 from ucdir.tasks import task_of_strength

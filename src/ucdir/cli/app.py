@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -29,14 +29,6 @@ data_app = typer.Typer(help="Check training data.", no_args_is_help=True, rich_m
 
 TASK_NAMES = ", ".join(list(TASKS)[:-1]) + f" or {list(TASKS)[-1]}"
 """For help texts."""
-
-FilesFrom = Annotated[
-    str | None,
-    typer.Option(
-        help="A file with one photo or folder a line (or separated by NUL), or - for standard input."
-    ),
-]
-"""An option of commands that take many photos; see `restore.listed`."""
 
 
 class Signalled(SystemExit):

@@ -27,7 +27,7 @@ def check(
     import json
 
     from ucdir.data.check import check_place
-    from ucdir.images.paths import atomic_write
+    from ucdir.images.atomic import atomic_write
 
     task_class(task)
     report = check_place(folder, clean, layout, crop)

@@ -36,8 +36,8 @@ def degrade(
     force: Annotated[bool, typer.Option("--force", hidden=True)] = False,
 ) -> None:
     """Degrade clean photos as training does, to try a restoration on them, and print the command that restores each."""
+    from ucdir.images.atomic import make_folder
     from ucdir.tasks import task_of_strength
-    from ucdir.workflows.batch import make_folder
     from ucdir.workflows.degrade import degrade as degrade_file
     from ucdir.workflows.inputs import find_inputs
     from ucdir.workflows.outputs import name_outputs

@@ -184,7 +184,7 @@ def _report(
     """Print the table, and write every form of it into the output folder and to the files asked for."""
     from ucdir.evaluation.plot import plot
     from ucdir.evaluation.table import as_csv, as_dict, as_markdown, as_text
-    from ucdir.images.paths import atomic_write
+    from ucdir.images.atomic import atomic_write
 
     for line in as_text(result.rows):
         say(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ucdir.cli.app import say
+from ucdir.extras import is_installed
 
 PACKAGES = ("onnxruntime", "torch", "numpy", "pyvips", "diffusers", "accelerate")
 
@@ -33,11 +34,9 @@ def info() -> None:
 
 
 def _say_devices() -> None:
-    from importlib.util import find_spec
-
     from ucdir.engines.onnx_engine import threads
 
-    if find_spec("torch") is None:
+    if not is_installed("torch"):
         say(f"devices: cpu ({threads()} CPU threads); GPUs need the extra torch: pip install 'ucdir[torch]'")
         return
     import torch

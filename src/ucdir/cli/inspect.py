@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ucdir.cli.app import FilesFrom, say
-from ucdir.cli.restore import listed
+from ucdir.cli.app import say
+from ucdir.cli.files_from import FilesFrom, listed
 from ucdir.errors import ConfigError, UcdirError
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ucdir.cli.app import TASK_NAMES, FilesFrom, Signalled, named, say, task_text
+from ucdir.cli.app import TASK_NAMES, Signalled, say
+from ucdir.cli.files_from import FilesFrom, listed
+from ucdir.cli.printer import Printer
 from ucdir.cli.progress import Progress
 from ucdir.cli.scalars import takes_scalars
-from ucdir.cli.stream import read_at_most, restore_stream
+from ucdir.cli.stream import restore_stream
 from ucdir.errors import ConfigError
-from ucdir.limits import MAX_LIST_BYTES
 from ucdir.memory import bytes_of
 from ucdir.tasks.scalars import SCALARS
 
@@ -294,119 +293,7 @@ def _run(batch: Batch, planned: list[Job], threads: int | None, printer: Printer
         raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else stop.code) from None
 
 
-class Printer:
-    """Prints what became of each photo, and knows the exit status."""
-
-    def __init__(self, *, as_json: bool) -> None:
-        self.as_json = as_json
-        self.several = False  # whether several photos were asked for
-        self.failures: list[str] = []
-        self.some_done = False
-        self.unprinted = False
-
-    def print(self, outcome: Outcome) -> None:
-        """Print one line on stdout; errors and notes on stderr."""
-        if outcome.error is not None:
-            self.fail(outcome.error)
-        else:
-            self.some_done = True
-            for note in outcome.notes[: -1 if outcome.status == "unchanged" else None]:
-                self._say(f"note: {note}", err=True)
-        if self.as_json:
-            self._say(json.dumps(_as_dict(outcome)))
-        elif outcome.error is None:
-            self._say(_as_text(outcome))
-
-    def problem(self, error: str) -> None:
-        """Print what is wrong with an argument, which gives no photo."""
-        self.fail(error)
-        if self.as_json:
-            self._say(json.dumps({"input": None, "output": None, "status": "failed", "error": error}))
-
-    def fail(self, error: str) -> None:
-        """Print an error."""
-        self.failures.append(error)
-        self._say(f"ucdir: {error}", err=True)
-
-    def close(self) -> None:
-        """List what failed, if several photos were asked for, and end the program unless all went well.
-
-        Raises:
-            typer.Exit: with 1 if some failed or a line could not be printed, 2 if nothing was done.
-        """
-        if self.several and self.failures[0 if self.some_done else 1 :]:
-            count = len(self.failures)
-            self._say(
-                f"ucdir: {count} failed{'' if self.some_done else ', and nothing could be done'}:", err=True
-            )
-            for failure in self.failures:
-                self._say(f"  {failure}", err=True)
-        if self.failures or self.unprinted:
-            raise typer.Exit(2 if self.failures and not self.some_done else 1)
-
-    def _say(self, text: str, *, err: bool = False) -> None:
-        self.unprinted |= not say(text, err=err)
-
-
-def _as_text(outcome: Outcome) -> str:
-    job, done = outcome.job, outcome.done
-    if outcome.status == "unchanged":
-        return outcome.notes[-1]
-    if done is None:
-        what = (
-            "finished already"
-            if outcome.status == "finished"
-            else f"would be restored, {task_text(outcome.task, outcome.reason)}"
-        )
-        return f"{job.photo}: {what} -> {job.output}"
-    return (
-        f"{job.photo}: {done.width}x{done.height}, {task_text(done.task, outcome.reason)}, {named(done.scalars)}"
-        f"{done.steps} step{'s' * (done.steps != 1)}, {done.seconds:.1f} s -> {done.output}"
-    )
-
-
-def _as_dict(outcome: Outcome) -> dict[str, Any]:
-    done = outcome.done
-    return {
-        "input": str(outcome.job.photo),
-        "output": None if outcome.status == "unchanged" else str(outcome.job.output),
-        "status": outcome.status,
-        "task": outcome.task if done is None else done.task,
-        "reason": outcome.reason,
-        "seed": outcome.job.seed,
-        "scalars": None if done is None else done.scalars,
-        "width": None if done is None else done.width,
-        "height": None if done is None else done.height,
-        "steps": None if done is None else done.steps,
-        "seconds": None if done is None else round(done.seconds, 3),
-        "notes": list(outcome.notes),
-        "error": outcome.error,
-    }
-
-
 # ------------------------------------------------------------------------------------------------------------- options
-
-
-def listed(files_from: str | None) -> list[str]:
-    """The lines of a list, or what NUL separates; names of any bytes."""
-    if files_from is None:
-        return []
-    try:
-        with open(0 if files_from == "-" else files_from, "rb", closefd=files_from != "-") as file:
-            data = read_at_most(file, MAX_LIST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        text = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError(f"--files-from {files_from}: cannot be read ({text}); check the name.") from error
-    if len(data) > MAX_LIST_BYTES:
-        raise ConfigError(f"--files-from {files_from}: is longer than {MAX_LIST_BYTES >> 20} MiB; split it.")
-    if b"\0" in data:
-        lines = data.split(b"\0")
-    else:
-        lines = [line.removesuffix(b"\r") for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
-    names = [os.fsdecode(line) for line in lines if line]
-    if not names:
-        raise ConfigError(f"--files-from {files_from}: names no photo; write one a line.")
-    return names
 
 
 def _raw_size(text: str) -> str:

@@ -28,7 +28,8 @@ def restore_stream(batch: Batch, photo: str, output: str | None, format: str | N
         UcdirError: it cannot be read, restored or written.
     """
     from ucdir.images import check_writable
-    from ucdir.images.paths import atomic_write, shown
+    from ucdir.images.atomic import atomic_write
+    from ucdir.images.paths import shown
     from ucdir.workflows.outputs import format_suffix
 
     suffix = None if format is None else format_suffix(format)

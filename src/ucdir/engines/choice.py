@@ -6,12 +6,11 @@ import ctypes
 import platform
 import re
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
 
 from ucdir.errors import ConfigError, DeviceError, WeightsError
-from ucdir.extras import check_extra
+from ucdir.extras import check_extra, is_installed
 from ucdir.model.folder import read_index
 from ucdir.model.onnx_folder import is_onnx
 
@@ -59,7 +58,7 @@ def choose_engine(
     if needed_by := _needs_torch(folder, device, precision, engine):
         check_extra("torch", needed_by)
         return "torch"
-    if precision == "fp16" or find_spec("torch") is None:
+    if precision == "fp16" or not is_installed("torch"):
         return "onnx"
     fast = ("auto" in split_devices(device) and has_gpu()) or (precision == "auto" and has_bf16())
     return "torch" if fast else "onnx"

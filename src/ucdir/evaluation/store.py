@@ -15,7 +15,7 @@ from ucdir.data.photos import rgb8
 from ucdir.errors import ImageError, OutputError
 from ucdir.evaluation.cases import Case, Pixels
 from ucdir.images import Photo, write
-from ucdir.images.paths import atomic_write
+from ucdir.images.atomic import atomic_write
 
 
 @dataclass(frozen=True)

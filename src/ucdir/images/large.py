@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ucdir.images.paths import refusal
+from ucdir.images.atomic import refusal
 from ucdir.images.pixels import Pixels
 from ucdir.limits import (
     MAX_FILE_BYTES,

@@ -13,12 +13,13 @@ from typing import Any, Final
 import numpy as np
 
 from ucdir.errors import OutputError, listed, reason
+from ucdir.images.atomic import atomic_write, check_path
 from ucdir.images.decode import PILLOW_ERRORS, vips
 from ucdir.images.density import Density
 from ucdir.images.dng import MAX_PIXELS, encode_dng
 from ucdir.images.exif import byte_order, exif_with
 from ucdir.images.iptc import iptc_segment, xmp_with_iptc
-from ucdir.images.paths import atomic_write, check_path, shown
+from ucdir.images.paths import shown
 from ucdir.images.photo import Metadata, Photo
 from ucdir.images.pixels import to_uint8
 from ucdir.images.png import png_chunk, text_chunk

@@ -19,16 +19,9 @@ from typing import Any, Final
 import numpy as np
 
 from ucdir.errors import OutputError
+from ucdir.images.atomic import atomic_fill, check_path, move_into_place, refusal, temporary_folder, write_all
 from ucdir.images.decode import vips
-from ucdir.images.paths import (
-    atomic_fill,
-    check_path,
-    move_into_place,
-    refusal,
-    shown,
-    temporary_folder,
-    write_all,
-)
+from ucdir.images.paths import shown
 from ucdir.images.photo import Metadata, Photo
 from ucdir.images.pixels import to_uint8
 from ucdir.images.tiff import tiff_pieces

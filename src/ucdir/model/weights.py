@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from ucdir.config import DiffusionModelConfig, ModelConfig, PredictorConfig
 from ucdir.config.pipeline import PipelineConfig
 from ucdir.errors import OutputError, WeightsError, reason
-from ucdir.images.paths import remove_stale, sync, temporary_folder
+from ucdir.images.atomic import remove_stale, sync, temporary_folder
 from ucdir.model import folder as files
 from ucdir.model.diffusion_model import DiffusionModel
 from ucdir.model.framework import build, model_problems

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ucdir.errors import OutputError
-from ucdir.images.paths import remove_stale, shown, temporary_folder
+from ucdir.images.atomic import remove_stale, temporary_folder
+from ucdir.images.paths import shown
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from rich.progress import Progress as Bar
 from torch import Tensor
 
 from ucdir.errors import OutputError
-from ucdir.images.paths import atomic_write
+from ucdir.images.atomic import atomic_write
 
 LOG_EVERY = 50
 """Steps between lines of the log; losses are means over them."""

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ucdir.config import Config, parse_config
 from ucdir.config.experiment import RENAMED
 from ucdir.errors import ConfigError, OutputError, WeightsError, reason
-from ucdir.images.paths import remove_stale, sync, temporary_folder
+from ucdir.images.atomic import remove_stale, sync, temporary_folder
 from ucdir.limits import MAX_CHECKPOINT_BYTES, MAX_SAFETENSORS_HEADER_BYTES
 from ucdir.training.averaging import WeightAverage
 

@@ -16,7 +16,6 @@ import numpy as np
 
 from ucdir.engines import (
     Name,
-    SeveralEngines,
     all_devices,
     choose_engine,
     has_gpu,
@@ -25,9 +24,9 @@ from ucdir.engines import (
 )
 from ucdir.errors import ConfigError, OutputError, UcdirError, fault
 from ucdir.images import Exposure, Photo, read
+from ucdir.images.atomic import check_path, folder_problem, make_folder, remove_stale
 from ucdir.images.large import large_images
-from ucdir.images.paths import check_path, remove_stale, shown
-from ucdir.images.pixels import Signal
+from ucdir.images.paths import shown
 from ucdir.images.read import identify
 from ucdir.limits import max_streamed_file_bytes
 from ucdir.model.onnx_folder import read_config
@@ -37,10 +36,10 @@ from ucdir.tasks import TASKS
 from ucdir.workflows.choice import Choice, choose_task, left_alone, told_task
 from ucdir.workflows.parallel import Relay, in_order
 from ucdir.workflows.records import Entry, digest, is_finished, records_of, refusal
+from ucdir.workflows.relayed import Relayed
 from ucdir.workflows.restore import RestoredPhoto, restore, restore_bytes
 from ucdir.workflows.sampling import check_task
 from ucdir.workflows.stores import check_output, done_in_store, exists, is_stored, on_disk
-from ucdir.workflows.watched import Watched
 
 Status = Literal["restored", "finished", "planned", "unchanged", "failed"]
 """Of photos that nothing is wrong with, nothing is written: they are unchanged."""
@@ -153,7 +152,7 @@ class Batch:
             if is_stored(folder):
                 return None
             if folder not in folders:
-                folders[folder] = _folder_problem(folder)
+                folders[folder] = folder_problem(folder)
             known = self.overwrite or (self.resume and name in self._records(folder).entries)
             if not known and os.path.lexists(job.output):
                 check_path(job.output, force=False)
@@ -363,7 +362,7 @@ class Batch:
             # one that is loaded needs not wait for the main thread, where another photo may be restored
             pipeline = self._loaded.get(name) or relay.call(self._load, name)
             samples = self.settings.get("samples", 1)
-            return _Relayed(
+            return Relayed(
                 pipeline, relay, None if watch is None else partial(watch, job), samples, before_writing
             )
 
@@ -381,68 +380,3 @@ def _failed(job: Job, error: Exception) -> Outcome:
     else:
         text = f"{shown(job.photo)}: {fault(error)}"
     return Outcome(job, "failed", text)
-
-
-class _Relayed(Watched):
-    """A pipeline for one photo, whose networks run in the main thread or on several devices, watched."""
-
-    def __init__(
-        self,
-        pipeline: RestorationPipeline,
-        relay: Relay,
-        watch: Callable[[int, int, int, int], None] | None,
-        samples: int,
-        before_writing: Callable[[], object],
-    ) -> None:
-        self.shared = isinstance(pipeline.engine, SeveralEngines) and relay.threaded
-        if self.shared:  # the main thread shows how far it is, and stops it
-            watch = partial(relay.call, watch or (lambda *_: None))
-        super().__init__(pipeline, watch, samples)
-        self.relay, self.before_writing, self.left = relay, before_writing, samples
-
-    def restore_signal(self, degraded: Signal, **options: Any) -> Signal:
-        restore = super().restore_signal
-        restored: Signal = (
-            restore(degraded, **options) if self.shared else self.relay.call(restore, degraded, **options)
-        )
-        self.left -= 1
-        if self.left == 0:
-            self.before_writing()
-        return restored
-
-    def restore_parts(self, *image: Any, **options: Any) -> None:
-        restore = super().restore_parts
-        if self.shared:
-            restore(*image, **options)
-        else:
-            self.relay.call(restore, *image, **options)
-        self.before_writing()
-
-
-def make_folder(folder: Path) -> set[Path]:
-    """Make a folder and those above it, and return those that were missing.
-
-    Raises:
-        OutputError: that is not possible.
-    """
-    missing = {path for path in (folder, *folder.parents) if not os.path.lexists(path)}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        text = error.strerror if isinstance(error, OSError) else str(error)
-        raise OutputError(f"{shown(folder)}: this folder cannot be made ({text}); choose another.") from None
-    return missing
-
-
-def _folder_problem(folder: Path) -> OutputError | None:
-    """Why no file can be written into a folder, which may be missing but could be made."""
-    existing = folder
-    while not os.path.lexists(existing) and existing != existing.parent:
-        existing = existing.parent
-    if not os.path.isdir(existing):  # noqa: PTH112 (never an error)
-        return OutputError(
-            f"{shown(folder)}: this folder cannot be made ({shown(existing)} is a file); choose another."
-        )
-    if not os.access(existing, os.W_OK | os.X_OK):
-        return OutputError(f"{shown(existing)} may not be written; choose a folder that you may write to.")
-    return None

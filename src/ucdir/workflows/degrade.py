@@ -10,7 +10,7 @@ import numpy as np
 
 from ucdir.data.photos import rgb8
 from ucdir.images import Metadata, Photo, check_writable, write
-from ucdir.images.paths import atomic_write
+from ucdir.images.atomic import atomic_write
 from ucdir.tasks import JpegRestoration, task_of_strength
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")

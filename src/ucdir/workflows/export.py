@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from ucdir.errors import OutputError, WeightsError, reason
-from ucdir.images.paths import remove_stale, shown, sync, temporary_folder
+from ucdir.images.atomic import remove_stale, sync, temporary_folder
+from ucdir.images.paths import shown
 from ucdir.model.folder import write_json
 from ucdir.model.onnx_folder import MANIFEST, NAMES, Manifest, is_onnx, make_onnx
 

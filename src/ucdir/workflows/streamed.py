@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ucdir.errors import ConfigError
 from ucdir.images import Photo
+from ucdir.images.atomic import refusal
 from ucdir.images.parts import PhotoParts
-from ucdir.images.paths import refusal
 from ucdir.images.pixels import Signal
 from ucdir.images.write import DEEP_ZOOM
 from ucdir.images.write_large import check_disk, disk_bytes

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ucdir.errors import OutputError
-from ucdir.images.paths import fitting_name, shown, write_all
+from ucdir.images.atomic import write_all
+from ucdir.images.paths import fitting_name, shown
 from ucdir.limits import MAX_RECORD_BYTES
 from ucdir.memory import mapped, mapping, release
 
