@@ -9,6 +9,7 @@ import pytest
 from local_engine import local_pipeline
 from PIL import Image
 
+import ucdir
 from ucdir.errors import ConfigError, DeviceError, OutputError
 from ucdir.images import Photo, jpeg_coefficients, large, read, write, write_large
 from ucdir.images.colour import ADOBE_RGB
@@ -164,6 +165,11 @@ def test_an_interrupted_run_goes_on_with_the_same_bits(tmp_path, stream, model):
         with pytest.raises(OutputError, match="an unfinished result of other settings") as refusal:
             restore(photo, output, pipeline=local(model), **{"patch_size": 48, "resume": True, **options})
         assert "repeat that command to go on with it, or remove that folder" in str(refusal.value)
+    version = ucdir.__version__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ucdir, "__version__", "999")
+        with pytest.raises(OutputError, match=f"of another version of ucdir \\({version}\\)"):
+            restore(photo, output, pipeline=local(model), patch_size=48, resume=True)
     second = local(model)
     restore(photo, output, pipeline=second, resume=True)  # in the patches that it was begun with
     assert len(second.engine.passes) < passes - 10

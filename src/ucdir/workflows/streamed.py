@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+import ucdir
 from ucdir.errors import ConfigError
 from ucdir.images import Photo
 from ucdir.images.atomic import refusal
@@ -165,6 +166,7 @@ def _settings(
         raise ConfigError("resume needs a model that was loaded by its name or folder; leave it out.")
     of_result = {name: value for name, value in options.items() if name != "max_memory"}
     return {
+        "version": ucdir.__version__,
         "photo": digest(source),
         "model": model_digest(pipeline.folder),
         "engine": f"{type(pipeline.engine).__name__} {getattr(pipeline.engine, 'precision', '')}",
