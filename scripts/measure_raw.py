@@ -3,8 +3,8 @@
     python scripts/measure_raw.py FILE… [--picture PICTURE.webp --box LEFT TOP SIDE]
 
 `seconds` (of processors) and `memory` (most at a time) are those of a process of its own, `ucdir restore FILE
---raw-size …`, with all that it loads. `grain` is how rough the flattest tenth of the photo is: the standard deviation
-of the luma of its blocks of 8x8 pixels, in 8-bit levels; NIQE is lower for what looks natural (it needs 192 pixels a
+--raw-size …`, with all that it loads. `roughness` is that of the flattest tenth of the photo: the standard deviation of
+the luma of its blocks of 8x8 pixels, in 8-bit levels; NIQE is lower for what looks natural (it needs 192 pixels a
 side; UCDIR_WEIGHTS). Both are of the file as developed, and restored, and of different sizes hardly comparable.
 
 The picture shows a square part of the first file: half size as developed and restored, twice enlarged; full size.
@@ -54,7 +54,7 @@ def restored(photo: Path, output: Path, size: str, options: list[str]) -> tuple[
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
 
 
-def grain(pixels: NDArray[np.uint8]) -> float:
+def roughness(pixels: NDArray[np.uint8]) -> float:
     """Median roughness of the flattest tenth of the blocks."""
     luma = pixels @ np.array([0.299, 0.587, 0.114])
     height, width = (side // BLOCK * BLOCK for side in luma.shape)
@@ -75,7 +75,7 @@ def main() -> None:
     given, options = parser.parse_known_args()
     (niqe,) = load_metrics(["niqe"])
     parts: list[Image.Image] = []
-    print("| file | size | seconds | memory, MB | grain | restored | NIQE | restored |")
+    print("| file | size | seconds | memory, MB | roughness | restored | NIQE | restored |")
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for number, path in enumerate(given.files):
@@ -84,7 +84,7 @@ def main() -> None:
                 seconds, memory = restored(path, output, size, options)
                 both = [to_rgb8(photo.pixels) for photo in (developed(path, size), read(output))]
                 height, width = both[0].shape[:2]
-                numbers = [grain(pixels) for pixels in both] + [
+                numbers = [roughness(pixels) for pixels in both] + [
                     measure(niqe, pixels, pixels) for pixels in both
                 ]
                 print(
