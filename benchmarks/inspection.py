@@ -65,7 +65,7 @@ def drawn(clean: Rgb8, kind: str, rng: np.random.Generator) -> Case:
         clean, degraded = history(clean)
         return Case(clean, degraded, kind, history.quality, {"jpeg_quality": float(history.quality)})
     if kind == "noise":
-        noise = LowLightGenerator().draw(rng)
+        noise = LowLightGenerator(white_probability=0).draw(rng)
         scalars = {name: float(getattr(noise, name)) for name in ("exposure_ratio", "gain", "noise_strength")}
         return Case(noise.long_exposure(clean), noise(clean), kind, noise.noise_strength, scalars)
     while True:

@@ -191,7 +191,7 @@ def _noisy(crop: Rgb8, rng: np.random.Generator, known: dict[str, float]) -> Rgb
         std = math.exp(rng.uniform(math.log(2), math.log(60)))
         known["noise"], known["correlated"] = std, 0.0
         return _white(crop, std, rng)
-    noise = LowLightGenerator(strongest=128).draw(rng)
+    noise = LowLightGenerator(strongest=128, white_probability=0).draw(rng)
     known["noise"], known["ratio"] = noise.noise_strength, noise.exposure_ratio
     known["correlated"] = 0.0
     if isinstance(noise, DevelopedNoise):

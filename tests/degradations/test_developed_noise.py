@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from ucdir.degradations import DevelopedNoise, DevelopedNoiseGenerator, JpegCompression, LowLightGenerator
+from ucdir.degradations import (
+    DevelopedNoise,
+    DevelopedNoiseGenerator,
+    JpegCompression,
+    LowLightGenerator,
+    LowLightNoise,
+)
 from ucdir.degradations.developed_noise import s_curve
 from ucdir.degradations.sensors import SENSORS, SensorNoise
 from ucdir.errors import ConfigError, DataError
@@ -127,7 +133,7 @@ def test_s_curves():
 
 
 def test_from_next_to_none_to_strong():
-    generator = LowLightGenerator(developed_probability=1.0)
+    generator = LowLightGenerator(developed_probability=1.0, white_probability=0.0)
     drawn = [generator.draw(np.random.default_rng(n)) for n in range(300)]
     assert all(isinstance(n, DevelopedNoise) for n in drawn)
     strengths = np.array([n.noise_strength for n in drawn])
@@ -143,7 +149,7 @@ def test_from_next_to_none_to_strong():
 def test_half_of_the_crops_are_developed():
     rng = np.random.default_rng(0)
     drawn = [LowLightGenerator().draw(rng) for _ in range(300)]
-    assert 0.42 < np.mean([isinstance(n, DevelopedNoise) for n in drawn]) < 0.58
+    assert 0.42 < np.mean([not isinstance(n, LowLightNoise) for n in drawn]) < 0.58
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 2), (33, 17)])

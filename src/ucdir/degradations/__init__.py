@@ -12,6 +12,7 @@ from ucdir.degradations.jpeg_compression import (
 from ucdir.degradations.low_light_noise import LowLightGenerator, LowLightNoise
 from ucdir.degradations.motion_blur import BlurGenerator, DefocusBlur, MotionBlur
 from ucdir.degradations.scene_blur import MovingObject, SceneBlur
+from ucdir.degradations.white_noise import WhiteNoise
 
 __all__ = [
     "BlurGenerator",
@@ -28,5 +29,6 @@ __all__ = [
     "MovingObject",
     "SceneBlur",
     "Subsampling",
+    "WhiteNoise",
     "mean_of_frames",
 ]

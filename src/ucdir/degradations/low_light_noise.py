@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from ucdir.degradations.developed_noise import DevelopedNoise, DevelopedNoiseGenerator
+from ucdir.degradations.jpeg_compression import JpegCompression
 from ucdir.degradations.sensors import (
     SENSORS,
     Matrix,
@@ -20,12 +21,14 @@ from ucdir.degradations.sensors import (
     tukey_lambda,
     tukey_lambda_variance,
 )
+from ucdir.degradations.white_noise import WhiteNoise
 from ucdir.errors import ConfigError
 from ucdir.images.camera import SPAN, develop, undevelop
 from ucdir.images.pixels import check_rgb8
 from ucdir.section import Probability, Section
 
 Ratio = Annotated[float, Field(ge=1, le=1000)]
+Strength = Annotated[float, Field(gt=0, le=255)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,7 @@ class LowLightNoise:
 
 
 class LowLightGenerator(Section):
-    """Draws dark exposures and, for half of the crops, noisy photos that were developed by their camera.
+    """Draws dark exposures and, for half of the crops, noisy photos: developed by their camera, or with white noise.
 
     Each is of one of the cameras, the gain log-uniform over its own, and read and row noise follow it as calibrated.
     The exposure ratio is one of SID's (100, 250, 300) half the time if they lie within `ratios`, otherwise log-uniform
@@ -170,7 +173,7 @@ class LowLightGenerator(Section):
     """Lowest and highest exposure ratio."""
     srgb_probability: Probability = 0.25
     """Share of the dark exposures whose ratio lies between 1 and the lowest of `ratios`: milder noise."""
-    strongest: Annotated[float, Field(gt=0, le=255)] = 128.0
+    strongest: Strength = 128.0
     """Strongest noise of dark exposures in mid-grey, in 8-bit levels: stronger ones, in which nothing of the photo can
     be seen, are drawn again, up to 20 times."""
     portrait_probability: Probability = 0.25
@@ -181,21 +184,28 @@ class LowLightGenerator(Section):
     """Share of the crops that are ordinary photos at a high ISO, developed by the camera: see `developed`."""
     developed: DevelopedNoiseGenerator = DevelopedNoiseGenerator()
     """What cameras make of the noise of such photos."""
+    white_probability: Probability = 0.15
+    """Share of these ordinary photos whose noise is white instead: of no camera."""
+    white_stds: tuple[Strength, Strength] = (2.0, 100.0)
+    """Least and most standard deviation of it, in 8-bit levels; log-uniform."""
     unknown_probability: Probability = 0.3
     """Share of the dark exposures whose ratio is not given to the model; likewise for the other two scalars."""
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:
-        if self.ratios[0] > self.ratios[1]:
-            raise ValueError(f"ratios {list(self.ratios)}: the lowest comes first")
+        for name, (low, high) in (("ratios", self.ratios), ("white_stds", self.white_stds)):
+            if low > high:
+                raise ValueError(f"{name} {[low, high]}: the lowest comes first")
         unknown = [name for name in self.cameras if name not in SENSORS]
         if unknown:
             raise ValueError(f"cameras: {unknown[0]!r:.80} is unknown; choose of {', '.join(SENSORS)}")
         return self
 
-    def draw(self, rng: np.random.Generator) -> LowLightNoise | DevelopedNoise:
+    def draw(self, rng: np.random.Generator) -> LowLightNoise | DevelopedNoise | WhiteNoise:
         """One exposure."""
         developed = self.developed_probability > 0 and rng.random() < self.developed_probability
+        if developed and self.white_probability > 0 and rng.random() < self.white_probability:
+            return self._white(rng)
         name = self.cameras[int(rng.integers(len(self.cameras))) if len(self.cameras) > 1 else 0]
         if developed:
             return self.developed.draw(rng, SENSORS[name])
@@ -203,6 +213,13 @@ class LowLightGenerator(Section):
         while len(tried) < 20 and (not tried or tried[-1].noise_strength > self.strongest):
             tried.append(self._exposure(rng, SENSORS[name]))
         return min(tried, key=lambda noise: max(noise.noise_strength, self.strongest))
+
+    def _white(self, rng: np.random.Generator) -> WhiteNoise:
+        low, high = self.white_stds
+        grey, saved = rng.random(2)
+        jpeg = JpegCompression(int(rng.integers(60, 96))) if saved < 0.3 else None
+        std = float(low * (high / low) ** rng.random())
+        return WhiteNoise(std, grey=bool(grey < 0.2), jpeg=jpeg, seed=int(rng.integers(2**63)))
 
     def _exposure(self, rng: np.random.Generator, sensor: Sensor) -> LowLightNoise:
         noise = sensor.draw(rng)

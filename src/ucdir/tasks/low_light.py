@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ucdir.degradations import DevelopedNoise, DevelopedNoiseGenerator, LowLightGenerator
+from ucdir.degradations import DevelopedNoiseGenerator, LowLightGenerator, LowLightNoise
 from ucdir.images import Photo
 from ucdir.tasks.task import Example, Task, hide_some
 
@@ -47,7 +47,7 @@ class LowLight(Task[LowLightGenerator]):
     def degrade(self, clean: NDArray[np.uint8], rng: np.random.Generator) -> Example:
         """Clean uint8 [H,W,3] -> what a long exposure gives, the noisy photo, and the scalars."""
         noise = self.generator.draw(rng)
-        generator = self.generator.developed if isinstance(noise, DevelopedNoise) else self.generator
+        generator = self.generator if isinstance(noise, LowLightNoise) else self.generator.developed
         given = hide_some(dict.fromkeys(self.scalars, 0.0), generator.unknown_probability, rng)
         scalars = {  # only what is given is worked out: the strength of developed noise takes a while
             name: value if math.isnan(value) else float(getattr(noise, name)) for name, value in given.items()
