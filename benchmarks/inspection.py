@@ -11,6 +11,8 @@ PHOTOS are those of scripts/train_inspection.py, of which the fifth is taken tha
 from __future__ import annotations
 
 import argparse
+import math
+import sys
 import time
 import zlib
 from collections.abc import Iterator, Mapping
@@ -32,6 +34,9 @@ from ucdir.inspection import Inspection, inspect
 from ucdir.pipeline import RestorationPipeline, load
 from ucdir.tasks import TASKS
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+from train_inspection import direction_of, is_held_out
+
 Rgb8 = NDArray[np.uint8]
 
 DEGRADED = {"jpeg": (1, 89), "blur": (4.0, 48.0), "noise": (3.0, 128.0)}
@@ -51,11 +56,8 @@ class Case(NamedTuple):
     scalars: Mapping[str, float] = MappingProxyType({})
     """That the task of the kind takes."""
     name: str = ""
-
-
-def is_held_out(name: str) -> bool:
-    """As in scripts/train_inspection.py."""
-    return zlib.crc32(name.encode()) % 5 == 0
+    angle: float = math.nan
+    """Of straight motion, in degrees."""
 
 
 def drawn(clean: Rgb8, kind: str, rng: np.random.Generator) -> Case:
@@ -74,7 +76,8 @@ def drawn(clean: Rgb8, kind: str, rng: np.random.Generator) -> Case:
             continue  # the length of its blur is not one number
         sharp, blurred = blur(clean) if isinstance(blur, SceneBlur) else (clean, blur(clean))
         length = length_of(blur.camera, blur.offset) if isinstance(blur, SceneBlur) else blur.blur_length
-        return Case(sharp, blurred, kind, length, {"blur_type": blur.blur_type, "blur_length": length})
+        scalars = {"blur_type": blur.blur_type, "blur_length": length}
+        return Case(sharp, blurred, kind, length, scalars, angle=direction_of(blur))
 
 
 def cases(photos: Path, side: int, each: int) -> Iterator[Case]:
@@ -156,6 +159,15 @@ def made(arguments: argparse.Namespace) -> None:
         if case.kind == "blur" and result.blur.length is not None
     ]
     print(f"\nmotion or defocus: {np.mean([true == said for true, said in kinds]):.1%} of {len(kinds)} right")
+    off = [
+        abs((result.blur.angle - case.angle + 90) % 180 - 90)
+        for case, result in strong
+        if result.blur.angle is not None and math.isfinite(case.angle)
+    ]
+    print(
+        f"direction of straight motion: median error {np.median(off):.0f}°, "
+        f"more than 25° for {np.mean(np.array(off) > 25):.0%} of {len(off)}"
+    )
 
 
 def real_files(data: Path) -> Iterator[tuple[str, str, Path]]:

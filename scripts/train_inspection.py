@@ -4,8 +4,12 @@
     python scripts/train_inspection.py pairs POLYU PAIRS.npz
     python scripts/train_inspection.py fit SAMPLES.npz... PAIRS.npz... -o src/ucdir/weights/inspection.safetensors
 
-A file that is named several times counts as often: of the weights in the package, the pairs four times, and samples of
-enlarged photos alone twice. Of their samples, 12,700 were made when blurs were fewer and shorter.
+A file that is named several times counts as often. The weights in the package are of the pairs, four times, and of
+
+    --each 6 --seed 11 (to 16);  --each 3 --seed 22 --shares 0.35 0.15 0.05 0.4 0.05
+    --each 2 --seed 20 --documents 1;  --each 4 --seed 21 --documents 1 --shares 0.32 0.4 0.1 0.12 0.06
+
+and, for JPEG and noise alone, of 17,700 older samples without spectra, in which blurs are fewer and shorter.
 
 A fifth of the photographs, by a checksum of their names, is left out (`is_held_out`); benchmarks/inspection.py
 measures with these.
@@ -21,20 +25,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ucdir.data.documents import document
 from ucdir.data.photos import find_photos, rgb8
 from ucdir.degradations import (
     BlurGenerator,
+    DefocusBlur,
     DevelopedNoise,
     JpegCompression,
     JpegCompressionGenerator,
     LowLightGenerator,
+    MotionBlur,
     SceneBlur,
 )
 from ucdir.degradations.scene_blur import length_of
+from ucdir.inspection.features import features
+from ucdir.inspection.network import HEADS, SPECTRAL, STRIDES, leveled, standardised, standardised_spectra
+from ucdir.inspection.patches import choose_patches
 
 Rgb8 = NDArray[np.uint8]
 
@@ -64,12 +76,14 @@ def is_held_out(name: str) -> bool:
     return zlib.crc32(name.encode()) % 5 == 0
 
 
-def cropped(photo: Rgb8, rng: np.random.Generator, longest: int, *, soft: bool) -> Rgb8:
+def cropped(
+    photo: Rgb8, rng: np.random.Generator, longest: int, documents: float = 0.05, *, soft: bool
+) -> Rgb8:
     """A crop of any size and scale, in which something is sharp; sometimes a drawn page, or grey.
 
     Soft ones are enlarged: as photos leave cameras at full size, every pixel interpolated.
     """
-    if rng.random() < 0.05 and not soft:
+    if rng.random() < documents and not soft:
         return np.ascontiguousarray(document(rng, int(rng.integers(192, 640))))
     scale = float(rng.choice([1, rng.uniform(0.35, 0.95), rng.uniform(1, 1.15)], p=[0.62, 0.3, 0.08]))
     if soft:
@@ -157,19 +171,14 @@ def _touched(crop: Rgb8, rng: np.random.Generator, known: dict[str, float]) -> R
 
 
 def _blurred(crop: Rgb8, rng: np.random.Generator, known: dict[str, float]) -> Rgb8:
-    lengths = (0.0, 32.0) if rng.random() < 0.75 else (1.5, 14.0)
-    blur = BlurGenerator(lengths=lengths, defocus_probability=0.22).draw(rng)
-    known["defocus"] = blur.blur_type
+    lengths = (0.0, 40.0) if rng.random() < 0.75 else (1.5, 14.0)
+    blur = BlurGenerator(lengths=lengths, defocus_probability=0.22, objects_probability=0.3).draw(rng)
+    known["defocus"], known["angle"] = blur.blur_type, direction_of(blur)
     if isinstance(blur, SceneBlur):
-        known["length"] = length_of(blur.camera, blur.offset)
-        known["unsure"] = float(bool(blur.objects))
-        known["angle"] = _angle(blur.camera[:, 0], blur.camera[:, 1])
+        known["length"], known["unsure"] = length_of(blur.camera, blur.offset), float(bool(blur.objects))
         result = blur(crop)[1]
     else:
-        known["length"] = blur.blur_length
-        if not blur.blur_type:
-            known["angle"] = _angle(blur.rotations[:, 0], blur.rotations[:, 1])  # type: ignore[union-attr]
-        result = blur(crop)
+        known["length"], result = blur.blur_length, blur(crop)
     effects, grey = blur.effects, 0.2140  # light of sRGB 0.5, where the tone curve has the slope of 1.08
     known["noise"] = 255 * 1.08 * math.sqrt(effects.shot * grey + effects.read)
     if effects.jpeg_quality is not None:
@@ -177,10 +186,22 @@ def _blurred(crop: Rgb8, rng: np.random.Generator, known: dict[str, float]) -> R
     return result
 
 
-def _angle(right: NDArray[np.float64], down: NDArray[np.float64]) -> float:
-    """Of a path's longest extent, in degrees from the horizontal, anticlockwise, 0 to 180; NaN if it has none."""
-    covariance = np.cov(right, -down)
-    values, vectors = np.linalg.eigh(covariance)
+def direction_of(blur: MotionBlur | SceneBlur | DefocusBlur) -> float:
+    """Of the motion of the image's centre, in degrees from the horizontal, anticlockwise, 0 to 180; NaN if it has none,
+    or its path is not straight."""
+    if isinstance(blur, DefocusBlur):
+        return math.nan
+    x, y = blur.offset
+    if isinstance(blur, SceneBlur):
+        right, down, turn, growth = blur.camera.T
+        path = right + growth * x - turn * y, -(down + growth * y + turn * x)
+    else:  # to first order
+        f, (yaw, pitch, roll) = blur.focal_length, blur.rotations.T
+        path = (
+            yaw * (f + x * x / f) + pitch * x * y / f - roll * y,
+            -(pitch * (f + y * y / f) + yaw * x * y / f + roll * x),
+        )
+    values, vectors = np.linalg.eigh(np.cov(path))
     if values[1] < 1e-12 or values[0] > 0.1 * values[1]:
         return math.nan
     return float(math.degrees(math.atan2(vectors[1, 1], vectors[0, 1])) % 180)
@@ -208,15 +229,15 @@ def _white(crop: Rgb8, std: float, rng: np.random.Generator) -> Rgb8:
     return noisy
 
 
-def samples(files: list[Path], each: int, seed: int) -> Any:
-    """Yields (pixels, labels)."""
+def samples(files: list[Path], each: int, seed: int, shares: list[float], documents: float) -> Any:
+    """Yields (pixels, labels); `shares` of the kinds."""
     for number, file in enumerate(files):
         rng = np.random.default_rng([seed, zlib.crc32(file.name.encode())])
         photo = rgb8(file)
         for _ in range(each):
-            kind, soft = int(rng.choice(5, p=[0.2, 0.12, 0.34, 0.26, 0.08])), rng.random() < 0.15
-            longest = 450 if KINDS[kind] in ("blur", "mixed") or soft else 560
-            result, known = degraded(cropped(photo, rng, longest, soft=soft), rng, KINDS[kind])
+            kind, soft = int(rng.choice(len(KINDS), p=shares)), rng.random() < 0.15
+            longest = 1100 if rng.random() < 0.12 else 512
+            result, known = degraded(cropped(photo, rng, longest, documents, soft=soft), rng, KINDS[kind])
             if soft:
                 known["unsure"] += 0 < known["length"] < 6  # hardly to be told from what is soft
                 if rng.random() < 0.5 and known["quality"] == 100:
@@ -231,30 +252,38 @@ def samples(files: list[Path], each: int, seed: int) -> Any:
 
 def make(arguments: argparse.Namespace) -> None:
     """Features and labels of many samples."""
-    from ucdir.inspection.features import features
-    from ucdir.inspection.patches import choose_patches
-
     files = [file for file in find_photos(arguments.photos) if is_held_out(file.name) == arguments.held_out]
-    vectors, labels = [], []
-    for count, (pixels, known) in enumerate(samples(files, arguments.each, arguments.seed)):
+    vectors, maps, labels = [], [], []
+    for count, (pixels, known) in enumerate(
+        samples(files, arguments.each, arguments.seed, arguments.shares, arguments.documents)
+    ):
         chosen = choose_patches(pixels)
         if chosen is None:
             continue
         if arguments.keep is not None:
             np.save(arguments.keep / f"{count:06d}.npy", pixels)
-        vectors.append(features(chosen)[0])
+        vector, spectrum, _ = features(chosen)
+        vectors.append(vector)
+        maps.append(spectrum.astype(np.float16))
         labels.append(known)
         if count % 200 == 0:
             print(count, len(files) * arguments.each, flush=True)
-    np.savez(arguments.samples, features=np.array(vectors, np.float32), labels=np.array(labels, np.float64))
+    write(arguments.samples, vectors, maps, labels)
+
+
+def write(file: Path, vectors: list[Any], maps: list[Any], labels: list[Any]) -> None:
+    """A file of samples."""
+    np.savez(
+        file,
+        features=np.array(vectors, np.float32),
+        spectra=np.array(maps, np.float16),
+        labels=np.array(labels, np.float64),
+    )
 
 
 def pairs(arguments: argparse.Namespace) -> None:
     """The same of real pairs: PolyU's photos of three cameras, noisy and the mean of many, JPEG files of quality 75."""
-    from ucdir.inspection.features import features
-    from ucdir.inspection.patches import choose_patches
-
-    rng, vectors, labels = np.random.default_rng(0), [], []
+    rng, vectors, maps, labels = np.random.default_rng(0), [], [], []
     for file in sorted(arguments.folder.glob("*_real.*")):
         if not file.name.startswith(TRAINED_CAMERAS):
             continue
@@ -266,13 +295,15 @@ def pairs(arguments: argparse.Namespace) -> None:
                 crop = np.ascontiguousarray(pixels[top:, left:])
                 chosen = choose_patches(crop)
                 if chosen is not None:
-                    vectors.append(features(chosen)[0])
+                    vector, spectrum, _ = features(chosen)
+                    vectors.append(vector)
+                    maps.append(spectrum.astype(np.float16))
                     correlated = 1.0 if strength else math.nan
                     kind = float(3 * (strength > 0))
                     labels.append(
                         [75.0, strength, 0.0, math.nan, math.nan, correlated, 1.0, 0.0, kind, 0.0, 0.0]
                     )
-    np.savez(arguments.samples, features=np.array(vectors, np.float32), labels=np.array(labels, np.float64))
+    write(arguments.samples, vectors, maps, labels)
 
 
 # ------------------------------------------------------------------------------------------------------------ fitting
@@ -311,64 +342,173 @@ def targets(labels: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
         "correlated": np.nan_to_num(known["correlated"]),
         "correlated_counts": np.isfinite(known["correlated"]) * (strength["noise"] > 3),
         "dark": known["ratio"] >= 50, "dark_counts": strength["noise"] > 3,
+        "turn": -np.nan_to_num(known["angle"]) * math.pi / 90,  # twice the angle, clockwise
+        "turn_counts": np.isfinite(known["angle"]) * (strength["blur"] > 3) * sure,
     }  # fmt: skip
     return {name: np.asarray(value, np.float32) for name, value in found.items()}
 
 
-COMPONENTS = 40
-"""Principal components of the features of spectra that are kept."""
-SPECTRAL, EDGES, OTHER = 480, 50, 124
-"""How many features come first of spectra, then of edges, then of noise and JPEG."""
+EDGES, OTHER = 50, 124
+"""How many features come first of edges, then of noise and JPEG."""
 INPUTS = {
-    "leading": (0, COMPONENTS + EDGES + OTHER), "jpeg": (COMPONENTS + EDGES, COMPONENTS + EDGES + OTHER),
-    "blur": (0, COMPONENTS + EDGES + 76), "noise": (COMPONENTS + EDGES, COMPONENTS + EDGES + OTHER),
+    "leading": (0, EDGES + OTHER), "jpeg": (EDGES, EDGES + OTHER),
+    "blur": (0, EDGES + 76), "noise": (EDGES, EDGES + OTHER),
 }  # fmt: skip
 """What each network sees: little that it need not, as it would learn that by heart."""
 MIDDLE = {"quality": 0.6, "log_length": 2.3, "log_noise": 2.3}
 """What numbers are about, where their learning begins."""
-DROPOUT = {"leading": 0.1, "jpeg": 0.1, "blur": 0.1, "noise": 0.0}
+OFTEN_CLEAN = 0.8
+"""Added to the logit of photos that nothing is wrong with, which are more of all photos than of the samples."""
+DROPOUT = {"jpeg": 0.1, "noise": 0.0}
 """Where noise is strong, dropout makes what is found too weak by a fifth."""
-JITTER = {"leading": 0.1, "jpeg": 0.1, "blur": 0.1, "noise": 0.03}
+JITTER = {"jpeg": 0.1, "noise": 0.03}
 """Standard deviation of what is added to the inputs."""
-HIDDEN = {"leading": (64, 32), "jpeg": (32, 16), "blur": (64, 32), "noise": (48, 24)}
+HIDDEN = {"leading": (48, 24), "jpeg": (32, 16), "blur": (32,), "noise": (48, 24)}
+CHANNELS = (12, 20, 28)
+"""Of the layers that see the spectra."""
+SEEN = 40
+"""Numbers that they are made to."""
 
 
 def fit(arguments: argparse.Namespace) -> None:
     """Trains the networks, and writes their weights."""
-    import torch
     from safetensors.numpy import save_file
-
-    from ucdir.inspection.network import HEADS, inputs
 
     torch.set_num_threads(1)
     files = [np.load(name) for name in arguments.samples]
     vectors = np.concatenate([file["features"] for file in files])
     labels = np.concatenate([file["labels"] for file in files])
+    maps = np.concatenate([file["spectra"] for file in files if "spectra" in file])
+    with_spectra = np.concatenate([np.full(len(file["labels"]), "spectra" in file) for file in files])
     wanted = {name: torch.from_numpy(value) for name, value in targets(labels).items()}
     mean, std = vectors.mean(axis=0), vectors.std(axis=0) + 1e-3
-    plain = inputs(vectors, mean, std, np.eye(SPECTRAL, dtype=np.float32))[:, :SPECTRAL]
-    values, axes = np.linalg.eigh(np.cov(plain.T))
-    basis = axes[:, -COMPONENTS:] / np.sqrt(values[-COMPONENTS:])
-    saved = {"mean": mean, "std": std, "basis": basis}
-    every = torch.from_numpy(inputs(vectors, mean, std, basis.astype(np.float32)))
-    for head in HEADS:
-        columns = np.arange(*INPUTS[head])
-        saved[f"{head}.inputs"] = columns
-        for n, (weight, bias) in enumerate(train(every[:, columns], head, wanted, arguments)):
+    saved = {"mean": mean, "std": std}
+    every = torch.from_numpy(standardised(vectors, mean, std))
+    for head in ("jpeg", "noise"):
+        saved[f"{head}.inputs"] = np.arange(*INPUTS[head])
+        for n, (weight, bias) in enumerate(train(every[:, slice(*INPUTS[head])], head, wanted, arguments)):
             saved[f"{head}.{n}.weight"], saved[f"{head}.{n}.bias"] = weight.numpy(), bias.numpy()
+    some = torch.from_numpy(with_spectra)
+    saved |= train_spectral(
+        every[some], maps, {name: value[some] for name, value in wanted.items()}, arguments
+    )
+    saved[f"leading.{len(HIDDEN['leading'])}.bias"][:, 0] += OFTEN_CLEAN
     print(f"{len(labels)} samples, {sum(value.size for value in saved.values()):,} parameters")
     save_file(
         {name: np.ascontiguousarray(value, np.float32) for name, value in saved.items()}, arguments.output
     )
 
 
-def train(inputs: Any, head: str, wanted: Any, arguments: argparse.Namespace) -> list[tuple[Any, Any]]:
+class Spectral(nn.Module):
+    """The network that sees the spectra, and those that see what it makes of them."""
+
+    def __init__(self, planes: int, bands: int) -> None:
+        super().__init__()
+        channels = planes, *CHANNELS
+        self.convolution = nn.ModuleList(
+            nn.Conv2d(n, out, (3, 5), stride)
+            for (n, out), stride in zip(pairwise(channels), STRIDES, strict=True)
+        )
+        for _, across in STRIDES:
+            bands = math.ceil(bands / across)
+        self.seen = nn.Linear(2 * channels[-1] * bands + 1, SEEN)
+        self.direction = nn.Parameter(torch.randn(channels[-1], bands) * 0.05)
+        self.heads = nn.ModuleDict()
+        for head in SPECTRAL:
+            first, last = INPUTS[head]
+            sizes = pairwise((SEEN + last - first, *HIDDEN[head], len(HEADS[head])))
+            self.heads[head] = nn.ModuleList(nn.Linear(n, out) for n, out in sizes)
+            with torch.no_grad():
+                self.heads[head][-1].weight *= 0.3
+                self.heads[head][-1].bias += torch.tensor([MIDDLE.get(name, 0.0) for name in HEADS[head]])
+
+    def forward(self, planes: Tensor, level: Tensor, features: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """What the heads tell, and where motion points: cosine and sine of twice the angle, [N,2]."""
+        x = planes
+        for layer in self.convolution:
+            x = F.pad(F.pad(x, (0, 0, 1, 1), mode="circular"), (2, 2, 0, 0), mode="replicate")
+            x = F.relu(layer(x))
+        shares = torch.softmax(torch.einsum("ncdb,cb->nd", x, self.direction), dim=1)
+        turns = 2 * math.pi * torch.arange(shares.shape[1]) / shares.shape[1]
+        pointing = torch.stack([shares @ torch.cos(turns), shares @ torch.sin(turns)], dim=1)
+        pooled = torch.cat([x.mean(dim=2).flatten(1), x.amax(dim=2).flatten(1), level[:, None]], dim=1)
+        seen = F.relu(self.seen(F.dropout(pooled, 0.15, self.training)))
+        told = {}
+        for head, layers in self.heads.items():
+            y = torch.cat([seen, features[:, slice(*INPUTS[head])]], dim=1)
+            for layer in layers:
+                y = layer(F.dropout(y, 0.1, self.training))
+                if layer is not layers[-1]:
+                    y = F.relu(y)
+            told[head] = y
+        return told, pointing
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """By the names of `ucdir.inspection.network`."""
+        return {
+            name.removeprefix("heads.") + (".weight" if name == "direction" else ""): value.numpy()
+            for name, value in self.state_dict().items()
+        }
+
+
+def train_spectral(
+    features: Tensor, maps: NDArray[np.float16], wanted: dict[str, Tensor], arguments: argparse.Namespace
+) -> dict[str, NDArray[np.float32]]:
+    """The networks that see the spectra, one after another, by name [members,…]."""
+    planes, level = leveled(maps.astype(np.float32))
+    mean, std = (
+        np.append(getattr(planes, part)(axis=(0, 2)).ravel(), getattr(level, part)())
+        for part in ("mean", "std")
+    )
+    std += 1e-3
+    inputs = [torch.from_numpy(part) for part in standardised_spectra(maps.astype(np.float32), mean, std)]
+    members = []
+    for member in range(arguments.members):
+        torch.manual_seed(member)
+        network = Spectral(planes.shape[1], planes.shape[3])
+        optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.02)
+        steps = arguments.epochs * (len(level) // 64)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+        for epoch in range(arguments.epochs):
+            total = 0.0
+            for rows in torch.randperm(len(level))[: len(level) // 64 * 64].split(64):
+                own = {name: values[rows] for name, values in wanted.items()}
+                x, own["turn"] = turned(inputs[0][rows], own["turn"])
+                x, y, z = (
+                    part + 0.1 * torch.randn_like(part) for part in (x, inputs[1][rows], features[rows])
+                )
+                told, pointing = network(x, y, z)
+                way = pointing[:, 0] * torch.cos(own["turn"]) + pointing[:, 1] * torch.sin(own["turn"])
+                loss = sum(loss_of(head, told[head], own) for head in told)
+                loss = loss + 0.5 * ((1 - way) * own["turn_counts"]).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                total += loss.item()
+            if epoch % 5 == 4:
+                print(f"{member}, epoch {epoch + 1}: loss {total / (len(level) // 64):.4f}", flush=True)
+        members.append(network.arrays())
+    return {
+        "spectra_mean": mean, "spectra_std": std,
+        **{f"{head}.inputs": np.arange(*INPUTS[head]) for head in SPECTRAL},
+        **{name: np.stack([member[name] for member in members]) for name in members[0]},
+    }  # fmt: skip
+
+
+def turned(planes: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
+    """The same, had the camera been turned, or the image mirrored."""
+    steps = int(torch.randint(planes.shape[2], ()))
+    planes, turn = planes.roll(steps, 2), turn + 2 * math.pi * steps / planes.shape[2]
+    if torch.rand(()) < 0.5:
+        planes, turn = planes.flip(2).roll(1, 2), -turn
+    return planes, turn
+
+
+def train(
+    inputs: Tensor, head: str, wanted: Any, arguments: argparse.Namespace
+) -> list[tuple[Tensor, Tensor]]:
     """The networks for one question, all at once: weight [members,out,in] and bias [members,out] of each layer."""
-    import torch
-    from torch.nn import functional as F
-
-    from ucdir.inspection.network import HEADS
-
     members, rows = arguments.members, torch.nonzero(wanted["sure"] > 0)[:, 0]
     torch.manual_seed(0)
     sizes = inputs.shape[1], *HIDDEN[head], len(HEADS[head])
@@ -405,9 +545,8 @@ def train(inputs: Any, head: str, wanted: Any, arguments: argparse.Namespace) ->
     return [(weight.detach(), bias.detach()) for weight, bias in zip(weights, biases, strict=True)]
 
 
-def loss_of(head: str, outputs: Any, own: Any) -> Any:
+def loss_of(head: str, outputs: Tensor, own: dict[str, Tensor]) -> Tensor:
     """Cross entropy of logits, and absolute errors of numbers, where they count."""
-    from torch.nn import functional as F
 
     def counted(losses: Any, counts: Any) -> Any:
         return (losses * counts).sum() / len(counts)
@@ -447,6 +586,10 @@ if __name__ == "__main__":
     command.add_argument("samples", type=Path)
     command.add_argument("--each", type=int, default=20)
     command.add_argument("--seed", type=int, default=0)
+    command.add_argument(
+        "--shares", type=float, nargs=5, default=[0.22, 0.1, 0.42, 0.2, 0.06], help=f"of {', '.join(KINDS)}"
+    )
+    command.add_argument("--documents", type=float, default=0.05, help="share of drawn pages")
     command.add_argument("--held-out", action="store_true")
     command.add_argument("--keep", type=Path, help="folder for the samples' pixels, for experiments")
     command.set_defaults(run=make)
@@ -458,7 +601,7 @@ if __name__ == "__main__":
     command.add_argument("samples", type=Path, nargs="+")
     command.add_argument("-o", "--output", type=Path, required=True)
     command.add_argument("--members", type=int, default=3)
-    command.add_argument("--epochs", type=int, default=30)
+    command.add_argument("--epochs", type=int, default=17)
     command.add_argument("--decay", type=float, default=0.05)
     command.set_defaults(run=fit)
     chosen = parser.parse_args()

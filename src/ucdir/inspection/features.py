@@ -3,170 +3,51 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ucdir.inspection.jpeg_traces import clipped_places, jpeg_traces
-from ucdir.inspection.patches import SIDE, Floats, Patches
+from ucdir.inspection.jpeg_traces import clipped_places, clipped_within, jpeg_traces
+from ucdir.inspection.patches import SIDE, Floats, Patches, luma_of
+from ucdir.inspection.spectra import spectra
 
-DIRECTIONS: Final = 16
-"""Over half a turn."""
-RADII: Final = np.geomspace(2 / SIDE, 0.5, 13)
-"""Borders of the bands of the power spectrum, in cycles a pixel."""
-LAGS: Final = np.array([*range(1, 17), *range(18, 45, 2)], np.float64)
-"""Of autocorrelations and cepstra, in pixels."""
 EDGES: Final = (2, 4, 8, 16)
 """Half widths in pixels across which the height of an edge is measured."""
 STRONG: Final = 24
 """Height in levels of an edge whose sharpness counts."""
 
 
-def features(patches: Patches) -> tuple[NDArray[np.float32], dict[str, float]]:
-    """A vector for the classifier, and what of it is told by itself."""
+def features(patches: Patches) -> tuple[NDArray[np.float32], Floats, dict[str, float]]:
+    """A vector, `spectra`, and what is told by itself."""
     pixels = np.concatenate([patches.detailed, patches.flat])
-    luma, chroma = _luma(pixels)
-    sharp, wide = luma[: len(patches.detailed)], _luma(patches.wide)[0]
-    spectrum, direction = _spectrum(sharp)
-    angle = float(-math.degrees(direction) % 180)
+    luma = luma_of(pixels)
+    sharp, chroma = luma[: len(patches.detailed)], _chroma(pixels, luma)
     clipped = clipped_places(pixels)
     jpeg, found = jpeg_traces(luma, clipped)
     parts = [
-        spectrum, _wide_spectrum(wide, direction), _edges(sharp), _noise(luma, chroma), _by_brightness(pixels, luma),
-        _eigenvalues(luma, clipped), jpeg,
+        _edges(sharp), _noise(luma, chroma), _by_brightness(pixels, luma), _eigenvalues(luma, clipped), jpeg,
     ]  # fmt: skip
-    vector = np.concatenate(parts).astype(np.float32)
-    return np.nan_to_num(vector, nan=0.0, posinf=0.0, neginf=0.0), {"angle": angle, **found}
+    vector = np.nan_to_num(np.concatenate(parts).astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    return vector, spectra(sharp, patches.wide), found
 
 
-def _luma(patches: Floats) -> tuple[Floats, Floats]:
-    """Luma [N,H,W], and the two differences of colour to it [N,2,H,W]."""
+def _chroma(patches: Floats, luma: Floats) -> Floats:
+    """The two differences of colour to luma, [N,2,H,W]."""
     if patches.shape[3] == 1:
-        luma = np.ascontiguousarray(patches[..., 0])
-        return luma, np.zeros((len(luma), 2, *luma.shape[1:]), np.float32)
-    red, green, blue = (patches[..., c] for c in range(3))
-    luma = np.float32(0.299) * red + np.float32(0.587) * green + np.float32(0.114) * blue
-    return luma, np.stack([(blue - luma) * np.float32(0.564), (red - luma) * np.float32(0.713)], axis=1)
+        return np.zeros((len(luma), 2, *luma.shape[1:]), np.float32)
+    differences = (patches[..., 2] - luma) * np.float32(0.564), (patches[..., 0] - luma) * np.float32(0.713)
+    return np.stack(differences, axis=1)
 
 
 # --------------------------------------------------------------------------------------------------------------- blur
 
 
-@cache
-def _polar() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Direction and band of each frequency of `rfft2`; those outside of the bands count as another band."""
-    down, across = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None]
-    turn = np.rint(np.arctan2(down, across) / (math.pi / DIRECTIONS)).astype(np.int64) % DIRECTIONS
-    band = np.searchsorted(RADII, np.hypot(down, across), side="right") - 1
-    bands = len(RADII) - 1
-    return turn, np.where((band >= 0) & (band < bands), band, bands)
-
-
-@cache
-def _window() -> Floats:
-    window = np.hanning(SIDE + 2)[1:-1].astype(np.float32)
-    return window[:, None] * window
-
-
-def _spectrum(luma: Floats) -> tuple[NDArray[np.float64], float]:
-    """Power by direction and band, autocorrelations along the direction of the least detail and across it.
-
-    Directions are counted from that one, so that a blur looks the same whichever way the camera moved.
-    """
-    power = _power(luma)
-    bands = len(RADII) - 1
-    each = np.stack([_by_direction(plane) for plane in power])
-    mean = _by_direction(power.mean(axis=0))
-    middle = slice(bands // 2, bands - 1)
-    least = mean[:, middle].mean(axis=1)
-    smoothed = least + 0.5 * (np.roll(least, 1) + np.roll(least, -1))
-    start = int(np.argmin(smoothed))
-    sharpest = each[np.argmax(each[:, :, middle].mean(axis=(1, 2)))]
-    before, here, after = smoothed[start - 1], smoothed[start], smoothed[(start + 1) % DIRECTIONS]
-    bend = before - 2 * here + after
-    fine = 0.0 if bend <= 0 else float(0.5 * (before - after) / bend)
-    direction = (start + fine) * math.pi / DIRECTIONS
-    radial = each.mean(axis=1)  # [N,bands]
-    lines = _lines(power.mean(axis=0), direction)
-    return np.concatenate(
-        [
-            _folded(mean, start),
-            _folded(sharpest, start),
-            np.percentile(radial, (10, 90), axis=0).ravel(),
-            lines,
-        ]
-    ), direction
-
-
-def _power(luma: Floats) -> Floats:
-    """Power spectra of patches, each of the same mean."""
-    centred = (luma - luma.mean(axis=(1, 2), keepdims=True)) * _window()
-    power: Floats = np.abs(np.fft.rfft2(centred)) ** 2
-    power /= power.mean(axis=(1, 2), keepdims=True) + 1e-3
-    return power
-
-
-def _by_direction(power: Floats) -> NDArray[np.float64]:
-    """Logarithms of the mean power, by direction and band."""
-    turn, band = _polar()
-    bands = len(RADII) - 1
-    index = (turn * (bands + 1) + band).ravel()
-    count = np.bincount(index, minlength=DIRECTIONS * (bands + 1))
-    sums = np.bincount(index, power.ravel(), DIRECTIONS * (bands + 1)) / np.maximum(count, 1)
-    logarithms: NDArray[np.float64] = np.log10(sums.reshape(DIRECTIONS, bands + 1)[:, :bands] + 1e-7)
-    return logarithms
-
-
-def _wide_spectrum(luma: Floats, direction: float) -> NDArray[np.float64]:
-    """Of the wide parts, in which a long blur shows: power by direction and band, and along the direction found."""
-    power = _power(luma).mean(axis=0)
-    start = round(direction * DIRECTIONS / math.pi) % DIRECTIONS
-    folded = _folded(_by_direction(power), start).reshape(-1, len(RADII) - 1)
-    return np.concatenate([folded[::2].ravel(), _lines(power, direction)[: 2 * len(LAGS)]])
-
-
-def _folded(polar: NDArray[np.float64], start: int) -> NDArray[np.float64]:
-    """By the angle to a direction, either way: [DIRECTIONS / 2 + 1, bands], flat."""
-    turned = np.roll(polar, -start, axis=0)
-    half = DIRECTIONS // 2 + 1
-    folded: NDArray[np.float64] = 0.5 * (turned[:half] + np.roll(turned[::-1], 1, axis=0)[:half])
-    return folded.ravel()
-
-
-def _lines(power: Floats, direction: float) -> NDArray[np.float64]:
-    """Autocorrelations of the derivative and cepstra, along a direction and across it, of each lag."""
-    down, across = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None]
-    lags = LAGS
-    lines = []
-    cepstrum = np.fft.irfft2(np.log(power + 1e-5), s=(SIDE, SIDE))
-    for turned in (direction, direction + math.pi / 2):
-        y, x = math.sin(turned), math.cos(turned)
-        derivative = np.fft.irfft2(power * np.sin(math.pi * (y * down + x * across)) ** 2, s=(SIDE, SIDE))
-        for plane, unit in ((derivative, derivative[0, 0] + 1e-9), (cepstrum, 1.0)):
-            lines.append(_sampled(plane, y * lags, x * lags) / unit)
-    return np.concatenate(lines)
-
-
-def _sampled(
-    plane: NDArray[np.floating], y: NDArray[np.floating], x: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """Bilinearly, of a plane that goes round."""
-    top, left = np.floor(y).astype(int), np.floor(x).astype(int)
-    below, right = y - top, x - left
-    at = [plane[(top + i) % SIDE, (left + j) % SIDE] for i in (0, 1) for j in (0, 1)]
-    result: NDArray[np.float64] = (at[0] * (1 - right) + at[1] * right) * (1 - below) + (
-        at[2] * (1 - right) + at[3] * right
-    ) * below
-    return result
-
-
 def _edges(luma: Floats) -> NDArray[np.float64]:
     """How much of an edge's height lies between two neighbours: all of a sharp one, 1/L of one blurred by L pixels."""
     found = []
-    for lines in (luma, luma.swapaxes(1, 2)):
+    for lines in (luma, np.ascontiguousarray(luma.swapaxes(1, 2))):
         planes = (lines[:, 0::4] + lines[:, 1::4]) * np.float32(0.5)  # less noise
         steps = np.abs(np.diff(planes, axis=2))
         for half in EDGES:
@@ -199,14 +80,11 @@ def _noise(luma: Floats, chroma: Floats) -> NDArray[np.float64]:
     values: list[float] = []
     for plane in (luma, chroma[:, 0], chroma[:, 1]):
         scaled = plane
-        for scale in range(3):
-            stds = [_block_stds(part)[usable] for part in _haar(scaled)]
+        for _ in range(3):
+            *differences, scaled = _haar(scaled)
+            stds = [_block_stds(part)[usable] for part in differences]
             values += np.log(_percentiles(stds[2], (2, 10, 30, 60)) + 0.1).tolist()
             values += [math.log(float(_percentiles(std, (10,))[0]) + 0.1) for std in stds[:2]]
-            if scale < 2:
-                scaled = (
-                    scaled[:, ::2, ::2] + scaled[:, 1::2, ::2] + scaled[:, ::2, 1::2] + scaled[:, 1::2, 1::2]
-                ) * np.float32(0.25)
     clipped = ((luma < 1).mean(), (luma > 254).mean(), usable.mean(), luma.mean() / 255)
     return np.array([*values, *clipped, _kurtosis(luma), _rows(luma)])
 
@@ -218,23 +96,32 @@ def _percentiles(values: NDArray[Any], percents: tuple[float, ...]) -> Floats:
     return ranked
 
 
-def _haar(planes: Floats) -> tuple[Floats, Floats, Floats]:
-    """Horizontal, vertical and diagonal differences of 2x2 pixels; white noise keeps its deviation."""
-    a, b, c, d = planes[:, ::2, ::2], planes[:, ::2, 1::2], planes[:, 1::2, ::2], planes[:, 1::2, 1::2]
-    half = np.float32(0.5)
-    return (a - b + c - d) * half, (a + b - c - d) * half, (a - b - c + d) * half
+def _haar(planes: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Horizontal, vertical and diagonal differences of 2x2 pixels, whose std is that of white noise, and the mean."""
+    upper, lower, half = planes[:, ::2], planes[:, 1::2], np.float32(0.5)
+    both, step = (upper + lower) * half, (upper - lower) * half
+    return (
+        both[:, :, ::2] - both[:, :, 1::2],
+        step[:, :, ::2] + step[:, :, 1::2],
+        step[:, :, ::2] - step[:, :, 1::2],
+        (both[:, :, ::2] + both[:, :, 1::2]) * half,
+    )
 
 
 def _block_means(planes: Floats) -> Floats:
-    means: Floats = planes.reshape(len(planes), SIDE // 16, 16, SIDE // 16, 16).mean(axis=(2, 4))
+    number = SIDE // 16
+    columns = planes.reshape(len(planes), number, 16, SIDE).sum(axis=2)
+    means: Floats = columns.reshape(len(planes), number, number, 16).sum(axis=3) / np.float32(256)
     return means
 
 
 def _block_stds(planes: Floats) -> Floats:
     """Of the 8x8 blocks of each plane, [N,SIDE/16,SIDE/16]."""
-    side = planes.shape[1] // (SIDE // 16)
-    blocks = planes.reshape(len(planes), SIDE // 16, side, SIDE // 16, side)
-    stds: Floats = np.sqrt(np.square(blocks).mean(axis=(2, 4)))
+    number = SIDE // 16
+    side = planes.shape[1] // number
+    columns = np.square(planes).reshape(len(planes), number, side, -1).sum(axis=2)
+    sums = columns.reshape(len(planes), number, number, side).sum(axis=3)
+    stds: Floats = np.sqrt(sums / np.float32(side * side))
     return stds
 
 
@@ -282,8 +169,9 @@ def _by_brightness(pixels: Floats, luma: Floats) -> NDArray[np.float64]:
 def _kurtosis(luma: Floats) -> float:
     """Of the diagonal differences of the flattest planes."""
     diagonal = _haar(luma[-2:])[2]
-    variance = float(np.square(diagonal).mean())
-    return math.log(float((diagonal**4).mean()) / (variance * variance + 1e-3) + 0.1)
+    squares = np.square(diagonal)
+    variance = float(squares.mean())
+    return math.log(float(np.square(squares).mean()) / (variance * variance + 1e-3) + 0.1)
 
 
 def _rows(luma: Floats) -> float:
@@ -306,20 +194,17 @@ def _eigenvalues(luma: Floats, clipped: NDArray[np.bool_]) -> NDArray[np.float64
     A texture has few of these axes and noise has all, so the smallest are noise alone (Pyatykh et al. 2013, Liu et al.
     2013); of a compressed or denoised image they are next to nothing.
     """
-    shape = (WINDOW, WINDOW)
-
-    def windows_of(planes: NDArray[Any]) -> NDArray[Any]:
-        windows = np.lib.stride_tricks.sliding_window_view(planes, shape, axis=(1, 2))
-        return windows[:, ::3, ::3].reshape(-1, WINDOW**2)
-
-    windows, whole = windows_of(luma), ~windows_of(clipped).any(axis=1)
-    if whole.sum() > 500:
-        windows = windows[whole]
+    windows = np.lib.stride_tricks.sliding_window_view(luma, (WINDOW, WINDOW), axis=(1, 2))[:, ::3, ::3]
+    if clipped.any():
+        whole = ~clipped_within(clipped, WINDOW)[:, ::3, ::3]
+        windows = windows[whole] if whole.sum() > 500 else windows
+    windows = windows.reshape(-1, WINDOW**2)
     windows = windows - windows.mean(axis=1, keepdims=True)
-    order = np.argsort(np.square(windows).sum(axis=1))
+    number = [min(max(2 * WINDOW**2, int(share * len(windows))), len(windows)) for share in (0.08, 0.25, 1.0)]
+    energy = np.einsum("ij,ij->i", windows, windows)
+    windows = windows[np.argpartition(energy, [n - 1 for n in number])]
     values = []
-    for share in (0.08, 0.25, 1.0):
-        some = windows[order[: max(2 * WINDOW**2, int(share * len(order)))]]
+    for some in (windows[:n] for n in number):
         deviations = np.sqrt(np.maximum(np.linalg.eigvalsh(some.T @ some / len(some)), 0))
         values.append(np.log(deviations[list(ORDERS)] + 0.05))
     return np.concatenate(values)

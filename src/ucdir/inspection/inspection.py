@@ -28,6 +28,10 @@ LEAST_BLUR: Final = 3.5
 """Length in pixels from which on blur is a fault: sharp photos of cameras that interpolate every pixel have less."""
 LEAST_NOISE: Final = 2.5
 """Deviation in levels from which on noise is a fault: film and the best cameras have less."""
+SPREAD: Final = {"blur": 0.25, "noise": 0.15}
+"""Standard deviations of the logarithms of the strengths that are found, about."""
+GUESSED: Final = 5.0
+"""Standard deviation of a quality that neither a file nor the coefficients' steps tell, about."""
 HEAVY_JPEG: Final = 40
 """Quality below which little of noise and blur is left to see: what looks like them is of the compression."""
 CLEARLY_LOWER: Final = 10
@@ -204,21 +208,23 @@ def inspect(photo: Photo) -> Inspection:
     """
     chosen, exposure = choose_patches(photo.pixels, photo.alpha), _exposure(photo)
     if chosen is None:  # the file alone tells
-        jpeg, noise, blur, leading = _jpeg(photo.jpeg_quality, {}, {}, 0.0), NoiseFinding(), BlurFinding(), {}
+        jpeg, noise, blur = _jpeg(photo.jpeg_quality, {}, {}, 0.0), NoiseFinding(), BlurFinding()
+        leading, chances = dict[str, float](), dict[str, float]()
     else:
-        vector, found = features(chosen)
-        said = classify(vector)
+        vector, planes, found = features(chosen)
+        said = classify(vector, planes)
         leading = _softmax({kind: said[kind] for kind in KINDS})
         likely = {kind: round(max(_probability(said[f"has_{kind}"]), leading[kind]), 3) for kind in TASKS_OF}
         if is_drawn(chosen) and found["gain"] < CLEAR:
             leading, likely, found["compressions"] = {"clean": 1.0}, dict.fromkeys(TASKS_OF, 0.0), 0.0
         jpeg = _jpeg(photo.jpeg_quality, said, found, likely["jpeg"])
-        noise, blur = _noise(said, likely["noise"]), _blur(said, found, likely["blur"])
+        noise, blur = _noise(said, likely["noise"]), _blur(said, likely["blur"])
+        chances = _chances(said, likely, jpeg)
     if photo.exposure is not None:
         reason = "a RAW file" if photo.format == "RAW" else "to be brightened"
         scalars = dict(TASKS["low_light"].known_scalars(photo))
         return Inspection("noise", 1.0, "low_light", scalars, jpeg, noise, blur, exposure, reason)
-    worst, confidence = _worst(jpeg, noise, blur, leading)
+    worst, confidence = _worst(jpeg, noise, blur, leading, chances)
     scalars, reason = _reason(worst, jpeg, noise, blur)
     if not leading and worst == "nothing wrong":
         reason = "too small or too even to say"
@@ -227,8 +233,22 @@ def inspect(photo: Photo) -> Inspection:
     )
 
 
+def _chances(said: Mapping[str, float], likely: Mapping[str, float], jpeg: JpegFinding) -> dict[str, float]:
+    """How likely each fault is there and strong enough to be one, by what is found of its strength."""
+    known = jpeg.tables is not None or jpeg.grid is not None
+    quality = jpeg.quality if known and jpeg.quality is not None else 100 * said["quality"]
+    chances = {"jpeg": (STRONG_JPEG - 0.5 - quality) / (1e-3 if known else GUESSED)}
+    for kind, least, length in (("blur", LEAST_BLUR, "log_length"), ("noise", LEAST_NOISE, "log_noise")):
+        chances[kind] = (said[length] - math.log(least)) / SPREAD[kind]
+    return {kind: likely[kind] * (0.5 + 0.5 * math.erf(far / math.sqrt(2))) for kind, far in chances.items()}
+
+
 def _worst(
-    jpeg: JpegFinding, noise: NoiseFinding, blur: BlurFinding, leading: Mapping[str, float]
+    jpeg: JpegFinding,
+    noise: NoiseFinding,
+    blur: BlurFinding,
+    leading: Mapping[str, float],
+    chances: Mapping[str, float],
 ) -> tuple[Verdict, float]:
     """What leads, and how sure that is; what the file or the coefficients show for certain overrules the classifier."""
     strong = jpeg.quality is not None and jpeg.quality < STRONG_JPEG
@@ -248,7 +268,10 @@ def _worst(
         worst = "nothing wrong" if shares["nothing wrong"] > 0.5 else worst
     total = sum(shares.values())
     if total > 0:
-        return worst, shares[worst] / total  # type: ignore[return-value]
+        confidence = shares[worst] / total
+        if worst == "nothing wrong":
+            confidence *= 1 - max((chances[kind] for kind in chances if not there[kind]), default=0.0)
+        return worst, confidence  # type: ignore[return-value]
     return worst, jpeg.confidence if worst == "jpeg" else 0.0  # type: ignore[return-value]
 
 
@@ -309,22 +332,27 @@ def _noise(said: Mapping[str, float], likely: float) -> NoiseFinding:
     return NoiseFinding(round(std, 1), said["correlated"] > 0, said["dark"] > 0, likely)
 
 
-def _blur(said: Mapping[str, float], found: Mapping[str, float], likely: float) -> BlurFinding:
+def _blur(said: Mapping[str, float], likely: float) -> BlurFinding:
     if likely <= 0.5:
         return BlurFinding(confidence=round(1 - likely, 3))
     length = round(min(math.exp(said["log_length"]), SCALARS["blur_length"].range[1]), 1)
     if said["defocus"] > 0:
         return BlurFinding("defocus", length, None, likely)
-    return BlurFinding("motion", length, round(found["angle"]) % 180, likely)
+    return BlurFinding("motion", length, round(said["angle"]) % 180, likely)
 
 
 def _exposure(photo: Photo) -> ExposureFinding:
     height, width = photo.pixels.shape[:2]
     step = max(1, math.isqrt(height * width // 2**16))
     peak = np.iinfo(photo.pixels.dtype).max
-    some = thinned(photo.pixels, step).astype(np.float32) / np.float32(peak)
-    light = float(srgb_to_linear(some).mean())
-    black, white = (float(part.all(axis=2).mean()) for part in (some < 1 / 255, some > 254 / 255))
+    some = np.ascontiguousarray(thinned(photo.pixels, step))
+    counts = np.bincount(some.ravel(), minlength=peak + 1)
+    light = float(counts @ srgb_to_linear(np.arange(peak + 1) / peak) / some.size)
+    darkest, brightest = peak // 255, peak - peak // 255
+    black, white = (
+        float(np.logical_and.reduce([part[..., channel] for channel in range(some.shape[2])]).mean())
+        for part in (some < darkest, some > brightest)
+    )
     ratio = float(np.clip(NORMAL_LIGHT / max(light, 1e-6), 1, MAX_RATIO))
     if photo.exposure is not None:
         ratio = photo.exposure.ratio

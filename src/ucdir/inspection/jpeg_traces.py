@@ -14,8 +14,8 @@ have few values of a coefficient wherever the blocks begin: what fits as well el
 from __future__ import annotations
 
 import math
-from functools import cache
-from typing import Any, Final, NamedTuple
+from functools import cache, reduce
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,15 @@ def clipped_places(patches: Floats) -> NDArray[np.bool_]:
     return clipped
 
 
+def clipped_within(clipped: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
+    """Whether anything is clipped in the square that begins at each place, [N,H-side+1,W-side+1]."""
+    rows = reduce(np.logical_or, (clipped[:, n : clipped.shape[1] - side + 1 + n] for n in range(side)))
+    found: NDArray[np.bool_] = reduce(
+        np.logical_or, (rows[:, :, n : rows.shape[2] - side + 1 + n] for n in range(side))
+    )
+    return found
+
+
 def jpeg_traces(luma: Floats, clipped: NDArray[np.bool_]) -> tuple[NDArray[np.float64], dict[str, float]]:
     """What is measured of compression, and what of it is told by itself.
 
@@ -105,20 +114,22 @@ def jpeg_traces(luma: Floats, clipped: NDArray[np.bool_]) -> tuple[NDArray[np.fl
         luma: patches [N,SIDE,SIDE] in levels, which begin where blocks of a file do.
         clipped: where a channel is black or white, likewise.
     """
-    jumps = [_jumps(luma, clipped), _jumps(luma.swapaxes(1, 2), clipped.swapaxes(1, 2))]
+    turned = np.ascontiguousarray(luma.swapaxes(1, 2)), np.ascontiguousarray(clipped.swapaxes(1, 2))
+    jumps = [_jumps(luma, clipped), _jumps(*turned)]
     values: list[float] = []
     for one in jumps:
         order = np.sort(one)[::-1]
         values += [order[0] / order[1:].mean(), order[1] / order[2:].mean(), one[0] / one[1:].mean()]
     across, down = (np.argsort(-one)[:2].tolist() for one in jumps)
     grids = dict.fromkeys([(0, 0), *((y, x) for y in down for x in across)])
-    blocks = {grid: _blocks(luma, clipped, grid) for grid in grids}
+    within = clipped_within(clipped, 8) if clipped.any() else None
+    blocks = {grid: _blocks(luma, within, grid) for grid in grids}
     fits = {grid: _fit(blocks[grid]) for grid in grids}
     best = max(fits, key=lambda grid: fits[grid].gain)
     places = (
         ((best[0] + y) % 8, (best[1] + x) % 8) for y, x in ((3, 5), (5, 2), (2, 6), (6, 3), (1, 4), (4, 1))
     )
-    elsewhere = _blocks(luma, clipped, next(place for place in places if place not in grids))
+    elsewhere = _blocks(luma, within, next(place for place in places if place not in grids))
     control, its_quality = _fit(elsewhere)[:2]
     values += [
         fits[best].gain,
@@ -160,18 +171,20 @@ def _jumps(planes: Floats, clipped: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.bincount(border, profile, 8) / np.bincount(border, minlength=8) + 1e-3
 
 
-def _blocks(luma: Floats, clipped: NDArray[np.bool_], grid: tuple[int, int]) -> Floats:
-    """The 8x8 blocks of a grid, [n,64], without those in which something is clipped if there are enough others."""
+def _blocks(luma: Floats, within: NDArray[np.bool_] | None, grid: tuple[int, int]) -> Floats:
+    """The 8x8 blocks of a grid, [n,64], without those in which something is clipped if there are enough others.
+
+    `within` is `clipped_within` of 8 pixels, None if nothing is.
+    """
     down, across = grid
     rows, columns = (SIDE - down) // 8, (SIDE - across) // 8
-
-    def cut(planes: NDArray[Any]) -> NDArray[Any]:
-        part = planes[:, down : down + rows * 8, across : across + columns * 8]
-        return part.reshape(len(luma), rows, 8, columns, 8)
-
-    whole = ~cut(clipped).any(axis=(2, 4)).ravel()
-    blocks = cut(luma).swapaxes(2, 3).reshape(-1, 64)
-    return blocks[whole] if whole.sum() >= 32 else blocks
+    part = luma[:, down : down + rows * 8, across : across + columns * 8]
+    blocks = part.reshape(len(luma), rows, 8, columns, 8).swapaxes(2, 3)
+    if within is not None:
+        whole = ~within[:, down::8, across::8]
+        if whole.sum() >= 32:
+            return blocks[whole].reshape(-1, 64)
+    return blocks.reshape(-1, 64)
 
 
 def _zeros(blocks: Floats) -> tuple[float, float, float]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from functools import reduce
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ucdir.images.pixels import Pixels
-from ucdir.memory import copied
+from ucdir.memory import copied, mapping
 
 Floats = NDArray[np.float32]
 
@@ -26,21 +27,21 @@ SHARP: Final = 40
 """Height in levels of an edge of drawings."""
 EQUAL: Final = 0.4
 """Share of neighbours that are equal beside such an edge."""
-WIDE: Final = 4
+WIDE: Final = 6
 """Wide parts, at most."""
 CANDIDATES: Final = 192
 """Patches of a large image that are compared."""
 
 
 class Patches(NamedTuple):
-    """Parts of an image in 8-bit levels, [N,SIDE,SIDE,C] each."""
+    """Parts of an image in 8-bit levels."""
 
     detailed: Floats
-    """With the most detail, most first."""
+    """With the most detail, most first, [N,SIDE,SIDE,C]."""
     flat: Floats
-    """With the least, least first."""
+    """With the least, least first, [N,SIDE,SIDE,C]."""
     wide: Floats
-    """Twice as wide and high around those with the most detail, shrunk to half: for long blurs."""
+    """Luma, twice as wide and high around those with the most detail, [N,2 SIDE,2 SIDE]: for long blurs."""
 
 
 def choose_patches(pixels: Pixels, alpha: Pixels | None = None) -> Patches | None:
@@ -61,12 +62,12 @@ def choose_patches(pixels: Pixels, alpha: Pixels | None = None) -> Patches | Non
         opaque = np.iinfo(alpha.dtype).max
         whole = [(y, x) for y, x in places if _part(alpha, y, x, SIDE).min() == opaque]
         places = whole or places
-    detail = np.array([_detail(_part(pixels, y, x, SIDE)) for y, x in places])
-    if detail[:, 0].max() < EVEN:
+    detail, extreme = _detail([_part(pixels, y, x, SIDE) for y, x in places])
+    if detail.max() < EVEN:
         return None
-    order = np.argsort(-detail[:, 0], kind="stable")
+    order = np.argsort(-detail, kind="stable")
     detailed = order[:DETAILED]
-    flat = [i for i in order[::-1] if detail[i, 1] < 0.5][:FLAT] or order[-1:]
+    flat = [i for i in order[::-1] if extreme[i] < 0.5][:FLAT] or order[-1:]
     scale = np.float32(255 / np.iinfo(pixels.dtype).max)
 
     def cut(numbers: NDArray[np.int64] | list[np.int64]) -> Floats:
@@ -78,9 +79,16 @@ def choose_patches(pixels: Pixels, alpha: Pixels | None = None) -> Patches | Non
         top, left = (max(0, min(at - SIDE // 2, size - 2 * SIDE)) for at, size in ((y, height), (x, width)))
         if len(wide) < WIDE and all(max(abs(top - t), abs(left - w)) >= SIDE for t, w in wide):
             wide.append((top, left))
-    coarse = np.stack([_cut(pixels, y, x, 2 * SIDE) for y, x in wide]).astype(np.float32)
-    coarse = coarse[:, ::2, ::2] + coarse[:, 1::2, ::2] + coarse[:, ::2, 1::2] + coarse[:, 1::2, 1::2]
-    return Patches(cut(detailed), cut(flat), coarse * (scale / 4))
+    around = np.stack([luma_of(_cut(pixels, y, x, 2 * SIDE)) for y, x in wide])
+    return Patches(cut(detailed), cut(flat), around * scale)
+
+
+def luma_of(pixels: NDArray[Any]) -> Floats:
+    """[...,C] -> [...], in the same unit."""
+    weights = (0.299, 0.587, 0.114) if pixels.shape[-1] == 3 else (1.0,)
+    parts = [np.float32(weight) * pixels[..., channel] for channel, weight in enumerate(weights)]
+    luma: Floats = reduce(np.add, parts)
+    return luma
 
 
 def is_drawn(patches: Patches) -> bool:
@@ -88,8 +96,9 @@ def is_drawn(patches: Patches) -> bool:
 
     Whatever else looks like blur or blocks in it is meant.
     """
-    steps = np.abs(np.diff(patches.detailed, axis=2))[:, :, : SIDE - 8]  # [N,SIDE,SIDE-8,C]
-    blocks = steps.max(axis=3).reshape(len(steps), SIDE // 8, 8, SIDE // 8 - 1, 8)
+    steps = np.abs(np.diff(patches.detailed[:, ::2], axis=2))[:, :, : SIDE - 8]  # [N,SIDE/2,SIDE-8,C]
+    largest = reduce(np.maximum, (steps[..., channel] for channel in range(steps.shape[3])))
+    blocks = largest.reshape(len(steps), SIDE // 8, 4, SIDE // 8 - 1, 8)
     edges = blocks.max(axis=(2, 4)) > SHARP
     equal = (blocks == 0).mean(axis=(2, 4))[edges]
     return len(equal) >= 8 and float(np.median(equal)) > EQUAL
@@ -109,22 +118,26 @@ def _starts(size: int) -> range:
     return range(size % SIDE // 16 * 8, max(size - SIDE, 0) + 1, SIDE) if size > SIDE else range(1)
 
 
-def _detail(patch: Pixels) -> tuple[float, float]:
-    """Mean size of the finest differences, and which share of the patch is black or white."""
-    channel = patch.shape[2] // 2
-    levels = np.iinfo(patch.dtype).max
-    rows = patch[::4, :, channel].astype(np.int32)
-    columns = patch[:, ::4, channel].astype(np.int32)
-    fine = np.abs(2 * rows[:, 1:-1] - rows[:, :-2] - rows[:, 2:]).mean()
-    fine += np.abs(2 * columns[1:-1] - columns[:-2] - columns[2:]).mean()
-    return float(fine) * 255 / levels, float(
-        ((rows <= levels // 85) | (rows >= levels - levels // 85)).mean()
+def _detail(patches: list[Pixels]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of each patch, the mean size of the finest differences in levels, and which share is black or white."""
+    channel, levels, side = (
+        patches[0].shape[2] // 2,
+        np.iinfo(patches[0].dtype).max,
+        min(patches[0].shape[:2]),
     )
+    lines = np.stack(
+        [np.concatenate([part[::8, :side, channel], part[:side, ::8, channel].T]) for part in patches]
+    )
+    extreme = (lines <= levels // 85) | (lines >= levels - levels // 85)
+    lines = lines.astype(np.int16 if levels < 256 else np.int32)
+    fine = np.abs(2 * lines[:, :, 1:-1] - lines[:, :, :-2] - lines[:, :, 2:])
+    return 2 * fine.mean(axis=(1, 2)) * 255 / levels, extreme.mean(axis=(1, 2))
 
 
 def _part(samples: Pixels, top: int, left: int, side: int) -> Pixels:
     """A square part, in memory whatever the image lies in."""
-    return copied(samples, slice(top, top + side), slice(left, left + side))
+    rows, columns = slice(top, top + side), slice(left, left + side)
+    return samples[rows, columns] if mapping(samples) is None else copied(samples, rows, columns)
 
 
 def _cut(pixels: Pixels, top: int, left: int, side: int) -> Pixels:
