@@ -13,13 +13,12 @@ import argparse
 from pathlib import Path
 
 import torch
+from steps import add_cases, cases_of
 
 from ucdir.evaluation import Settings, evaluate
-from ucdir.evaluation.cases import Cases
 from ucdir.evaluation.methods import Degraded, Method, Restorer
 from ucdir.model.pretrained import model_folder
 from ucdir.pipeline import load
-from ucdir.tasks import TASKS
 
 METRICS = ("lpips", "frechet_alexnet", "psnr", "niqe")
 DIGITS = {"lpips": 4, "frechet_alexnet": 2, "psnr": 2, "niqe": 2}
@@ -51,25 +50,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--task", choices=TASKS, default="jpeg_restoration")
+    add_cases(parser)
     parser.add_argument("--model", required=True, help="name or folder")
     parser.add_argument("--baseline", required=True, help="trained with training.objective regression")
-    parser.add_argument("--clean", type=Path, help="folder of clean images")
-    parser.add_argument("--pairs", type=Path, help="real pairs, in place of --clean")
-    parser.add_argument("--strength", type=float)
-    parser.add_argument("--held-out", type=int)
-    parser.add_argument("--limit", type=int)
-    parser.add_argument("--crop", type=int)
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 4, 8, 16, 25, 50])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    cases = Cases(
-        given.task, given.clean, given.pairs, given.strength, given.held_out, given.limit, given.crop
-    )
     compared = methods(given.model, given.baseline, given.steps, given.device)
-    rows = evaluate(Settings(cases, compared, given.output, METRICS)).rows
+    rows = evaluate(Settings(cases_of(given), compared, given.output, METRICS)).rows
     print(f"| {rows[0].images} images | {' | '.join(METRICS)} |\n|{'---|' * (1 + len(METRICS))}")
     for row in rows:
         others = rows[1].means if row in rows[2:] else {}

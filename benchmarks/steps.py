@@ -85,11 +85,8 @@ def plot(ways: Sequence[Way], rows: Sequence[Row], file: Path) -> None:
     figure.savefig(file, dpi=130, metadata={"Software": None})
 
 
-def main() -> None:
-    """Measure, print the table, write it and the plot."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_cases(parser: argparse.ArgumentParser) -> None:
+    """The options that say what is measured on."""
     parser.add_argument("--task", choices=TASKS, default="jpeg_restoration")
     parser.add_argument("--clean", type=Path, help="folder of clean images")
     parser.add_argument("--pairs", type=Path, help="real pairs, in place of --clean")
@@ -97,15 +94,28 @@ def main() -> None:
     parser.add_argument("--held-out", type=int)
     parser.add_argument("--limit", type=int)
     parser.add_argument("--crop", type=int)
+
+
+def cases_of(given: argparse.Namespace) -> Cases:
+    """What these options name."""
+    return Cases(
+        given.task, given.clean, given.pairs, given.strength, given.held_out, given.limit, given.crop
+    )
+
+
+def main() -> None:
+    """Measure, print the table, write it and the plot."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_cases(parser)
     parser.add_argument("--model", help="name or folder of a model; by default the task's")
     parser.add_argument("--ways", nargs="+", default=WAYS, metavar="SAMPLER/START_FRACTION/ETA/NOISE_SCALE")
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 8, 50])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args()
-    cases = Cases(
-        given.task, given.clean, given.pairs, given.strength, given.held_out, given.limit, given.crop
-    )
+    cases = cases_of(given)
     ways = ways_of(given.model or given.task, given.ways, given.steps, given.device)
     result = evaluate(Settings(cases, [way.method for way in ways], given.output, METRICS))
     print(f"{given.task}, {torch.get_num_threads()} threads, torch {torch.__version__}")
