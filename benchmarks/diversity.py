@@ -1,6 +1,7 @@
 """Whether samples are honest: they differ where they are wrong, by as much as they are wrong.
 
-    UCDIR_WEIGHTS=weights python benchmarks/diversity.py --clean FOLDER --model MODEL [--quality 10] [--diversity 0 1]
+    UCDIR_WEIGHTS=weights python benchmarks/diversity.py --clean FOLDER --model MODEL \\
+        [--quality 10] [--diversity 0 1] [--steps 25]
 
 Of each image (its middle, compressed by libjpeg at one quality), so many samples, of consecutive seeds:
 
@@ -64,6 +65,7 @@ def row(
     pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]],
     known: dict[str, float],
     count: int,
+    steps: int | None,
 ) -> str:
     """The figures of one diversity."""
     psnr, lpips = load_metrics(("psnr", "lpips"))
@@ -73,7 +75,10 @@ def row(
         signal, like = to_signal(degraded), np.empty((1, 1, 3), np.uint8)
         guidance = from_signal(pipeline.restore_signal(signal, fidelity=1, amount=1), like)
         samples = np.concatenate(
-            [pipeline.restore_signal(signal, seed=seed, scalars=known, amount=1) for seed in range(count)]
+            [
+                pipeline.restore_signal(signal, seed=seed, scalars=known, amount=1, steps=steps)
+                for seed in range(count)
+            ]
         )
         first, mean = from_signal(samples[:1], like), from_signal(samples.mean(axis=0, keepdims=True), like)
         variance, error, spread, wrong = honesty(samples, to_signal(clean)[0])
@@ -104,6 +109,7 @@ def main() -> None:
     parser.add_argument("--quality", type=int, default=10)
     parser.add_argument("--diversity", type=float, nargs="+", default=[0.0, 0.5, 1.0])
     parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--steps", type=int, help="the model's own by default")
     parser.add_argument("--images", type=int, default=16, help="at most so many, spread evenly")
     parser.add_argument("--crop", type=int, default=256)
     given = parser.parse_args()
@@ -126,10 +132,8 @@ def main() -> None:
         known = {"jpeg_quality": float(given.quality)} | (
             {} if diversity is None else {"diversity": diversity}
         )
-        print(
-            f"| {'not taken' if diversity is None else diversity} | {row(pipeline, pairs, known, given.samples)} |",
-            flush=True,
-        )
+        said = "not taken" if diversity is None else diversity
+        print(f"| {said} | {row(pipeline, pairs, known, given.samples, given.steps)} |", flush=True)
 
 
 if __name__ == "__main__":
