@@ -184,9 +184,10 @@ def test_noise_of_the_dark_leads_to_the_model_of_the_dark():
         dark = found(exposures.draw(np.random.default_rng(seed))(clean))
         assert (dark.verdict, dark.noise.dark) == ("noise", True)
         assert low_light.pretrained(dark.scalars) == low_light.name
-    other = found(noisy(clean, 20))
-    assert (other.verdict, other.noise.dark) == ("noise", False)
-    assert low_light.pretrained(other.scalars) != low_light.name
+    for std in (20, 50, 90):
+        other = found(noisy(clean, std))
+        assert (other.verdict, other.noise.dark) == ("noise", False)
+        assert low_light.pretrained(other.scalars) != low_light.name
 
 
 def test_scalars_are_such_as_the_task_takes(clean):
