@@ -2,7 +2,7 @@
 
     python scripts/make_web_models.py [FOLDER] [--model NAME_OR_FOLDER ...] [--precision fp16]
 
-By default the pretrained models, but for jpeg_restoration_free, which is four times as large as the others.
+By default the pretrained models that `restore` chooses by itself.
 """
 
 from __future__ import annotations
