@@ -5,7 +5,7 @@
     python benchmarks/inspection.py restored PHOTOS          # LPIPS with the scalars found, the true ones, and none
     python benchmarks/inspection.py time PHOTO               # milliseconds
 
-PHOTOS are those of scripts/train_inspection.py, of which the fifth is taken that it leaves out.
+PHOTOS are those of scripts/inspection_samples.py, of which the fifth is taken that it leaves out.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ucdir.pipeline import RestorationPipeline, load
 from ucdir.tasks import TASKS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-from train_inspection import direction_of, is_held_out
+from inspection_samples import direction_of, is_held_out
 
 Rgb8 = NDArray[np.uint8]
 
