@@ -17,6 +17,7 @@ CASES = [
         for size in ("small", "large")
     ),
     "noise_small",
+    "jpeg_restoration_eq1_small",
 ]
 
 
