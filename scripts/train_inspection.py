@@ -100,23 +100,21 @@ def fit(arguments: argparse.Namespace) -> None:
     files = [np.load(name) for name in arguments.samples]
     vectors = np.concatenate([file["features"] for file in files])
     labels = np.concatenate([file["labels"] for file in files])
-    maps = np.concatenate([file["spectra"] for file in files if "spectra" in file])
-    with_spectra = np.concatenate([np.full(len(file["labels"]), "spectra" in file) for file in files])
     wanted = {name: torch.from_numpy(value) for name, value in targets(labels).items()}
-    saved: dict[str, Any] = {}
     if arguments.only is None:
-        mean, std = vectors.mean(axis=0), vectors.std(axis=0) + 1e-3
-        saved = {"mean": mean, "std": std}
+        saved = {"mean": vectors.mean(axis=0), "std": vectors.std(axis=0) + 1e-3}
     else:
-        saved = dict(load_file(arguments.output))
-        mean, std = saved["mean"], saved["std"]
-    every = torch.from_numpy(standardised(vectors, mean, std))
+        saved = load_file(arguments.output)
+    every = torch.from_numpy(standardised(vectors, saved["mean"], saved["std"]))
     for head in ("jpeg", "noise") if arguments.only is None else (arguments.only,):
         saved[f"{head}.inputs"] = np.arange(*INPUTS[head])
         for n, (weight, bias) in enumerate(train(every[:, slice(*INPUTS[head])], head, wanted, arguments)):
             saved[f"{head}.{n}.weight"], saved[f"{head}.{n}.bias"] = weight.numpy(), bias.numpy()
     if arguments.only is None:
-        some = torch.from_numpy(with_spectra)
+        maps = np.concatenate([file["spectra"] for file in files if "spectra" in file])
+        some = torch.from_numpy(
+            np.concatenate([np.full(len(file["labels"]), "spectra" in file) for file in files])
+        )
         saved |= train_spectral(
             every[some], maps, {name: value[some] for name, value in wanted.items()}, arguments
         )

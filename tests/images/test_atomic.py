@@ -96,17 +96,21 @@ def test_whatever_fails_leaves_nothing_behind(tmp_path, monkeypatch, step, failu
         assert path.read_bytes() == OTHER
 
 
+class Wrapped:
+    """A file of another's, whose `write` a test defines."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_reason: object) -> None:
+        self.file.close()
+
+
 def test_a_disk_that_fills_half_way(tmp_path, monkeypatch):
-    class Full:
-        def __init__(self, file):
-            self.file = file
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_reason: object) -> None:
-            self.file.close()
-
+    class Full(Wrapped):
         def write(self, rest: memoryview) -> int:
             self.file.write(rest[:20])
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -120,16 +124,7 @@ def test_a_disk_that_fills_half_way(tmp_path, monkeypatch):
 def test_a_disk_that_takes_little_at_a_time(tmp_path, monkeypatch):
     fdopen = os.fdopen
 
-    class Slow:
-        def __init__(self, file):
-            self.file = file
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_reason: object) -> None:
-            self.file.close()
-
+    class Slow(Wrapped):
         def write(self, rest: memoryview) -> int:
             return self.file.write(rest[:7])
 
