@@ -6,7 +6,15 @@ import torch
 from torch import nn
 
 from ucdir.config import parse_config
-from ucdir.diffusion.loss import LOSSES, MAX_WEIGHT, PREDICTOR_TRAINING, error_scale, residual_loss
+from ucdir.diffusion.loss import (
+    LOSSES,
+    MAX_WEIGHT,
+    PREDICTOR_LOSSES,
+    PREDICTOR_TRAINING,
+    error_scale,
+    psnr_loss,
+    residual_loss,
+)
 from ucdir.errors import ConfigError
 from ucdir.training.checks import check_settings
 
@@ -170,7 +178,37 @@ def test_half_precision_networks_give_losses_in_float32(batch, predictor_trainin
         torch.testing.assert_close(value, exact[name], rtol=0.02, atol=0.0)
 
 
-@pytest.mark.parametrize(("field", "known"), [("loss", LOSSES), ("predictor_training", PREDICTOR_TRAINING)])
+def test_psnr_loss_is_the_mean_psnr_of_the_images(batch):
+    clean, degraded = (images.clamp(-1, 1) for images in batch[:2])
+    squared = np.square(clean.double().numpy() - degraded.double().numpy()).mean((1, 2, 3))
+    expected = np.mean(10 * np.log10(2**2 / squared))
+    assert psnr_loss(degraded, clean).item() == pytest.approx(-expected / 100, abs=1e-5)
+
+
+def test_psnr_loss_is_finite_and_flat_where_nothing_is_wrong(batch):
+    images = batch[0].clone().requires_grad_()
+    loss = psnr_loss(images, batch[0])
+    loss.backward()
+    assert loss.item() == pytest.approx(-0.589, abs=1e-3)
+    assert images.grad.abs().max() == 0
+
+
+def test_the_predictor_s_own_loss_is_the_chosen_one(batch):
+    def own(name):
+        return residual_loss(
+            Predictor(), Noise(), *batch, residual_scale=1.0, loss="mse", predictor_training="separate",
+            predictor_loss=name,
+        )["predictor"]  # fmt: skip
+
+    guidance = Predictor()(batch[1])
+    assert own("psnr").item() == psnr_loss(guidance, batch[0]).item()
+    assert own("l1").item() == (guidance - batch[0]).abs().mean().item()
+
+
+@pytest.mark.parametrize(
+    ("field", "known"),
+    [("loss", LOSSES), ("predictor_training", PREDICTOR_TRAINING), ("predictor_loss", PREDICTOR_LOSSES)],
+)
 def test_unknown_name_in_a_configuration_is_refused_with_the_choices(field, known):
     def config(name):
         return parse_config(

@@ -128,6 +128,9 @@ class DiffusionConfig(Section):
     belongs to one `sampling.start_fraction`; it needs the prediction `residual` and a sampler that adds no noise."""
     predictor_training: str = "separate"
     """A name in `diffusion.loss.PREDICTOR_TRAINING`: how u_φ learns."""
+    predictor_loss: str = "l1"
+    """A name in `diffusion.loss.PREDICTOR_LOSSES`: its own loss where it is trained separately. By `psnr` slightly
+    degraded crops count as much as hopeless ones."""
     focus: Fraction = 0.45
     """Fraction of T, at least `sampling.start_fraction`, that most noise levels of training lie below; of the path
     `diffusion`."""

@@ -11,22 +11,42 @@ from torch import Tensor
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "mse": F.mse_loss}
 """The norm of Eq. 1, as a mean over pixels. The paper's norm is not squared, and its release takes L1."""
 
+ROUNDING = (2 / 255) ** 2 / 12
+"""Mean squared error of rounding to 8 bits, in [-1,1]: 59 dB."""
 
-def _joint(guidance: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
+
+# ----------------------------------------------------------------------------- the initial predictor u_φ (Sec. 3.1)
+
+
+def psnr_loss(guidance: Tensor, clean: Tensor) -> Tensor:
+    """-PSNR in 100 dB, a mean over images [B,3,H,W] in [-1,1]: a scalar tensor.
+
+    A dB counts alike in a crop that is hardly degraded and in one that is beyond repair, which a distance mostly sees
+    (Chen et al. 2021). In this unit it is about as steep as the L1 distance of an ordinary image.
+    """
+    squared = (guidance - clean).square().mean(dim=(1, 2, 3))
+    return torch.log10((squared + ROUNDING) / 4).mean() / 10
+
+
+PREDICTOR_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "psnr": psnr_loss}
+"""The predictor's own loss: (u_φ(x), y) -> scalar tensor."""
+
+
+def _joint(guidance: Tensor, clean: Tensor, loss: str) -> tuple[Tensor, Tensor]:
     """The paper: u_φ learns through Eq. 1 alone."""
     return guidance, guidance.new_zeros(())
 
 
-def _separate(guidance: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
-    """u_φ is trained towards the clean image by |y - u_φ(x)|; for Eq. 1 its output is a constant."""
-    return guidance.detach(), F.l1_loss(guidance, clean)
+def _separate(guidance: Tensor, clean: Tensor, loss: str) -> tuple[Tensor, Tensor]:
+    """u_φ is trained towards the clean image by a loss of its own; for Eq. 1 its output is a constant."""
+    return guidance.detach(), PREDICTOR_LOSSES[loss](guidance, clean)
 
 
-PREDICTOR_TRAINING: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+PREDICTOR_TRAINING: dict[str, Callable[[Tensor, Tensor, str], tuple[Tensor, Tensor]]] = {
     "joint": _joint,
     "separate": _separate,
 }
-"""How the initial predictor learns: (u_φ(x), y) -> (guidance for Eq. 1, loss of its own)."""
+"""How u_φ learns: (u_φ(x), y, a name in PREDICTOR_LOSSES) -> (guidance for Eq. 1, its own loss)."""
 
 
 # ------------------------------------------- weights of noise levels, with σ² = (1-γ)/γ and the residual's variance s²
@@ -80,13 +100,15 @@ def residual_loss(
     residual_scale: float,  # the residual is multiplied by it
     loss: str,  # a name in LOSSES
     predictor_training: str,  # a name in PREDICTOR_TRAINING
+    predictor_loss: str = "l1",  # a name in PREDICTOR_LOSSES
     signal: Tensor | None = None,  # a of `diffusion.path`, share of the residual in the state, [B]; None: 1
     weighting: str = "noise",  # a name in WEIGHTINGS
     prediction: str = "noise",  # a name in residual.PREDICTIONS: the output of f_θ, which is compared with the truth
     sigma_data: float = 0.0,  # s, for the weighting
 ) -> dict[str, Tensor]:
     """Losses by name, each a scalar tensor, to be minimised in sum: `noise` is Eq. 1, `predictor` that of u_φ."""
-    guidance, predictor_loss = PREDICTOR_TRAINING[predictor_training](predictor(degraded).float(), clean)
+    train = PREDICTOR_TRAINING[predictor_training]
+    guidance, own_loss = train(predictor(degraded).float(), clean, predictor_loss)
     root_gamma = noise_level[:, None, None, None]
     residual = residual_scale * (clean - guidance)
     share = root_gamma if signal is None else root_gamma * signal[:, None, None, None]
@@ -94,4 +116,4 @@ def residual_loss(
     predicted = diffusion_model(noisy, degraded, guidance, noise_level, scalars).float()
     scale = error_scale(root_gamma, weighting, prediction, sigma_data)
     target = {"noise": noise, "residual": residual}[prediction]
-    return {"noise": LOSSES[loss](scale * predicted, scale * target), "predictor": predictor_loss}
+    return {"noise": LOSSES[loss](scale * predicted, scale * target), "predictor": own_loss}

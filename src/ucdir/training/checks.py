@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Collection
 
 from ucdir.config import Config
-from ucdir.diffusion.loss import LOSSES, PREDICTOR_TRAINING, WEIGHTINGS
+from ucdir.diffusion.loss import LOSSES, PREDICTOR_LOSSES, PREDICTOR_TRAINING, WEIGHTINGS
 from ucdir.diffusion.path import PATHS
 from ucdir.diffusion.samplers import SAMPLERS, adds_noise
 from ucdir.diffusion.schedule import NoiseSchedule
@@ -40,6 +40,7 @@ def check_settings(config: Config, processes: int) -> None:
         ("diffusion.weighting", config.diffusion.weighting, WEIGHTINGS),
         ("diffusion.path", config.diffusion.path, PATHS),
         ("diffusion.predictor_training", config.diffusion.predictor_training, PREDICTOR_TRAINING),
+        ("diffusion.predictor_loss", config.diffusion.predictor_loss, PREDICTOR_LOSSES),
         ("sampling.sampler", config.sampling.sampler, SAMPLERS),
         ("training.objective", config.training.objective, OBJECTIVES),
         ("training.optimizer", config.training.optimizer, OPTIMIZERS),

@@ -46,7 +46,7 @@ class EnergyScoreObjective(SamplerAwareObjective):
         """`pixels`, `perceptual` and `grid`, see above; `predictor` is the predictor's own loss."""
         clean, degraded = batch["clean"], batch["degraded"]
         step = int(batch["step"][0])
-        guidance, predictor_loss = self.predictor_loss(predictor(degraded).float(), clean)
+        guidance, own_loss = self.train_predictor(predictor(degraded).float(), clean, self.predictor_loss)
         second, diversity = draw(self.seed, batch)
         scalars = {**scalars_of(batch), "diversity": diversity}
         samples = self.restored(
@@ -59,7 +59,7 @@ class EnergyScoreObjective(SamplerAwareObjective):
         )
         first, other = samples.chunk(2)
         score = energy_score(pixel_distance, first, other, clean, diversity)
-        losses = {"pixels": self.residual_scale * score.mean(), "predictor": predictor_loss}
+        losses = {"pixels": self.residual_scale * score.mean(), "predictor": own_loss}
         if self.lpips is not None:
             view = self.view(step)
             features = [layer.chunk(2) for layer in self.lpips.features(view(samples))]

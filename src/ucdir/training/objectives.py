@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ucdir.config import Config
 from ucdir.data.crops import scalars_of
-from ucdir.diffusion.loss import PREDICTOR_TRAINING, residual_loss
+from ucdir.diffusion.loss import PREDICTOR_LOSSES, residual_loss
 from ucdir.diffusion.path import PATHS
 from ucdir.diffusion.schedule import NoiseSchedule
 from ucdir.training.energy_score import EnergyScoreObjective
@@ -46,7 +46,8 @@ class NoiseObjective:
             predictor, diffusion_model,
             batch["clean"], batch["degraded"], batch["noise"], batch["noise_level"], scalars_of(batch),
             residual_scale=self.settings.residual_scale, loss=self.settings.loss,
-            predictor_training=self.settings.predictor_training, signal=self.path.signal(batch["noise_level"]),
+            predictor_training=self.settings.predictor_training, predictor_loss=self.settings.predictor_loss,
+            signal=self.path.signal(batch["noise_level"]),
             weighting=self.settings.weighting, prediction=self.model.prediction, sigma_data=self.model.sigma_data,
         )  # fmt: skip
 
@@ -55,14 +56,13 @@ class PredictorObjective:
     """Sec. 3.1: the initial predictor alone, whose learning rate need not suit f_θ; f_θ stays as it is."""
 
     def __init__(self, config: Config, device: torch.device) -> None:
-        pass
+        self.loss = PREDICTOR_LOSSES[config.diffusion.predictor_loss]
 
     def __call__(
         self, predictor: nn.Module, diffusion_model: nn.Module, batch: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """`predictor`, as in `diffusion.predictor_training` separate."""
-        _, loss = PREDICTOR_TRAINING["separate"](predictor(batch["degraded"]).float(), batch["clean"])
-        return {"predictor": loss}
+        return {"predictor": self.loss(predictor(batch["degraded"]).float(), batch["clean"])}
 
 
 OBJECTIVES: dict[str, type[Any]] = {

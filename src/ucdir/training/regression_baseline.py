@@ -34,11 +34,11 @@ class RegressionObjective:
     ) -> dict[str, Tensor]:
         """`regression` is the norm above, `predictor` the predictor's own loss."""
         clean, degraded, scale = batch["clean"], batch["degraded"], self.settings.residual_scale
-        predictor_loss_of = PREDICTOR_TRAINING[self.settings.predictor_training]
-        guidance, predictor_loss = predictor_loss_of(predictor(degraded).float(), clean)
+        train = PREDICTOR_TRAINING[self.settings.predictor_training]
+        guidance, own_loss = train(predictor(degraded).float(), clean, self.settings.predictor_loss)
         zeros = torch.zeros_like(clean)
         levels = torch.full((len(clean),), self.level, device=clean.device)
         output = diffusion_model(zeros, degraded, guidance, levels, scalars_of(batch)).float()
         residual = predicted_residual(zeros, output, guidance, self.level, scale, prediction=self.prediction)
         loss = LOSSES[self.settings.loss](residual, scale * (clean - guidance))
-        return {"regression": loss, "predictor": predictor_loss}
+        return {"regression": loss, "predictor": own_loss}

@@ -51,7 +51,8 @@ class SamplerAwareObjective:
         self.noise_scale = sampling.noise_scale
         self.seed = config.seed
         self.residual_scale = config.diffusion.residual_scale
-        self.predictor_loss = PREDICTOR_TRAINING[config.diffusion.predictor_training]
+        self.train_predictor = PREDICTOR_TRAINING[config.diffusion.predictor_training]
+        self.predictor_loss = config.diffusion.predictor_loss
         self.perceptual_weight = config.training.perceptual_weight
         self.lpips = Lpips().to(device) if self.perceptual_weight else None
         self.grid_weight = config.training.grid_weight
@@ -63,9 +64,9 @@ class SamplerAwareObjective:
         """`pixels`, `perceptual` and `grid`, see above; `predictor` is the predictor's own loss."""
         clean, degraded, scale = batch["clean"], batch["degraded"], self.residual_scale
         step = int(batch["step"][0])
-        guidance, predictor_loss = self.predictor_loss(predictor(degraded).float(), clean)
+        guidance, own_loss = self.train_predictor(predictor(degraded).float(), clean, self.predictor_loss)
         restored = self.restored(diffusion_model, degraded, guidance, batch["noise"], scalars_of(batch), step)
-        losses = {"pixels": scale**2 * F.mse_loss(restored, clean), "predictor": predictor_loss}
+        losses = {"pixels": scale**2 * F.mse_loss(restored, clean), "predictor": own_loss}
         if self.lpips is not None:
             view = self.view(step)
             distance = self.lpips.batched(view(restored), view(clean)).mean()
