@@ -1,10 +1,14 @@
 """Photographs are decoded once, and again only when they changed; what cannot be used is left out aloud."""
 
+import contextlib
 import json
 import logging
 import os
 import pickle
 import resource
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -170,6 +174,39 @@ def test_files_of_others_in_the_cache_folder_are_left_alone(folder, tmp_path):
     open_photos(folder, cache, smallest_side=16)
     assert {"mine.bin", "notes.json", "0123456789abcdef.png"} <= {p.name for p in cache.iterdir()}
     assert not list(cache.glob("*.part"))
+
+
+def two_at_once(folder, cache, monkeypatch):
+    """Two trainings that begin together; what each got, and the photographs that were decoded."""
+    names, read, both = [], module.rgb8, threading.Barrier(2, timeout=5)
+
+    def slowly(file, *ratio):
+        names.append(file.name)
+        time.sleep(0.05)
+        return read(file, *ratio)
+
+    def training(_):
+        both.wait()
+        return open_photos(folder, cache, smallest_side=16)
+
+    monkeypatch.setattr(module, "rgb8", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(training, range(2))), sorted(names)
+
+
+def test_of_two_trainings_that_begin_together_one_decodes(folder, tmp_path, monkeypatch):
+    stores, names = two_at_once(folder, tmp_path / "cache", monkeypatch)
+    assert names == sorted(["a.png", "b.PNG", "c.png", "d.png", "e.tif"])
+    assert stores[0] == stores[1]
+    np.testing.assert_array_equal(stores[0][2], pixels(2, height=22))
+
+
+def test_control_without_the_lock_both_decode(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_only_one", lambda cache: contextlib.nullcontext())
+    decoded = []
+    with contextlib.suppress(OutputError):
+        decoded = two_at_once(folder, tmp_path / "cache", monkeypatch)[1]
+    assert len(decoded) != 5
 
 
 def test_a_cache_that_cannot_be_written(folder, tmp_path):

@@ -7,13 +7,14 @@ folder are kept as plain bytes in a cache file, which is mapped into memory and 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import itertools
 import json
 import logging
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -166,12 +167,14 @@ def decode_groups(
     base = cache / hashlib.sha256(stamp.encode()).hexdigest()[:16]
     found = _open_cache(base)
     if found is None:
-        logger.info("decoding %d photographs into %s, once", sum(map(len, groups)), cache)
         try:
             cache.mkdir(parents=True, exist_ok=True)
-            _remove_old_caches(cache)
-            if not _decode(groups, base, smallest_side, ratios):
-                return None
+            with _only_one(cache):
+                if _open_cache(base) is None:  # else another training has just written it
+                    logger.info("decoding %d photographs into %s, once", sum(map(len, groups)), cache)
+                    _remove_old_caches(cache)
+                    if not _decode(groups, base, smallest_side, ratios):
+                        return None
         except OSError as error:
             for unfinished in (base.with_suffix(".bin.part"), base.with_suffix(".json.part")):
                 with contextlib.suppress(OSError):
@@ -179,8 +182,22 @@ def decode_groups(
             raise OutputError(f"{cache}: decoded photographs cannot be kept there ({error}).") from None
         found = _open_cache(base)
     if found is None:
-        raise OutputError(f"{cache}: changed while being written; run one training at a time.")
+        raise OutputError(
+            f"{cache}: was changed by another training while it was written; give each a data.cache of its own."
+        )
     return found
+
+
+@contextlib.contextmanager
+def _only_one(cache: Path) -> Iterator[None]:
+    """Wait until no other training decodes into this folder."""
+    descriptor = os.open(cache, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _state(file: Path) -> tuple[int, int]:
