@@ -259,7 +259,7 @@ class TrainingConfig(Section):
     `sampler_aware` the steps that the sampler takes; `energy_score` those, so that samples differ as what could have
     been there does, and f_θ takes the scalar `diversity`; `regression` is the baseline without diffusion."""
     perceptual_weight: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of LPIPS in the objectives `sampler_aware` and, smaller, `energy_score`; 0 leaves it out."""
+    """Weight of LPIPS in the objectives `sampler_aware` and `energy_score`; 0 leaves it out."""
     grid_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight there of errors that repeat with the period of the network's coarsest pixels; 0 leaves it out."""
     adversarial_weight: Annotated[float, Field(ge=0)] = 0.0

@@ -16,6 +16,8 @@ CELL = 8
 """Side in pixels of the cells whose pixels are compared as one vector."""
 SMALLEST = 1e-4
 """What a distance is at least, so that its gradient is finite where two images are equal."""
+ROOT_WEIGHT = 0.25
+"""What the root of LPIPS counts by: of an ordinary restored image it is then about as steep as LPIPS itself."""
 ENDS = 0.5
 """Diversities are drawn from -ENDS to 1 + ENDS and clipped: a quarter is 0, a quarter 1, the others lie between."""
 
@@ -26,16 +28,17 @@ class EnergyScoreObjective(SamplerAwareObjective):
     A distance of one sample to the one truth is smallest for an image that does not depend on the noise. The energy
     score (Gneiting and Raftery 2007) of a distance ρ,
 
-        S = ½ρ(ŷ₁,y) + ½ρ(ŷ₂,y) - α/2 · ρ(ŷ₁,ŷ₂)
+        S = ½ρ(ŷ₁,y) + ½ρ(ŷ₂,y) - ½ρ(ŷ₁,ŷ₂)
 
-    is at α = 1 a strictly proper score where ρ is the norm of a difference: in the mean it is smallest for samples of
-    the distribution of y given x. (The square of a norm sees the mean alone.) α is the auxiliary scalar `diversity`,
-    drawn for each crop; f_θ is given it, so that one model has both ends and what lies between.
+    is strictly proper where ρ is the norm of a difference: in the mean it is smallest for samples of the distribution
+    of y given x. (The square of a norm sees the mean alone.) With the auxiliary scalar `diversity` α, drawn for each
+    crop and given to f_θ, one model has both (as Dosovitskiy and Djolonga 2020 have many losses in one network):
+
+        (1-α) · the losses of `sampler_aware`, of both samples  +  α · S
 
         pixels      s · S with ρ = mean over cells of 8x8 pixels of √(mean over their pixels of (a - b)²)
-        perceptual  w · S with ρ = Σ over layers, mean over places, of √(LPIPS there): w is
-                    `training.perceptual_weight`; a root is larger than LPIPS, so w is smaller here
-        grid, adversarial and discriminator: as in `sampler_aware`, of both samples
+        perceptual  w/4 · S with ρ = Σ over layers, mean over places, of √(LPIPS there)
+        grid, adversarial and discriminator: as in `sampler_aware`, of both samples, at every α
 
     It costs twice the passes of f_θ.
     """
@@ -57,15 +60,24 @@ class EnergyScoreObjective(SamplerAwareObjective):
             {name: twice(value) for name, value in scalars.items()},
             step,
         )
-        first, other = samples.chunk(2)
-        score = energy_score(pixel_distance, first, other, clean, diversity)
-        losses = {"pixels": self.residual_scale * score.mean(), "predictor": own_loss}
+        one, other = samples.chunk(2)
+        squared = (mean_square(one, clean) + mean_square(other, clean)) / 2
+        score = energy_score(pixel_distance, one, other, clean)
+        scale = self.residual_scale
+        losses = {
+            "pixels": torch.lerp(scale**2 * squared, scale * score, diversity).mean(),
+            "predictor": own_loss,
+        }
         if self.lpips is not None:
             view = self.view(step)
             features = [layer.chunk(2) for layer in self.lpips.features(view(samples))]
-            one, two = ([pair[n] for pair in features] for n in (0, 1))
-            score = energy_score(feature_distance, one, two, self.lpips.features(view(clean)), diversity)
-            losses["perceptual"] = self.perceptual_weight * score.mean()
+            of_one, of_other = ([pair[n] for pair in features] for n in (0, 1))
+            of_clean = self.lpips.features(view(clean))
+            squared = (mean_squares(of_one, of_clean) + mean_squares(of_other, of_clean)) / 2
+            score = energy_score(feature_distance, of_one, of_other, of_clean)
+            losses["perceptual"] = (
+                self.perceptual_weight * torch.lerp(squared, ROOT_WEIGHT * score, diversity).mean()
+            )
         if self.adversarial is not None:
             truth, known = twice(clean), twice(guidance).detach()
             losses |= self.adversarial(samples, truth, known, predictor, step)
@@ -96,7 +108,6 @@ def energy_score(
     one: Tensor | Sequence[Tensor],
     other: Tensor | Sequence[Tensor],
     clean: Tensor | Sequence[Tensor],
-    diversity: Tensor,
 ) -> Tensor:
     """S of two samples: [B].
 
@@ -105,9 +116,19 @@ def energy_score(
         one: a sample, as ρ takes it.
         other: one from another noise.
         clean: y.
-        diversity: α in [0,1], [B].
     """
-    return (distance(one, clean) + distance(other, clean) - diversity * distance(one, other)) / 2
+    return (distance(one, clean) + distance(other, clean) - distance(one, other)) / 2
+
+
+def mean_square(one: Tensor, other: Tensor) -> Tensor:
+    """Mean squared difference: [B,C,H,W] each -> [B]."""
+    return (one - other).square().mean(dim=(1, 2, 3))
+
+
+def mean_squares(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
+    """LPIPS, from its features, [B,C,h,w] each -> [B]."""
+    layers = [(a - b).square().sum(dim=1).mean(dim=(1, 2)) for a, b in zip(one, other, strict=True)]
+    return torch.stack(layers).sum(dim=0)
 
 
 def pixel_distance(one: Tensor, other: Tensor) -> Tensor:
