@@ -1,7 +1,7 @@
 """Whether samples are honest: they differ where they are wrong, by as much as they are wrong.
 
     UCDIR_WEIGHTS=weights python benchmarks/diversity.py --clean FOLDER --model MODEL \\
-        [--quality 10] [--diversity 0 1] [--steps 25]
+        [--quality 10] [--diversity 0 1] [--steps 25] [--second WEIGHTS]
 
 Of each image (its middle, compressed by libjpeg at one quality), so many samples, of consecutive seeds:
 
@@ -9,6 +9,8 @@ Of each image (its middle, compressed by libjpeg at one quality), so many sample
     sample      PSNR and LPIPS of a sample, and the Frechet distance of AlexNet's features of all first samples
     ratio       √(mean variance · (1 + 1/n)) / root mean square error of the mean; 1 for samples of what could have been
     correlation of spread and error over cells of 16x16 pixels (Pearson's, of their roots of mean squares)
+    second      distance and Frechet distance of first samples by a network that is in no training, with its weights
+                (`second_network.py` says which)
 
 A model that does not take the scalar `diversity` has one row.
 """
@@ -21,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from second_network import EfficientNetLite0, distance
 
 from ucdir.data.sources import middle
 from ucdir.degradations import JpegCompression
@@ -29,6 +32,7 @@ from ucdir.images import find_images, read
 from ucdir.images.pixels import from_signal, to_rgb8, to_signal
 from ucdir.metrics.distribution import AlexNet, frechet_distance
 from ucdir.pipeline import RestorationPipeline, load
+from ucdir.pth_file import tensors_of
 
 CELL = 16
 FRECHET_SIDE = 64
@@ -51,13 +55,32 @@ def honesty(samples: Floats, clean: Floats) -> tuple[float, float, Floats, Float
     return float(variance.mean()), float(error.mean()), cells(variance), cells(error)
 
 
-def features_of(network: AlexNet, image: NDArray[np.uint8]) -> torch.Tensor:
-    """AlexNet's features of small patches, [n,256]."""
+def tiles_of(image: NDArray[np.uint8]) -> torch.Tensor:
+    """Small patches of an image: [n,3,h,w] in [-1,1]."""
     side, signal = FRECHET_SIDE, torch.from_numpy(to_signal(image))
     tiles = signal.unfold(2, side, side).unfold(3, side, side)
-    with torch.no_grad():
-        found: torch.Tensor = network(tiles.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, side, side))
-    return found
+    return tiles.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, side, side)
+
+
+class Second:
+    """Distance and Frechet distance by a network that is in no training, of images that come one after the other."""
+
+    def __init__(self, weights: Path) -> None:
+        self.network = EfficientNetLite0(tensors_of(weights))
+        self.distances: list[float] = []
+        self.found: list[torch.Tensor] = []
+        self.real: list[torch.Tensor] = []
+
+    def add(self, image: NDArray[np.uint8], clean: NDArray[np.uint8]) -> None:
+        """One image more."""
+        both = [self.network(torch.from_numpy(to_signal(i))) for i in (image, clean)]
+        self.distances.append(distance(*both))
+        for kept, i in ((self.found, image), (self.real, clean)):
+            kept.append(self.network(tiles_of(i))[-1].mean(dim=(2, 3)))
+
+    def __str__(self) -> str:
+        frechet = frechet_distance(torch.cat(self.found), torch.cat(self.real))
+        return f"{np.mean(self.distances):.3f} / {frechet:.1f}"
 
 
 def row(
@@ -66,6 +89,7 @@ def row(
     known: dict[str, float],
     count: int,
     steps: int | None,
+    second: Second | None,
 ) -> str:
     """The figures of one diversity."""
     psnr, lpips = load_metrics(("psnr", "lpips"))
@@ -88,14 +112,16 @@ def row(
         ])  # fmt: skip
         spreads.append(spread)
         errors.append(wrong)
-        found.append(features_of(network, first))
-        real.append(features_of(network, clean))
+        found.append(network(tiles_of(first)))
+        real.append(network(tiles_of(clean)))
+        if second is not None:
+            second.add(first, clean)
     m = np.mean(figures, axis=0)
     correlation = np.corrcoef(np.concatenate(spreads), np.concatenate(errors))[0, 1]
     frechet = frechet_distance(torch.cat(found), torch.cat(real))
     return (
         f"{m[0]:.2f} | {m[1]:.2f} ({m[1] - m[0]:+.2f}) | {m[2]:.2f} | {m[3]:.4f} | {frechet:.2f} | "
-        f"{np.sqrt(m[4] / m[5]):.3f} | {correlation:.3f}"
+        f"{np.sqrt(m[4] / m[5]):.3f} | {correlation:.3f}{'' if second is None else f' | {second}'}"
     )
 
 
@@ -112,8 +138,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="the model's own by default")
     parser.add_argument("--images", type=int, default=16, help="at most so many, spread evenly")
     parser.add_argument("--crop", type=int, default=256)
+    parser.add_argument("--second", type=Path, metavar="WEIGHTS")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
     pipeline = load(given.model, "cpu", "fp32")
     names = find_images(given.clean)
     count = min(given.images, len(names))
@@ -124,16 +152,18 @@ def main() -> None:
     pairs = [(clean, JpegCompression(given.quality, "4:2:0")(clean)) for clean in cleans]
     takes = "diversity" in pipeline.engine.scalars
     print(f"{count} images, {given.model}, quality {given.quality}, {given.samples} samples")
-    print(
-        "| diversity | guidance PSNR | mean of samples | sample PSNR | LPIPS | Frechet | ratio | correlation |"
-    )
-    print("|---" * 8 + "|")
+    columns = [
+        "diversity", "guidance PSNR", "mean of samples", "sample PSNR", "LPIPS", "Frechet", "ratio", "correlation",
+        *(["second"] if given.second else []),
+    ]  # fmt: skip
+    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for diversity in given.diversity if takes else [None]:
         known = {"jpeg_quality": float(given.quality)} | (
             {} if diversity is None else {"diversity": diversity}
         )
         said = "not taken" if diversity is None else diversity
-        print(f"| {said} | {row(pipeline, pairs, known, given.samples, given.steps)} |", flush=True)
+        second = Second(given.second) if given.second else None
+        print(f"| {said} | {row(pipeline, pairs, known, given.samples, given.steps, second)} |", flush=True)
 
 
 if __name__ == "__main__":
