@@ -3,18 +3,18 @@
 patches     the parts that are looked at
 features    what is measured of them
 network     what the measures mean, learned
-inspection  the findings, and the verdict
+findings    what is found of each fault
+inspection  the verdict
 """
 
-from ucdir.inspection.inspection import (
+from ucdir.inspection.findings import (
     CLEARLY_LOWER,
     BlurFinding,
     ExposureFinding,
-    Inspection,
     JpegFinding,
     NoiseFinding,
-    inspect,
 )
+from ucdir.inspection.inspection import Inspection, inspect
 
 __all__ = [
     "CLEARLY_LOWER",
