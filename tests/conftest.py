@@ -116,9 +116,9 @@ def random_networks():
     from ucdir.config import ModelConfig
     from ucdir.model.framework import build
 
-    def make():
+    def make(**changes):
         predictor = {"channels": 8, "multipliers": [1, 2], "blocks": [1, 1], "unshuffle": 2}
-        diffusion_model = {**predictor, "kernel_bases": 2, "scalar_channels": 16, "sigma_data": 0}
+        diffusion_model = {**predictor, "kernel_bases": 2, "scalar_channels": 16, "sigma_data": 0, **changes}
         networks = build(
             ModelConfig.model_validate({"predictor": predictor, "diffusion_model": diffusion_model})
         )
@@ -138,14 +138,17 @@ def random_networks():
 
 @pytest.fixture(scope="session")
 def random_pipeline(random_networks):
-    """A function that makes a small pipeline of random weights: `random_pipeline(sampler="ddim", eta=0.0)`."""
+    """A function that makes a small pipeline of random weights: `random_pipeline(sampler="ddim", eta=0.0)`.
+
+    `diffusion_model` changes settings of that network.
+    """
     from ucdir.config.pipeline import PipelineConfig
     from ucdir.engines.torch_engine import TorchEngine
     from ucdir.pipeline import RestorationPipeline
 
-    def make(device="cpu", **settings):
+    def make(device="cpu", diffusion_model=(), **settings):
         config = {"sampler": "ddim", "steps": 3, "start_fraction": 0.4, "eta": 0.0, "residual_scale": 5.0}
-        networks = (network.to(device) for network in random_networks())
+        networks = (network.to(device) for network in random_networks(**dict(diffusion_model)))
         return RestorationPipeline(TorchEngine(*networks, device), PipelineConfig(**{**config, **settings}))
 
     return make

@@ -296,6 +296,22 @@ def test_samples_are_averaged_and_a_map_shows_where_they_differ(pipeline, tmp_pa
     assert found.max() > 0
 
 
+def test_several_samples_differ_as_much_as_the_model_can_make_them(pipeline, random_pipeline, tmp_path):
+    write(Photo(RNG.integers(0, 256, (18, 22, 3), dtype=np.uint8)), tmp_path / "in.png")
+    dial = random_pipeline(diffusion_model={"scalars": ["jpeg_quality", "diversity"]})
+
+    def scalars(pipeline, samples, **given):
+        out = tmp_path / "out.png"
+        return restore(
+            tmp_path / "in.png", out, force=True, pipeline=pipeline, samples=samples, scalars=given
+        ).scalars
+
+    assert scalars(dial, 2) == {"diversity": 1.0}
+    assert scalars(dial, 2, diversity=0.5) == {"diversity": 0.5}
+    assert scalars(dial, 1) == {}
+    assert scalars(pipeline, 2) == {}, "a model without the dial"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -130,9 +130,10 @@ class Sampling:
         if self.consistent:
             check_consistent(photo, task, name)
         of_file = {} if photo is None else TASKS[task].known_scalars(photo)
-        scalars = {n: v for n, v in {**of_file, **self.found}.items() if n in pipeline.engine.scalars} | dict(
-            self.scalars
-        )
+        # several samples are to show what could have been there
+        dials = {} if self.samples == 1 else {"diversity": 1.0}
+        found = {**dials, **of_file, **self.found}
+        scalars = {n: v for n, v in found.items() if n in pipeline.engine.scalars} | dict(self.scalars)
         steps = self.options.get("steps")
         return Chosen(
             pipeline, scalars, pipeline.config.steps if steps is None else steps,
