@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from ucdir.degradations import BlurGenerator, CameraEffects, DefocusBlur, MotionBlur
+from ucdir.degradations.motion_blur import MAX_ANGLE
 from ucdir.errors import ConfigError, DataError
 from ucdir.images.camera import srgb_to_linear
 
@@ -148,6 +149,20 @@ def test_a_length_that_was_asked_for(length):
         blur = generator.draw(np.random.default_rng(seed))
         assert isinstance(blur, MotionBlur)
         assert blur.blur_length == pytest.approx(length, rel=1e-3)
+
+
+def test_a_camera_that_only_rolls_about_the_middle_is_not_turned_over(monkeypatch):
+    """Such a path, which is rare, would need any angle for a long blur in the middle, and ended the training."""
+
+    def roll(rng, samples, trembling):
+        return np.linspace(-1, 1, samples)[:, None] * np.array([0.0, 0.0, 1.0])
+
+    monkeypatch.setattr("ucdir.degradations.motion_blur.camera_path", roll)
+    generator = BlurGenerator(lengths=(48.0, 48.0), defocus_probability=0.0, scene_probability=0.0)
+    drawn = [generator.draw(np.random.default_rng(seed)) for seed in range(500)]
+    largest = max(np.abs(blur.rotations).max() for blur in drawn)
+    assert 0.49 < largest < MAX_ANGLE, "some are cut"
+    assert np.median([blur.blur_length for blur in drawn]) == pytest.approx(48, rel=1e-3), "most are not"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 2), (33, 18)])

@@ -22,6 +22,8 @@ Path3 = npt.NDArray[np.float64]
 
 MAX_LENGTH = 48.0
 """Longest blur in pixels."""
+MAX_ANGLE = 0.5
+"""No rotation of a shaken camera is as large, in radians."""
 
 TONE_CURVES = (None, 1.8, 2.0, 2.2, 2.2, 2.4)
 """Gammas of cameras (None: the curve of sRGB); 2.2 is that of the blurred pictures of the GoPro data set."""
@@ -65,9 +67,10 @@ class MotionBlur:
 
     def __post_init__(self) -> None:
         path = np.asarray(self.rotations, dtype=np.float64)
-        if path.ndim != 2 or path.shape[1] != 3 or not len(path) or not np.abs(path).max() < 0.5:
+        if path.ndim != 2 or path.shape[1] != 3 or not len(path) or not np.abs(path).max() < MAX_ANGLE:
             raise ConfigError(
-                f"rotations of the motion blur are [T,3] in radians, each below 0.5, found shape {list(path.shape)}."
+                f"rotations of the motion blur are [T,3] in radians, each below {MAX_ANGLE}, found shape "
+                f"{list(path.shape)}."
             )
         if not 1 <= self.focal_length < math.inf:
             raise ConfigError(f"focal_length {self.focal_length} of the motion blur is not 1 pixel or more.")
@@ -271,7 +274,9 @@ class BlurGenerator(Section):
         path[:, 2] *= rng.random() * focal_length / 600  # a roll moves the border as far as a yaw at most
         path = (path - path.mean(axis=0)) * (1e-2 / np.abs(path).max())
         for _ in range(3):  # displacements are all but proportional to the angles
-            path *= length / MotionBlur(path, focal_length, offset).blur_length
+            # a roll about a point near the centre can be no long blur there
+            largest = 0.99 * MAX_ANGLE / np.abs(path).max()
+            path *= min(largest, length / MotionBlur(path, focal_length, offset).blur_length)
             if length == 0:
                 break
         return MotionBlur(path, focal_length, offset, effects)
