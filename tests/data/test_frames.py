@@ -36,6 +36,13 @@ def test_runs(tmp_path, caplog):
         open_frames(tmp_path / "films", tmp_path / "cache", 16, fewest=7)
 
 
+def test_numbers_of_any_width_are_in_their_order(tmp_path):
+    for number in (8, 9, 10, 11, 100):
+        Image.fromarray(np.full((20, 24, 3), number, np.uint8)).save(tmp_path / f"frame{number}.png")
+    store = open_frames(tmp_path, tmp_path / "cache", 16, fewest=3)
+    assert seen(store) == [[8, 9, 10, 11]]
+
+
 def test_what_ends_a_run():
     same = (20, 24)
     for names, shapes, runs in (

@@ -76,6 +76,12 @@ def test_names_with_spaces_in_a_list(tmp_path):
         ("a.png\n", "line 1: expected a degraded and a clean file"),
         ("\na.png b.png quality\n", "line 2: expected a scalar as name=value"),
         ("a.png b.png quality=1.2.3\n", "line 1: expected a scalar"),
+        (
+            "a.png b.png jpg_quality=10\n",
+            "line 1: scalar 'jpg_quality' is unknown; choose one of jpeg_quality",
+        ),
+        ("a.png b.png exposure_ratio=-5\n", "line 1: exposure_ratio -5 is out of range; it goes from 1 to"),
+        ("a.png b.png gain=1e999\n", "line 1: gain inf is out of range"),
         ("# nothing\n", "contains no pair"),
         (b"\xff\xfe", "cannot be read"),
     ],

@@ -46,7 +46,7 @@ def open_frames(folder: Path, cache: Path, smallest_side: int, fewest: int) -> F
         DataError: there is no such run.
         OutputError: the cache cannot be written.
     """
-    files = find_photos(folder)
+    files = sorted(find_photos(folder), key=_by_numbers)
     found = decode_groups([(file,) for file in files], cache, smallest_side)
     runs = [] if found is None else runs_of(found[0].names, found[0].shapes)
     long = tuple(run for run in runs if len(run) >= fewest)
@@ -60,8 +60,13 @@ def open_frames(folder: Path, cache: Path, smallest_side: int, fewest: int) -> F
     return FrameStore(found[0], long)
 
 
+def _by_numbers(file: Path) -> list[list[str | int]]:
+    """A key that sorts a_9.png before a_10.png; numbers of one width sort as text does."""
+    return [[int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", part)] for part in file.parts]
+
+
 def runs_of(names: Sequence[str], shapes: Sequence[tuple[int, int]]) -> list[range]:
-    """The places of consecutive frames of one size in a list that is in the order of their names."""
+    """The places of consecutive frames of one size in a list that is in the order of their numbers."""
     runs: list[range] = []
     before: tuple[str, int, tuple[int, int]] | None = None
     for place, (name, shape) in enumerate(zip(names, shapes, strict=True)):

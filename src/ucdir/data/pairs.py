@@ -19,6 +19,7 @@ from ucdir.data.sid import sid_pairs
 from ucdir.errors import DataError
 from ucdir.images import find_images
 from ucdir.limits import MAX_PAIR_LIST_BYTES
+from ucdir.tasks.scalars import SCALARS
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ def folder_pairs(place: Path) -> list[Pair]:
 
 
 def listed_pairs(place: Path) -> list[Pair]:
-    """A text file: on each line a degraded and a clean file, and perhaps scalars as `name=value`.
+    """A text file: on each line a degraded and a clean file, and perhaps scalars of `tasks.scalars` as `name=value`.
 
     Tabs or commas separate, else spaces; paths are relative to the list's folder; `#` begins a comment.
     """
@@ -199,8 +200,18 @@ def _scalar(place: Path, number: int, text: str) -> tuple[str, float]:
     try:
         if found is None:
             raise ValueError
-        return found[1], float(found[2])
+        name, value = found[1], float(found[2])
     except ValueError:
         raise DataError(
             f"{place}, line {number}: expected a scalar as name=value, found {text[:80]!r}."
         ) from None
+    if name not in SCALARS:
+        raise DataError(
+            f"{place}, line {number}: scalar {name[:80]!r} is unknown; choose one of {', '.join(SCALARS)}."
+        )
+    low, high = SCALARS[name].range
+    if not low <= value <= high:
+        raise DataError(
+            f"{place}, line {number}: {name} {value:g} is out of range; it goes from {low:g} to {high:g}."
+        )
+    return name, value
