@@ -166,6 +166,7 @@ def test_it_resumes_bit_for_bit_and_is_not_exported(tiny, tmp_path, objective):
     ("changes", "words"),
     [
         ({"adversarial_features": "vgg"}, "'vgg' is unknown; choose one of predictor, alexnet"),
+        ({"adversarial_features": "alexnet", "data": {"crop": 16}}, "crop 16 is too small for AlexNet"),
         ({"objective": "noise"}, "is for the objectives sampler_aware and energy_score"),
         ({"freeze_predictor": False}, "set training.freeze_predictor to true"),
     ],

@@ -286,6 +286,13 @@ def test_a_training_of_some_minutes_ends_with_a_learning_rate_of_zero(tiny, tmp_
     assert rates[7:] == pytest.approx([full * n / 6 for n in (5, 4, 3, 2, 1)])
 
 
+@pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan")])
+def test_minutes_that_are_no_time(tiny, tmp_path, minutes):
+    with pytest.raises(ConfigError, match=r"minutes (0|-1|nan) of training are not above 0"):
+        train(tiny(), tmp_path / "run", minutes=minutes)
+    assert not (tmp_path / "run").exists()
+
+
 def test_minutes_are_for_one_process(tiny, tmp_path, monkeypatch):
     from accelerate import Accelerator
 

@@ -214,6 +214,7 @@ def test_missing_weights_of_lpips_are_reported(tiny, monkeypatch):
             {"objective": "sampler_aware", "sampling": {"steps": 50, "start_fraction": 0.01}},
             "50 is more than the 20 steps below",
         ),
+        ({"sampling": {"steps": 50, "start_fraction": 0.01}}, "50 is more than the 20 steps below"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_training_starts(tiny, changes, words):

@@ -70,6 +70,12 @@ def check_settings(config: Config, processes: int) -> None:
     if config.data.frames is not None and config.task != "deblurring":
         problems.append(f"data.frames are for deblurring, not for {config.task}: leave them out")
     problems += _diffusion_problems(config)
+    sampling = config.pipeline
+    below = NoiseSchedule.of(config.diffusion).steps_below(sampling.start_fraction)
+    if sampling.steps > below:
+        problems.append(
+            f"sampling.steps {sampling.steps} is more than the {below} steps below sampling.start_fraction"
+        )
     if config.training.objective == "predictor" and config.training.freeze_predictor:
         problems.append(
             "training.objective predictor trains nothing with training.freeze_predictor: set it to false"
@@ -131,6 +137,8 @@ def _adversarial_problems(config: Config) -> list[str]:
         )
     if training.adversarial_features == "predictor" and config.model.architecture == "release":
         problems.append("training.adversarial_features predictor is not of the release: choose alexnet")
+    if training.adversarial_features == "alexnet" and config.data.crop < MIN_SIDE:
+        problems.append(f"data.crop {config.data.crop} is too small for AlexNet, which needs {MIN_SIDE}")
     if not training.freeze_predictor:
         problems.append(
             "training.adversarial_weight needs a predictor that stays as it is: set training.freeze_predictor to true"
@@ -148,11 +156,6 @@ def _sampler_aware_problems(config: Config) -> list[str]:
         problems.append(
             f"training.objective {training.objective} needs a deterministic sampler: choose sampling.sampler ddim and "
             f"sampling.eta 0 (found {sampling.sampler} and {sampling.eta:g})"
-        )
-    below = NoiseSchedule.of(config.diffusion).steps_below(sampling.start_fraction)
-    if sampling.steps > below:
-        problems.append(
-            f"sampling.steps {sampling.steps} is more than the {below} steps below sampling.start_fraction"
         )
     smallest = MIN_SIDE + MAX_SHIFT
     if training.perceptual_weight and config.data.crop < smallest:

@@ -54,6 +54,10 @@ class Deadline:
     """Share of the time over which the learning rate falls."""
 
     def __init__(self, minutes: float | None, processes: int = 1) -> None:
+        if minutes is not None and not minutes > 0:  # nor NaN
+            raise ConfigError(
+                f"minutes {minutes:g} of training are not above 0; leave them out for all steps."
+            )
         if minutes is not None and processes > 1:
             raise ConfigError("minutes are for one process: several would not agree on the last step.")
         self.seconds = math.inf if minutes is None else 60 * minutes
