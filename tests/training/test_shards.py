@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from ucdir.errors import OutputError, WeightsError
 from ucdir.training.loop import train
@@ -69,5 +69,8 @@ def test_refusals(checkpoint, files, tmp_path):
         join_checkpoint(tmp_path / "files", checkpoint)
     with pytest.raises(WeightsError, match="alone is larger"):
         split_checkpoint(checkpoint, tmp_path / "other", HEADER + 10)
+    save_file({"unet.stem.weight": torch.zeros(2)}, model := tmp_path / "model.safetensors")
+    with pytest.raises(WeightsError, match="not a training's checkpoint"):
+        split_checkpoint(model, tmp_path / "other")
     with pytest.raises(WeightsError, match="not a training's state"):
         split_checkpoint(tmp_path / "nothing", tmp_path / "other")

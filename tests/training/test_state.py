@@ -195,6 +195,8 @@ def rewrite(path, change):
         (lambda t, m: m.update(step="-1"), "damaged"),
         (lambda t, m: m.update(late="[1]"), "damaged"),
         (lambda t, m: m.update(late='{"unused": "x"}'), "damaged"),
+        (lambda t, m: m.update(late='{"unused": -1}'), "damaged"),
+        (lambda t, m: m.update(step="9" * 400), "damaged"),
         (lambda t, m: m.update(config="{"), "damaged"),
         (lambda t, m: m.update(config="[1]"), "expected keys and values, found a list"),
         (lambda t, m: m.update(config='{"model": 3, "training": []}'), "damaged"),
@@ -230,6 +232,11 @@ def test_the_same_experiment(tiny):
         ConfigError, match=r"checkpoint: .*data.crop was 16 and is now 32; .*seed was 0 and is now 1"
     ):
         check_same_experiment(path, tiny(), tiny(seed=1, data={"crop": 32}))
+
+
+def test_a_checkpoint_of_an_unknown_objective_is_of_another_experiment(tiny):
+    with pytest.raises(ConfigError, match=r"training\.objective was 'gan' and is now 'noise'"):
+        check_same_experiment(Path("checkpoint"), tiny(objective="gan"), tiny())
 
 
 def test_of_sampling_only_what_is_not_trained_may_change(tiny):
@@ -271,7 +278,10 @@ def test_a_checkpoint_from_before_a_setting_was_added(saved):
     def forget(tensors, metadata):
         config = json.loads(metadata["config"])
         del config["training"]["sample_every"], config["diffusion"]["focus"]
+        del config["low_light"]["white_probability"]
         metadata["config"] = json.dumps(config)
 
+    assert read_metadata(saved).config.low_light.white_probability > 0
     rewrite(saved, forget)
     assert read_metadata(saved).config.diffusion.focus == 1.0
+    assert read_metadata(saved).config.low_light.white_probability == 0

@@ -41,6 +41,8 @@ def split_checkpoint(checkpoint: Path, folder: Path, max_bytes: int = 16 << 20) 
     room = 0
     for name, tensor in tensors.items():
         part = name.split(".", 1)[0]
+        if part not in DTYPES:
+            raise WeightsError(f"{checkpoint}: is not a training's checkpoint (it holds {name[:80]!r}).")
         if part == "exp_avg_sq" and not tensor.any():  # Muon's weights have none
             continue
         small = tensor.to(DTYPES[part])

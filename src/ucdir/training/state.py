@@ -25,6 +25,7 @@ from ucdir.config.experiment import RENAMED
 from ucdir.errors import ConfigError, OutputError, WeightsError, reason
 from ucdir.images.atomic import remove_stale, sync, temporary_folder
 from ucdir.limits import MAX_CHECKPOINT_BYTES, MAX_SAFETENSORS_HEADER_BYTES
+from ucdir.tasks import TASKS
 from ucdir.training.averaging import WeightAverage
 
 FILE_NAME = "checkpoint.safetensors"
@@ -114,7 +115,11 @@ def read_metadata(path: Path) -> Metadata:
         if not {"step", "config"} <= text.keys():
             raise ValueError("its metadata contain no step and no configuration")
         step, late = int(text["step"]), json.loads(text.get("late", "{}"))
-        if step < 0 or not isinstance(late, dict) or not all(isinstance(n, int) for n in late.values()):
+        if (
+            not 0 <= step < 2**31
+            or not isinstance(late, dict)
+            or not all(isinstance(n, int) and 0 <= n <= step for n in late.values())
+        ):
             raise WeightsError(f"{path}: is damaged (step {step}, late {str(late)[:80]}).")
         return Metadata(step, _stored_config(json.loads(text["config"])), late)
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
@@ -136,6 +141,11 @@ def _stored_config(values: Any) -> Config:
         training = values.get("training")
         if isinstance(training, dict) and training.get("objective") == "few_steps":
             training["objective"] = "sampler_aware"
+        for name in {kind.section for kind in TASKS.values()}:
+            section, generator = values.get(name), type(Config.model_fields[name].default)
+            if isinstance(section, dict):  # a share added since then is 0
+                shares = [key for key in generator.model_fields if key.endswith("_probability")]
+                values[name] = dict.fromkeys(shares, 0.0) | section
         values = {"preset": "paper", **values}  # a setting added since then is off, as in the paper
     return parse_config(values, source="its configuration")
 
@@ -237,7 +247,7 @@ def check_same_experiment(path: Path, stored: Config, wanted: Config) -> None:
         ConfigError: naming what differs.
     """
     a, b = flat(stored.model_dump(mode="json")), flat(wanted.model_dump(mode="json"))
-    trained = SAMPLING_TRAINED[stored.training.objective]
+    trained = SAMPLING_TRAINED.get(stored.training.objective, ("sampling.",))
     if stored.diffusion.path == "straight":  # which begins there
         trained = (*trained, "sampling.start_fraction")
     free = FREE | {k for k in a if k.startswith("sampling.") and not k.startswith(trained)}
