@@ -6,6 +6,7 @@ import pytest
 
 from ucdir.config import PRESETS, load_config
 from ucdir.model.reach import receptive_field
+from ucdir.model.weights import load_model
 from ucdir.tasks import TASKS
 from ucdir.training.checks import check_settings
 
@@ -24,8 +25,14 @@ def test_an_example_is_valid(file):
 
 
 @pytest.mark.parametrize("file", TRAINED, ids=lambda file: file.parent.name)
-def test_how_the_weights_were_trained_is_valid(file):
-    check_settings(load_config(file), processes=1)
+def test_how_the_weights_were_trained(file):
+    """Valid, and of these weights, whatever the default preset is today."""
+    config = load_config(file)
+    check_settings(config, processes=1)
+    predictor, diffusion_model, pipeline = load_model(file.parent)
+    assert predictor.config == config.model.predictor
+    assert diffusion_model.config == config.model.diffusion_model
+    assert pipeline == config.pipeline
 
 
 def test_every_task_has_an_example():
