@@ -100,7 +100,9 @@ class ModelConfig(Section):
     @classmethod
     def _no_preset(cls, values: Any) -> Any:
         if isinstance(values, str):
-            raise ValueError("a preset is now named by a key of its own: preset: small, default or paper")
+            raise ValueError(
+                "a preset is now named by a key of its own: preset: small, default, paper or release"
+            )
         return values
 
 
@@ -132,8 +134,8 @@ class DiffusionConfig(Section):
     """A name in `diffusion.loss.PREDICTOR_LOSSES`: its own loss where it is trained separately. By `psnr` slightly
     degraded crops count as much as hopeless ones."""
     focus: Fraction = 0.45
-    """Fraction of T, at least `sampling.start_fraction`, that most noise levels of training lie below; of the path
-    `diffusion`."""
+    """Fraction of T that most noise levels of training lie below, on the path `diffusion`; choose at least
+    `sampling.start_fraction`."""
     focus_probability: Probability = 0.85
     """Share of the noise levels from below `focus`; the others come from all of T. 0 is the paper."""
 
@@ -205,7 +207,7 @@ class DataConfig(Section):
     """Share of the crops of photographs that are drawn text, boxes and lines instead, so that flat areas stay flat."""
     cache: Path | None = None
     """Folder that decoded images are kept in; by default beside the checkpoint. Trainings on the same images
-    with crops of the same size may share one, one after the other."""
+    with crops of the same size may share one."""
     hold_out: Annotated[int, Field(ge=0)] = 16
     """Photographs (or pairs, if there are any) set aside for the sample images and never trained on."""
     hold_out_names: tuple[str, ...] = ()
