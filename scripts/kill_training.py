@@ -5,7 +5,7 @@
 
 Each training is `ucdir train` in a process of its own, of one objective after the other. It is killed at an arbitrary
 moment, or exactly while a checkpoint or
-the decoded photos are half written, or stopped by Ctrl-C with all its workers; then the same training is
+the decoded photos are half written, or stopped by Ctrl-C or SIGTERM with all its workers; then the same training is
 started again. When it reaches its end, its checkpoint must be bit-equal to that of an undisturbed training, and no
 unfinished files may be left. The next training follows, until there were enough kills. Exits with 1 at the first
 difference.
@@ -78,6 +78,9 @@ DEATHS: dict[str, Callable[[random.Random], None]] = {
     "in half the photos": lambda rng: after(photos_module, "rgb8", rng.randint(1, 12), kill_itself),
     "by Ctrl-C": lambda rng: after(
         loop, "learning_rate", rng.randint(1, 4), lambda *_: os.killpg(0, signal.SIGINT)
+    ),
+    "by SIGTERM": lambda rng: after(
+        loop, "learning_rate", rng.randint(1, 4), lambda *_: os.killpg(0, signal.SIGTERM)
     ),
 }
 
@@ -223,7 +226,7 @@ def resume_until_done(
         death = "at any moment" if "at any moment" in deaths and rng.random() < 0.4 else rng.choice(others)
         process = start(config, output, death, rng.randrange(2**32))
         status = wait(process, rng.uniform(0, duration) if death == "at any moment" else None)
-        if status not in (0, -signal.SIGKILL, 130):
+        if status not in (0, -signal.SIGKILL, 130, 143):
             raise SystemExit(
                 f"{output}: the training failed when resumed after step {step}: "
                 + output.with_suffix(".log").read_text()[-1000:]

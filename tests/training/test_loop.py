@@ -68,6 +68,36 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tiny, tmp_path, unbroken, mon
     assert bits(train(config, tmp_path)) == unbroken, "a finished training is left as it is"
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_notice_to_end_saves_and_is_then_passed_on(tiny, tmp_path, unbroken, monkeypatch, number):
+    class ToldError(Exception):
+        pass
+
+    def handler(number, frame):
+        raise ToldError
+
+    before = signal.signal(number, handler)
+    try:
+        with monkeypatch.context() as patch:
+            at_step(patch, 3, lambda: signal.raise_signal(number))
+            with pytest.raises(ToldError):
+                train(tiny(), tmp_path)
+        assert signal.getsignal(number) is handler
+    finally:
+        signal.signal(number, before)
+    assert read_metadata(tmp_path / "checkpoint.safetensors").step == 3
+    assert bits(train(tiny(), tmp_path)) == unbroken
+
+
+def test_what_is_ignored_stays_so(tiny, tmp_path, unbroken, monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        at_step(monkeypatch, 3, lambda: signal.raise_signal(signal.SIGHUP))
+        assert bits(train(tiny(), tmp_path)) == unbroken
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_second_ctrl_c_stops_at_once(tiny, tmp_path, monkeypatch):
     def twice():
         signal.raise_signal(signal.SIGINT)

@@ -72,7 +72,7 @@ def train(config: Config, output: Path, minutes: float | None = None) -> Path:
         DataError, WeightsError, OutputError: see their messages.
         DeviceError: other processes of this training cannot be reached, or were lost.
         UcdirError: the loss became infinite or NaN, or accelerate is not installed.
-        KeyboardInterrupt: after Ctrl-C; the finished steps are in the checkpoint.
+        KeyboardInterrupt: after Ctrl-C; the finished steps are in the checkpoint, as after SIGTERM and SIGHUP.
     """
     settings = config.training
     deadline = Deadline(minutes, process_count())
@@ -133,7 +133,7 @@ def train(config: Config, output: Path, minutes: float | None = None) -> Path:
                 save_state(output, bare, average, optimizer, step=done, config=config)
             if interruption.requested:
                 logger.warning("stopped after step %d, which is saved; run the same command to resume", done)
-                raise KeyboardInterrupt
+                interruption.end()
             if last:
                 break
     accelerator.wait_for_everyone()

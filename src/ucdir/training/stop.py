@@ -1,4 +1,4 @@
-"""Early ends of a training run: Ctrl-C, a time that is over, and a loss that is not finite."""
+"""Early ends of a training run: a signal, a time that is over, and a loss that is not finite."""
 
 from __future__ import annotations
 
@@ -9,39 +9,61 @@ import signal
 import threading
 import time
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import Tensor
 
 from ucdir.errors import ConfigError, UcdirError
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, the end that a system or a scheduler of jobs gives notice of, and a terminal that is closed."""
+
 
 class Interruption:
-    """Turns Ctrl-C into a request to stop after the current step; a second Ctrl-C stops at once.
+    """Turns a signal into a request to stop after the current step; a second one stops at once.
 
-    With several processes only the first one listens, so that all of them do the same steps.
+    With several processes only the first one listens, so that all of them do the same steps. A signal that is ignored,
+    as SIGHUP under nohup, stays so.
     """
 
     def __init__(self, *, listen: bool) -> None:
-        self.requested = False
+        self.number: int | None = None
         self.handler: Any = self._request if listen else signal.SIG_IGN
-        self.before: Any = None
+        self.before: dict[int, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether there was a signal."""
+        return self.number is not None
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            self.before = signal.signal(signal.SIGINT, self.handler)
+            heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+            self.before = {number: signal.signal(number, self.handler) for number in heard}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self.before)
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        self.before = {}
+
+    def end(self) -> NoReturn:
+        """Do what the signal would have done without this class.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C, or if that was nothing.
+        """
+        assert self.number is not None  # noqa: S101 (for the type checker)
+        self.__exit__(None, None, None)
+        signal.raise_signal(self.number)
+        raise KeyboardInterrupt
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
+        before, self.number = self.number, number
+        if before is not None:
+            self.end()
 
 
 class Deadline:
@@ -78,12 +100,15 @@ class Deadline:
 
 
 def init_worker(worker: int) -> None:
-    """Start of a data worker: ignore Ctrl-C, as the training still needs crops, and exit if it was just killed.
+    """Start of a data worker: outlive a signal to all processes, as the training still needs crops for its last step.
 
+    A second SIGTERM ends it, and it exits if the training was just killed.
     Later on PyTorch's workers exit with their parent; but one whose parent died before this point would watch the
     process that adopted it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))
     parent = multiprocessing.parent_process()
     if parent is not None and (not parent.is_alive() or (os.getppid() == 1 and parent.pid != 1)):
         os._exit(1)
