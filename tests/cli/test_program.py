@@ -110,3 +110,15 @@ def test_exit_status_1_if_the_result_cannot_be_printed(photo, model_folder, wher
     )
     assert done.returncode == status
     assert photo.with_name("photo.restored.png").exists()
+
+
+@pytest.mark.parametrize(("given", "threads"), [(None, 1), ("2", 2)])
+def test_numpy_does_not_start_threads_that_wait(root, given, threads):
+    """OpenBLAS starts its threads when NumPy is imported; another number, given by the user, is left alone."""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    program = "import ucdir.cli; print(open('/proc/self/status').read().partition('Threads:')[2].split()[0])"
+    found = subprocess.run(
+        [sys.executable, "-c", program], cwd=root / "src", capture_output=True, text=True, check=True,
+        env=environment | ({} if given is None else {"OPENBLAS_NUM_THREADS": given}),
+    )  # fmt: skip
+    assert int(found.stdout) == min(threads, os.cpu_count() or 1)

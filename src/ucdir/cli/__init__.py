@@ -1,5 +1,7 @@
 """The command line: each command in a file of its own."""
 
+import ucdir.cli.environment  # isort: skip # noqa: F401
+
 from ucdir.cli.ablate import ablate
 from ucdir.cli.app import app, data_app, main
 from ucdir.cli.convert import convert
