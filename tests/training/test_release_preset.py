@@ -14,6 +14,7 @@ from ucdir.pipeline import load
 from ucdir.training import loop
 from ucdir.training.checks import check_settings
 from ucdir.training.export import export
+from ucdir.training.objectives import OBJECTIVES
 
 
 @pytest.fixture
@@ -54,6 +55,22 @@ def test_it_is_trained_and_restores(config, tmp_path):
     assert pipeline.config.residual_range == "unit"
     image = np.random.default_rng(0).integers(0, 256, (20, 24, 3)).astype(np.uint8)
     assert pipeline(image, steps=2).shape == image.shape
+
+
+@pytest.mark.parametrize("name", ["regression", "sampler_aware"])
+@pytest.mark.parametrize(("preset", "limit"), [("release", 1.0), ("small", 0.1)])
+def test_residuals_are_limited_in_training_as_in_sampling(name, preset, limit):
+    values = {
+        "preset": preset, "task": "jpeg_restoration", "data": {"photos": "."}, "sampling": {"steps": 1, "sampler": "ddim", "eta": 0.0},
+        "training": {"objective": name, "perceptual_weight": 0.0}, "diffusion": {"loss": "mse"},
+    }  # fmt: skip
+    settings = parse_config(values, "the test's configuration")
+    objective = OBJECTIVES[name](settings, torch.device("cpu"))
+    image = torch.full((1, 3, 8, 8), 0.9)
+    batch = {"clean": image, "degraded": image, "noise": torch.zeros_like(image), "step": torch.tensor([0])}
+    losses = objective(lambda degraded: degraded, lambda noisy, *_: torch.full_like(noisy, -1e4), batch)
+    expected = (limit * settings.diffusion.residual_scale) ** 2
+    assert losses["pixels" if name == "sampler_aware" else name].item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(

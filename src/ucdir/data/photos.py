@@ -84,7 +84,9 @@ def split_off(names: Sequence[str], hold_out: int | Sequence[str], what: str) ->
 def held_out_split(count: int, hold_out: int, what: str) -> tuple[list[int], list[int]]:
     """Indices to train on and indices set aside of `count` things; see `PhotoStore.held_out_split`."""
     if hold_out >= count:
-        raise DataError(f"data.hold_out sets {hold_out} {what} aside, but there are only {count}.")
+        raise DataError(
+            f"data.hold_out sets {hold_out} {what} aside, but there are only {count}: lower it, or add some."
+        )
     held = {(2 * i + 1) * count // (2 * hold_out) for i in range(hold_out)}
     return [i for i in range(count) if i not in held], sorted(held)
 

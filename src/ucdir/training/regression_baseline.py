@@ -26,6 +26,7 @@ class RegressionObjective:
     def __init__(self, config: Config, device: torch.device) -> None:
         self.settings = config.diffusion
         self.prediction = config.model.diffusion_model.prediction
+        self.residual_range = config.pipeline.residual_range
         schedule = NoiseSchedule.of(config.diffusion)
         self.level = schedule.sampling_levels(config.pipeline.steps, config.pipeline.start_fraction)[0]
 
@@ -39,6 +40,8 @@ class RegressionObjective:
         zeros = torch.zeros_like(clean)
         levels = torch.full((len(clean),), self.level, device=clean.device)
         output = diffusion_model(zeros, degraded, guidance, levels, scalars_of(batch)).float()
-        residual = predicted_residual(zeros, output, guidance, self.level, scale, prediction=self.prediction)
+        residual = predicted_residual(
+            zeros, output, guidance, self.level, scale, self.residual_range, self.prediction
+        )
         loss = LOSSES[self.settings.loss](residual, scale * (clean - guidance))
         return {"regression": loss, "predictor": own_loss}

@@ -48,6 +48,7 @@ class SamplerAwareObjective:
         self.levels = schedule.sampling_levels(sampling.steps, sampling.start_fraction, sampling.spacing)
         self.steps = len(self.levels) - 1
         self.prediction = config.model.diffusion_model.prediction
+        self.residual_range = config.pipeline.residual_range
         self.noise_scale = sampling.noise_scale
         self.seed = config.seed
         self.residual_scale = config.diffusion.residual_scale
@@ -90,7 +91,7 @@ class SamplerAwareObjective:
             levels = torch.full((len(noisy),), level, device=noisy.device)
             output = diffusion_model(noisy, degraded, guidance, levels, scalars).float()
             residual: Tensor = predicted_residual(
-                noisy, output, guidance, level, self.residual_scale, prediction=self.prediction
+                noisy, output, guidance, level, self.residual_scale, self.residual_range, self.prediction
             )
             return residual
 
