@@ -61,7 +61,8 @@ def test_it_is_trained_and_restores(config, tmp_path):
 @pytest.mark.parametrize(("preset", "limit"), [("release", 1.0), ("small", 0.1)])
 def test_residuals_are_limited_in_training_as_in_sampling(name, preset, limit):
     values = {
-        "preset": preset, "task": "jpeg_restoration", "data": {"photos": "."}, "sampling": {"steps": 1, "sampler": "ddim", "eta": 0.0},
+        "preset": preset, "task": "jpeg_restoration", "data": {"photos": "."},
+        "sampling": {"steps": 1, "sampler": "ddim", "eta": 0.0},
         "training": {"objective": name, "perceptual_weight": 0.0}, "diffusion": {"loss": "mse"},
     }  # fmt: skip
     settings = parse_config(values, "the test's configuration")
