@@ -9,13 +9,13 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from ucdir import limits
 from ucdir.errors import ImageError
-from ucdir.images import read, write
+from ucdir.images import read, readers, write
 from ucdir.images.decode import DecodeError, decode_with_vips, open_with_vips
 from ucdir.images.density import Density
 from ucdir.images.exif import clean_exif, orientation_of
 from ucdir.images.icc import icc_channels
 from ucdir.images.jpeg import jpeg_header
-from ucdir.images.png import png_chunk
+from ucdir.images.png import png_chunk, text_chunk
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
@@ -125,6 +125,17 @@ def test_exif_in_a_text_chunk_of_png_is_used(tmp_path):
     photo = read(tmp_path / "photo")
     assert photo.pixels.shape == (6, 4, 3)
     assert photo.metadata.exif == block("<", 1)
+
+
+@pytest.mark.parametrize(
+    ("size", "said"), [(0.9, ()), (1.1, ("the image: its further texts are left out.",))]
+)
+def test_texts_of_png_are_kept_up_to_the_limit_and_else_said(monkeypatch, size, said):
+    monkeypatch.setattr(readers, "MAX_METADATA_BYTES", 10_000)
+    texts = (("Author", "A. Nother"), ("workflow", "{}" * int(size * 5_000)))
+    photo = read(png(b"".join(text_chunk(*text) for text in texts)))
+    assert photo.metadata.texts == (texts if size < 1 else texts[:1])
+    assert photo.warnings == said
 
 
 @pytest.mark.parametrize("keyword", ["XML:com.adobe.xmp", "Raw profile type xmp"])
@@ -239,6 +250,21 @@ def test_exif_and_xmp_tell_the_size_of_the_upright_image(orientation):
     assert (found.get_ifd(0x8769)[0xA002], found.get_ifd(0x8769)[0xA003]) == (width, height)
     sizes = f"exif:PixelXDimension='{width}' tiff:ImageLength='{height}' tiff:Orientation='1'"
     assert sizes.encode() in photo.metadata.xmp
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_exif_tells_the_width_of_an_image_that_is_wider_than_a_short_number_holds(order):
+    width = struct.pack(order + "HHIHH", 0xA002, 3, 1, 4000, 0)
+    pointer = struct.pack(order + "HHII", 0x8769, 4, 1, 26)
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, 1)
+    data = head + pointer + bytes(4) + struct.pack(order + "H", 1) + width + bytes(4)
+    found = Image.Exif()
+    for wide in (4000, 65_535, 65_536, 70_000):
+        cleaned = clean_exif(data, wide, 10)
+        assert len(cleaned) == len(data)
+        found.load(cleaned)
+        assert found.get_ifd(0x8769)[0xA002] == wide
+    assert clean_exif(data, 4000, 10) == data
 
 
 @pytest.mark.parametrize(

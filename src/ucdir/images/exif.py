@@ -42,7 +42,7 @@ _SIZES: Final = dict(
 )
 _CODES: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 
-_RATIONAL: Final = 5
+_SHORT, _LONG, _RATIONAL = 3, 4, 5
 
 Values = tuple[int, int, bytes]
 """Type, count and stored bytes of a tag."""
@@ -212,8 +212,7 @@ def clean_exif(block: bytes, width: int, height: int, orientation: int = 1) -> b
     for ifd in (main, *([] if sub is None else [sub])):
         for tags, value in (((ORIENTATION,), 1), (_WIDTHS, width), (_HEIGHTS, height)):
             for entry in (ifd.entries[tag] for tag in tags if tag in ifd.entries):
-                if entry.number >= 1 and entry.kind in (3, 4):
-                    struct.pack_into(structure.order + _CODES[entry.kind], data, entry.start, value)
+                _set_whole_number(data, structure.order, entry, value)
         across, down = (
             next((ifd.entries[tag] for tag in tags if tag in ifd.entries), None) for tags in _DENSITIES
         )
@@ -233,6 +232,15 @@ def clean_exif(block: bytes, width: int, height: int, orientation: int = 1) -> b
             data[start:end] = bytes(end - start)
     # Entries of a broken block may have pointed anywhere, even to its header.
     return bytes(data) if data[:8] == block.removeprefix(b"Exif\0\0")[:8] else None
+
+
+def _set_whole_number(data: bytearray, order: str, entry: Entry, value: int) -> None:
+    """Overwrite an entry's first value where it is a SHORT or LONG; sides of more than 65,535 pixels make it a LONG."""
+    if entry.number == 1 and entry.kind == _SHORT and value > 65_535:
+        struct.pack_into(order + "HII", data, entry.field + 2, _LONG, 1, value)
+    elif entry.number >= 1 and entry.kind in (_SHORT, _LONG):
+        fitting = min(value, (1 << 8 * _SIZES[entry.kind]) - 1)
+        struct.pack_into(order + _CODES[entry.kind], data, entry.start, fitting)
 
 
 def _remove(data: bytearray, order: str, ifd: Ifd, tags: Container[int]) -> None:

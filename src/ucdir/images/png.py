@@ -23,8 +23,9 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += 12 + size
 
 
-def png_texts(data: bytes, most: int) -> Iterator[tuple[str, str]]:
-    """Keywords and texts of the chunks tEXt, zTXt and iTXt, of at most `most` bytes in all."""
+def png_texts(data: bytes, most: int) -> tuple[Texts, bool]:
+    """Keywords and texts of the chunks tEXt, zTXt and iTXt, of at most `most` bytes; and whether they are all."""
+    texts: list[tuple[str, str]] = []
     for name, body in png_chunks(data):
         if name not in (b"tEXt", b"zTXt", b"iTXt"):
             continue
@@ -40,11 +41,12 @@ def png_texts(data: bytes, most: int) -> Iterator[tuple[str, str]]:
                 text = zlib.decompressobj().decompress(text, most)
             except zlib.error:
                 continue
-        most -= len(body) + len(text) + 100  # of memory for each
+        most -= len(text) + 100  # of memory for each
         if most <= 0:
-            return
+            return tuple(texts), False
         coding = "utf-8" if name == b"iTXt" else "latin-1"
-        yield keyword.decode("latin-1"), text.decode(coding, "replace")
+        texts.append((keyword.decode("latin-1"), text.decode(coding, "replace")))
+    return tuple(texts), True
 
 
 def png_chunk(name: bytes, body: bytes) -> bytes:

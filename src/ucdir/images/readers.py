@@ -145,7 +145,7 @@ def read_png(data: bytes) -> Contents:
     contents = _contents(image)
     if (at := data.find(b"acTL", 0, data.find(b"IDAT"))) >= 0:
         contents.frames = int.from_bytes(data[at + 4 : at + 8], "big")
-    contents.metadata = _with_png_texts(contents.metadata, data)
+    _add_png_texts(contents, data)
     chunks: dict[bytes, bytes] = {}
     for name, body in png_chunks(data):
         chunks.setdefault(name, body)
@@ -157,12 +157,15 @@ def read_png(data: bytes) -> Contents:
     return contents
 
 
-def _with_png_texts(found: Metadata, data: bytes) -> Metadata:
-    """Metadata with a PNG file's texts, density, and the EXIF, XMP and IPTC that ImageMagick puts into texts."""
-    texts = tuple(png_texts(data, MAX_METADATA_BYTES))
+def _add_png_texts(contents: Contents, data: bytes) -> None:
+    """Add a PNG file's texts, its density, and the EXIF, XMP and IPTC that ImageMagick puts into texts."""
+    found = contents.metadata
+    texts, complete = png_texts(data, MAX_METADATA_BYTES)
+    if not complete:
+        contents.left_out += ("further texts",)
     xmp = next((text.encode() for keyword, text in texts if keyword == _PNG_XMP), None)
     iptc = raw_profile(texts, "iptc", "8bim")
-    return replace(
+    contents.metadata = replace(
         found,
         exif=found.exif or raw_profile(texts, "exif", "APP1"),
         xmp=found.xmp or xmp or raw_profile(texts, "xmp"),
