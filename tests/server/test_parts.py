@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 
 from ucdir.errors import ConfigError, DeviceError, ImageError, OutputError
 from ucdir.server.fields import arguments, fields
-from ucdir.server.formats import accepted, chosen
+from ucdir.server.formats import FORMATS, accepted, chosen
 from ucdir.server.jobs import Jobs, StoppedError
 from ucdir.server.metrics import Metrics
 from ucdir.server.refusals import refusal
@@ -33,6 +33,7 @@ from ucdir.tasks.scalars import SCALARS
         ("image/gif", "GIF", None),
         ("image/png;q=0", "PNG", None),
         ("nonsense", "PNG", None),
+        (", ".join(["*/*", *(f"{kind};q=0" for kind in FORMATS)]), "PNG", None),
     ],
 )
 def test_accept(header, kind, expected):

@@ -64,6 +64,14 @@ def test_a_photo_that_nothing_is_wrong_with_comes_back_as_it_is(server):
     assert "choose a task in the field task (jpeg_restoration" in said["notes"][-1]
 
 
+def test_a_jpeg_file_that_nothing_is_wrong_with_is_not_compressed_again(server):
+    file = io.BytesIO()
+    Image.fromarray(pixels(40)).save(file, "JPEG", quality=97, subsampling=0)
+    status, headers, body = server.post("/v1/restore", {"image": file.getvalue()})
+    assert (status, json.loads(headers["x-ucdir-result"])["task"]) == (200, None)
+    assert body == file.getvalue()
+
+
 def test_other_seeds_give_other_detail(server):
     first, again, other = (
         server.post("/v1/restore", {"image": photo(), "seed": seed})[2] for seed in (1, 1, 2)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +23,10 @@ from starlette.types import Receive, Scope, Send
 
 import ucdir
 from ucdir.errors import OutputError
-from ucdir.images import read, write
+from ucdir.images import is_format, read, write
+from ucdir.images.large import large_images
 from ucdir.images.paths import shown
+from ucdir.images.read import identify
 from ucdir.limits import MAX_FORM_BYTES, MAX_IMAGE_PIXELS, MAX_PROGRESS_STREAMS
 from ucdir.memory import trim_heap
 from ucdir.server.fields import arguments, fields
@@ -191,7 +194,7 @@ class App:
                 pipeline = self.models.pipeline(model, job.watch, samples)
                 done: RestoredPhoto = restore(photo, result, pipeline=pipeline, **given)
                 if done.output is None:  # a client gets an image all the same
-                    done = replace(done, notes=(*done.notes, *write(read(photo), result)))
+                    done = replace(done, notes=(*done.notes, *_as_it_is(photo, result)))
                 return done
             finally:
                 trim_heap()
@@ -308,6 +311,15 @@ class Upload:
         job.state = "done"
         app.metrics.jobs[self.name, "done"] += 1
         return work.respond(result)
+
+
+def _as_it_is(photo: Path, result: Path) -> tuple[str, ...]:
+    """Give a photo back that nothing is wrong with, byte for byte where its format is the one asked for."""
+    with large_images(result.parent):
+        if is_format(result.suffix, identify(photo)[0]):
+            shutil.copyfile(photo, result)
+            return ()
+        return write(read(photo), result)
 
 
 async def _left(receive: Receive) -> None:

@@ -41,7 +41,7 @@ def accepted(header: str) -> list[str]:
     found = sorted((kind for kind in weights if kind not in refused), key=lambda kind: -weights[kind])
     if "same" in found:  # any of the others serves, where the photo's own format is not wanted or not written
         found += [kind for kind in FORMATS if kind not in weights]
-    return found
+    return found if found != ["same"] else []  # with every format refused by its name
 
 
 def chosen(types: list[str], kind: str) -> str:
