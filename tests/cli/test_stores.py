@@ -141,6 +141,16 @@ def test_between_a_store_and_files(ucdir, memory, put, tmp_path):
     assert (tmp_path / "c.restored.png").exists()
 
 
+def test_a_folder_of_tiles_is_refused_of_which_a_store_would_get_one_file(ucdir, memory, put):
+    put("in/a.jpg")
+    status, out, err = ucdir("restore", "memory://in/a.jpg", "-o", "memory://out/a.dzi")
+    assert (status, out) == (2, "")
+    assert err == (
+        "ucdir: memory://out/a.dzi: a DeepZoom folder is written to disks only; name a file there, or choose .tif.\n"
+    )
+    assert memory.find("/out") == []
+
+
 def test_what_was_put_before_a_kill_counts(ucdir, memory, put):
     """A result is put whole after the line that begins it, so it is finished; without that line it is a stranger."""
     put("in/a.jpg")

@@ -376,6 +376,25 @@ def test_a_dng_that_cannot_be_is_refused_before_the_work(tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["in.dng", "in.png"]
 
 
+def test_a_map_that_its_format_cannot_hold_is_refused_before_the_work(pipeline, tmp_path):
+    write(Photo(np.full((1, 16_384, 3), 99, np.uint8)), tmp_path / "wide.png")
+    write(Photo(RNG.integers(0, 256, (8, 8, 3), dtype=np.uint8)), tmp_path / "in.png")
+
+    def never(name):
+        raise AssertionError("the work has begun")
+
+    with pytest.raises(OutputError, match=r"map.webp cannot hold 16384 x 1 pixels as WebP"):
+        restore(
+            tmp_path / "wide.png", tmp_path / "out.png", task="low_light", pipeline=never, samples=2,
+            uncertainty=tmp_path / "map.webp",
+        )  # fmt: skip
+    restore(
+        tmp_path / "in.png", tmp_path / "out.png", pipeline=pipeline, steps=1, samples=2,
+        uncertainty=tmp_path / "map.dzi",
+    )  # fmt: skip
+    assert (tmp_path / "map_files").is_dir()
+
+
 def test_a_raw_file_becomes_a_dng(pipeline, tmp_path):
     (tmp_path / "in.dng").write_bytes(bayer_dng(RNG.integers(0, 1000, (24, 32))))
     done = restore(tmp_path / "in.dng", tmp_path / "out.dng", pipeline=pipeline, steps=1)

@@ -141,6 +141,10 @@ def _single(path: Path, suffix: str | None, inputs: Inputs) -> Path:
         raise OutputError(
             f"{shown(path)} has the unknown suffix {path.suffix!r}; choose one of {', '.join(WRITABLE_SUFFIXES)}."
         )
+    if is_stored(path) and path.suffix.lower() == DEEP_ZOOM:
+        raise OutputError(
+            f"{shown(path)}: a DeepZoom folder is written to disks only; name a file there, or choose .tif."
+        )
     if not is_stored(path) and not os.path.isdir(path.parent):  # noqa: PTH112
         raise OutputError(f"{shown(path.parent)} is no folder; make that folder first or choose another.")
     if suffix is not None and path.suffix.lower() != _suffix_for(inputs.photos[0].photo, suffix).lower():

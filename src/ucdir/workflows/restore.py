@@ -252,10 +252,14 @@ def _restore_file(files: _Files, sampling: Sampling, developing: _Developing) ->
     if sampling.left_alone:
         return _left(photo, sampling, shown(source), began)
     check_writable(target, force=files.force, photo=photo)
+    if uncertainty is not None:
+        size = Photo(np.broadcast_to(np.uint8(0), (*photo.pixels.shape[:2], 1)))
+        check_writable(uncertainty, force=files.force, photo=size)
     limit = sampling.options.get("max_memory")
     try:
         if is_streamed(photo, target, None if limit is None else bytes_of(limit)):
-            check_encoder(target, *photo.pixels.shape[:2])
+            for path in filter(None, (target, uncertainty)):
+                check_encoder(path, *photo.pixels.shape[:2])
             result, notes = _restore_parts(photo, files, sampling, developing)
         else:
             result = sampling(to_srgb_signal(photo), photo, shown(source))
@@ -264,7 +268,7 @@ def _restore_file(files: _Files, sampling: Sampling, developing: _Developing) ->
             )
             notes += write(replace(photo, pixels=pixels), target, force=files.force, times_of=files.times_of)
             if uncertainty is not None and result.std is not None:
-                write(Photo(_grey(result.std)), uncertainty, force=files.force)
+                write_large(Photo(_grey(result.std)), uncertainty, force=files.force)
     except DeviceError as error:
         raise DeviceError(f"{shown(source)}: {error}") from error
     if sampling.consistent and not is_lossless(target.suffix):
