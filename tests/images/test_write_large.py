@@ -11,7 +11,7 @@ from ucdir.errors import ImageError, OutputError
 from ucdir.images import Photo, large, read, readers, write
 from ucdir.images import write_large as module
 from ucdir.images.density import Density
-from ucdir.images.large import FileBytes, large_images
+from ucdir.images.large import FileBytes, at_most, large_images
 from ucdir.images.photo import Metadata
 from ucdir.images.write_large import check_disk, write_large
 from ucdir.memory import mapped_array, mapping
@@ -154,6 +154,22 @@ def test_limits_are_by_configuration_and_bombs_are_refused(tmp_path, monkeypatch
     monkeypatch.setenv("UCDIR_MAX_FILE_BYTES", "200")
     with large_images(tmp_path), pytest.raises(ImageError, match="more than the 200 that ucdir opens"):
         read(tmp_path / "bomb.png")
+
+
+def test_a_server_takes_no_more_pixels_and_tells_its_clients_no_options(tmp_path, monkeypatch):
+    write(Photo(np.zeros((40, 30, 1), np.uint8)), tmp_path / "photo.png")
+    for limit in (None, 5000):
+        with at_most(1199), large_images(tmp_path, limit), pytest.raises(ImageError) as error:
+            read(tmp_path / "photo.png")
+        assert "(1,199 in all" in str(error.value)
+        assert "--max-pixels" not in str(error.value)
+    with at_most(1200), large_images(tmp_path):
+        assert read(tmp_path / "photo.png").pixels.shape == (40, 30, 1), "control"
+    monkeypatch.setattr(readers, "MAX_PIXELS_OF_ANY_FILE", 0)
+    monkeypatch.setattr(readers, "MAX_PIXELS_PER_BYTE", 0)
+    with at_most(1200), large_images(tmp_path), pytest.raises(ImageError) as error:
+        read(tmp_path / "photo.png")
+    assert "--max-pixels" not in str(error.value)
 
 
 def test_bytes_of_a_larger_image_are_told_of_the_way_from_file_to_file(tmp_path, monkeypatch):

@@ -3,8 +3,10 @@
 import dataclasses
 import io
 import json
+import struct
 import threading
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from PIL import Image
 
 import ucdir
 from ucdir.images import read
+from ucdir.images.png import png_chunk
 from ucdir.inspection import Inspection
 
 LONG = {"image": photo(), "steps": 700}
@@ -70,6 +73,18 @@ def test_a_jpeg_file_that_nothing_is_wrong_with_is_not_compressed_again(server):
     status, headers, body = server.post("/v1/restore", {"image": file.getvalue()})
     assert (status, json.loads(headers["x-ucdir-result"])["task"]) == (200, None)
     assert body == file.getvalue()
+
+
+def test_an_image_of_more_pixels_than_models_tells_is_refused(server):
+    side = 12_700
+    rows = zlib.compress(bytes((side // 8 + 2) * side), 9)
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    chunks = (b"IHDR", header), (b"tEXt", b"Comment\0" + bytes(200_000)), (b"IDAT", rows), (b"IEND", b"")
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
+    answer = server.post("/v1/restore", {"image": data, "task": "jpeg_restoration"})
+    assert answer[0] == 422
+    assert "is 12700 x 12700 pixels, more than ucdir opens (160,000,000 in all" in detail(answer)
+    assert "--max-pixels" not in detail(answer)
 
 
 def test_other_seeds_give_other_detail(server):

@@ -43,6 +43,7 @@ class Reading:
         file_bytes: largest file.
         any_proportion: whether a file may hold any number of pixels for each of its bytes.
         folder: where images of more than `STREAMED_PIXELS` are kept in a file; None: in memory.
+        capped: whether who asks cannot choose the limits.
     """
 
     pixels: int
@@ -50,6 +51,7 @@ class Reading:
     file_bytes: int = MAX_FILE_BYTES
     any_proportion: bool = False
     folder: Path | None = None
+    capped: bool = False
 
     def is_large_file(self, size_bytes: int) -> bool:
         """Whether a file is read where it is looked at."""
@@ -61,6 +63,7 @@ class Reading:
 
 
 _reading: Final[ContextVar[Reading | None]] = ContextVar("reading", default=None)
+_cap: Final[ContextVar[int | None]] = ContextVar("cap", default=None)
 
 
 def reading() -> Reading:
@@ -76,14 +79,26 @@ def large_images(folder: Path, max_pixels: int | None = None) -> Iterator[None]:
         folder: any that can be written to; the files have no names.
         max_pixels: largest width x height, of a file of any size; None: the limits' own, in proportion to the file.
     """
-    most = max_streamed_pixels() if max_pixels is None else max_pixels
+    most, cap = max_streamed_pixels() if max_pixels is None else max_pixels, _cap.get()
+    capped = cap is not None
+    most = most if cap is None else min(most, cap)
     token = _reading.set(
-        Reading(most, MAX_STREAMED_SIDE, max_streamed_file_bytes(), max_pixels is not None, folder)
+        Reading(most, MAX_STREAMED_SIDE, max_streamed_file_bytes(), max_pixels is not None, folder, capped)
     )
     try:
         yield
     finally:
         _reading.reset(token)
+
+
+@contextmanager
+def at_most(pixels: int) -> Iterator[None]:
+    """Within it, `large_images` allows no more pixels, as a server must, whose disk strangers would fill."""
+    token = _cap.set(pixels)
+    try:
+        yield
+    finally:
+        _cap.reset(token)
 
 
 def in_file(shape: tuple[int, ...], dtype: Any, folder: Path) -> NDArray[Any]:

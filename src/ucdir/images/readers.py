@@ -425,7 +425,7 @@ def check_size(width: int, height: int, size_bytes: int, *, by_rows: bool = Fals
     if max(width, height) > most.side or width * height > most.pixels:
         advice = (
             "restore it from file to file with `ucdir restore`, which needs little memory, or cut it into parts"
-            if most.folder is None
+            if most.folder is None or most.capped
             else "allow more with --max-pixels, or cut it into parts"
         )
         raise ImageError(
@@ -433,7 +433,9 @@ def check_size(width: int, height: int, size_bytes: int, *, by_rows: bool = Fals
             f"all, {most.side:,} a side); {advice}."
         )
     if not most.any_proportion and width * height > MAX_PIXELS_OF_ANY_FILE + MAX_PIXELS_PER_BYTE * size_bytes:
-        advice = "" if most.folder is None else f", or allow it with --max-pixels {width * height}"
+        advice = (
+            "" if most.folder is None or most.capped else f", or allow it with --max-pixels {width * height}"
+        )
         raise ImageError(
             f"is {width} x {height} pixels in a file of {size_bytes:,} bytes, more than a photograph can be "
             f"compressed; get a complete copy of it, or save it smaller{advice}."

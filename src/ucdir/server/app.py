@@ -24,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 import ucdir
 from ucdir.errors import OutputError
 from ucdir.images import is_format, read, write
-from ucdir.images.large import large_images
+from ucdir.images.large import at_most, large_images
 from ucdir.images.paths import shown
 from ucdir.images.read import identify
 from ucdir.limits import MAX_FORM_BYTES, MAX_IMAGE_PIXELS, MAX_PROGRESS_STREAMS
@@ -192,10 +192,11 @@ class App:
             model, samples = given.pop("model", None), given.get("samples", 1)
             try:
                 pipeline = self.models.pipeline(model, job.watch, samples)
-                done: RestoredPhoto = restore(photo, result, pipeline=pipeline, **given)
-                if done.output is None:  # a client gets an image all the same
-                    done = replace(done, notes=(*done.notes, *_as_it_is(photo, result)))
-                return done
+                with at_most(MAX_IMAGE_PIXELS):
+                    done: RestoredPhoto = restore(photo, result, pipeline=pipeline, **given)
+                    if done.output is None:  # a client gets an image all the same
+                        done = replace(done, notes=(*done.notes, *_as_it_is(photo, result)))
+                    return done
             finally:
                 trim_heap()
 
