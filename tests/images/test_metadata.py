@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from ucdir import limits
 from ucdir.errors import ImageError
@@ -339,10 +339,31 @@ def png(chunk: bytes) -> bytes:
     return file.getvalue()[:33] + chunk + file.getvalue()[33:]
 
 
+PATH = b"8BIM" + struct.pack(">HHI", 2000, 0, 26) + bytes(26)
+
+
+def tiff(tag: int, kind: int, value: object) -> bytes:
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    info[tag], info.tagtype[tag] = value, kind
+    file = io.BytesIO()
+    Image.fromarray(RGB).save(file, "TIFF", tiffinfo=info)
+    return file.getvalue()
+
+
+def resources(body: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, 0xED, len(body) + 16) + b"Photoshop 3.0\0" + body
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
         (jpeg(), ()),
+        (jpeg(extra=resources(b"8BIM" + struct.pack(">HHI", 1005, 0, 16) + bytes(16))), ()),
+        (jpeg(extra=resources(PATH)), ("its clipping paths are left out.",)),
+        (tiff(34377, 7, PATH), ("its clipping paths are left out.",)),
+        (tiff(33922, 12, (0.0,) * 6), ("its georeference is left out.",)),
+        (tiff(37724, 7, b"Adobe Photoshop Document Data Block\0MIB8ryaL"), ("its layers are left out.",)),
+        (tiff(37724, 7, b"Adobe Photoshop Document Data Block\0MIB8ksML"), ()),
         (two_pictures(), ("has 2 pictures; only the first is restored.",)),
         (two_pictures(xmp=GAIN_MAP), ("its gain map is left out.",)),
         (jpeg(extra=iso_gain_map()), ("its gain map is left out.",)),

@@ -2,7 +2,7 @@
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 from xml.sax.saxutils import escape
 
@@ -13,6 +13,7 @@ MAX_FIELDS: Final = 10_000
 
 _PHOTOSHOP: Final = b"Photoshop 3.0\0"
 _IPTC: Final = 0x0404
+_PATHS: Final = range(2000, 2998)
 _UTF8: Final = b"\x1b%G"
 _CHARSET, _DATE, _TIME = (1, 90), (2, 55), (2, 60)
 
@@ -52,24 +53,30 @@ _NEW: Final = (
 _NOT_XML: Final = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def iptc_of_photoshop(resources: bytes) -> bytes | None:
-    """The IPTC records among Photoshop's image resources (JPEG's APP13 after its name, TIFF's tag 34377)."""
+def _resources(block: bytes) -> Iterator[tuple[int, bytes]]:
+    """Number and body of Photoshop's image resources (JPEG's APP13 after its name, TIFF's tag 34377)."""
     at = 0
-    while resources[at : at + 4] == b"8BIM" and at + 12 <= len(resources):
-        number, name = struct.unpack_from(">HB", resources, at + 4)
+    while block[at : at + 4] == b"8BIM" and at + 12 <= len(block):
+        number, name = struct.unpack_from(">HB", block, at + 4)
         start = at + 6 + (name + 2 & ~1) + 4
-        size = int.from_bytes(resources[start - 4 : start], "big")
-        if number == _IPTC:
-            return resources[start : start + size] or None
+        size = int.from_bytes(block[start - 4 : start], "big")
+        yield number, block[start : start + size]
         at = start + size + size % 2
-    return None
 
 
-def iptc_of_jpeg(segments: Iterator[bytes]) -> bytes | None:
-    """The IPTC records in the bodies of JPEG's APP13 segments."""
-    return iptc_of_photoshop(
-        b"".join(s.removeprefix(_PHOTOSHOP) for s in segments if s.startswith(_PHOTOSHOP))
-    )
+def iptc_of_photoshop(resources: bytes) -> bytes | None:
+    """The IPTC records among Photoshop's image resources."""
+    return next((body for number, body in _resources(resources) if number == _IPTC), None) or None
+
+
+def has_paths(resources: bytes) -> bool:
+    """Whether Photoshop's image resources hold paths, by which products are cut out."""
+    return any(number in _PATHS for number, _ in _resources(resources))
+
+
+def resources_of_jpeg(segments: Iterable[bytes]) -> bytes:
+    """Photoshop's image resources in the bodies of JPEG's APP13 segments."""
+    return b"".join(s.removeprefix(_PHOTOSHOP) for s in segments if s.startswith(_PHOTOSHOP))
 
 
 def iptc_segment(iptc: bytes) -> bytes:

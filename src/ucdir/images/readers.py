@@ -28,13 +28,13 @@ from ucdir.images.decode import (
 from ucdir.images.density import Density
 from ucdir.images.exif import TiffStructure, orientation_of, says_adobe_rgb
 from ucdir.images.heif import code_points
-from ucdir.images.iptc import iptc_of_jpeg, iptc_of_photoshop
+from ucdir.images.iptc import has_paths, iptc_of_photoshop, resources_of_jpeg
 from ucdir.images.jpeg import JpegHeader, decodable, estimate_quality, jpeg_header
 from ucdir.images.large import JPEG_HEADER_BYTES, FileBytes, reading
 from ucdir.images.photo import Metadata
 from ucdir.images.pixels import Pixels
 from ucdir.images.png import RAW_PROFILE, Texts, png_chunks, png_texts, raw_profile
-from ucdir.images.tiff import tiff_header, tiff_metadata
+from ucdir.images.tiff import PATHS, tiff_header, tiff_left_out, tiff_metadata
 from ucdir.images.xmp import CREDENTIALS
 from ucdir.limits import (
     MAX_JPEG_SCANS,
@@ -94,10 +94,11 @@ def read_jpeg(data: bytes) -> Contents:
         )
     contents = _contents(_open("JPEG", decodable(data, header)))
     contents.jpeg_quality = estimate_quality(header)
+    resources = resources_of_jpeg(header.app(13))
     contents.metadata = replace(
         contents.metadata,
         exif=_exif(header) or contents.metadata.exif,
-        iptc=iptc_of_jpeg(header.app(13)),
+        iptc=iptc_of_photoshop(resources),
         density=next((found for body in header.app(0) if (found := Density.of_jfif(body))), None),
         texts=tuple(("Comment", comment) for comment in header.comments),
     )
@@ -106,6 +107,8 @@ def read_jpeg(data: bytes) -> Contents:
         contents.left_out += ("gain map",)
     if b"MotionPhoto_Data" in data:  # as Samsung's files end
         contents.left_out += ("motion video",)
+    if has_paths(resources):
+        contents.left_out += (PATHS,)
     if any(b"c2pa" in body[:64] for body in header.app(11)):
         contents.left_out += (CREDENTIALS,)
     return contents
@@ -169,7 +172,7 @@ def _add_png_texts(contents: Contents, data: bytes) -> None:
         found,
         exif=found.exif or raw_profile(texts, "exif", "APP1"),
         xmp=found.xmp or xmp or raw_profile(texts, "xmp"),
-        iptc=iptc and (iptc_of_jpeg(iter([iptc])) or iptc_of_photoshop(iptc) or iptc),
+        iptc=iptc and (iptc_of_photoshop(resources_of_jpeg([iptc])) or iptc_of_photoshop(iptc) or iptc),
         density=next((Density.of_phys(body) for name, body in png_chunks(data) if name == b"pHYs"), None),
         texts=tuple(text for text in texts if not text[0].startswith((RAW_PROFILE, _PNG_XMP))),
     )
@@ -192,6 +195,7 @@ def read_tiff(data: bytes) -> Contents:
         contents.samples = contents.samples[:, :, :-1]
     contents.colour = ADOBE_RGB if says_adobe_rgb(data) else None
     contents.metadata = replace(tiff_metadata(data), icc=contents.metadata.icc)
+    contents.left_out = tiff_left_out(data)
     contents.orientation = orientation_of(data)
     contents.frames = header.pages
     return contents

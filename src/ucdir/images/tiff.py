@@ -21,10 +21,11 @@ from ucdir.images.exif import (
     ifd_bytes,
     stored_values,
 )
-from ucdir.images.iptc import iptc_of_photoshop
+from ucdir.images.iptc import has_paths, iptc_of_photoshop
 from ucdir.images.photo import Metadata, Photo
 from ucdir.images.pixels import Pixels
 from ucdir.images.signatures import RawFile
+from ucdir.limits import MAX_METADATA_BYTES
 from ucdir.memory import release
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
@@ -35,6 +36,13 @@ _TILE_STARTS, _TILE_SIZES = 324, 325
 _NOISE_PROFILE, _DOUBLE = 51041, 12
 _X, _Y, _RESOLUTION_UNIT = 282, 283, 296
 _XMP, _IPTC, _PHOTOSHOP, _ICC = 700, 33723, 34377, 34675
+
+PATHS: Final = "clipping paths"
+_PHOTOSHOP_DOCUMENT: Final = 37724
+_LAYERS: Final = (b"8BIMLayr", b"MIB8ryaL", b"8BIMLr16", b"MIB861rL")
+_LOOKED_AT: Final = 1 << 16
+_GEOREFERENCE: Final = frozenset({33550, 33922, 34264, 34735})
+"""GeoTIFF's ModelPixelScale, ModelTiepoint, ModelTransformation and GeoKeyDirectory."""
 
 _FORMATS: Final = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 _DEPTHS: Final = (1, 2, 4, 8, 16)
@@ -107,6 +115,25 @@ def tiff_metadata(data: bytes) -> Metadata:
     xmp, iptc, photoshop = (e and bytes(data[e.start : e.start + e.size]) for e in blocks)
     iptc = iptc or iptc_of_photoshop(photoshop or b"")
     return Metadata(exif_of_tiff(data), None, xmp, iptc, Density.of_ifd(structure, main))
+
+
+def tiff_left_out(data: bytes) -> tuple[str, ...]:
+    """What the first IFD of a TIFF file holds beside the image and its metadata."""
+    structure = TiffStructure(data)
+    main = structure.ifd(structure.first)
+    entries = {} if main is None else main.entries
+
+    def stored(tag: int, most: int) -> bytes:
+        entry = entries.get(tag)
+        return b"" if entry is None else bytes(data[entry.start : entry.start + min(entry.size, most)])
+
+    layers = stored(_PHOTOSHOP_DOCUMENT, _LOOKED_AT)
+    there = {
+        PATHS: has_paths(stored(_PHOTOSHOP, MAX_METADATA_BYTES)),
+        "layers": any(key in layers for key in _LAYERS),
+        "georeference": not _GEOREFERENCE.isdisjoint(entries),
+    }
+    return tuple(name for name, is_there in there.items() if is_there)
 
 
 def _is_raw(structure: TiffStructure, pages: list[Ifd]) -> bool:
