@@ -136,6 +136,19 @@ def test_a_disk_that_takes_little_at_a_time(tmp_path, monkeypatch):
     np.testing.assert_array_equal(read(tmp_path / "photo.png").pixels, PHOTO.pixels)
 
 
+def test_file_systems_that_do_not_sync_folders(tmp_path, monkeypatch):
+    """As some network drives; a model's folder is written there all the same."""
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(atomic.os, "fsync", refuse)
+    atomic.sync(tmp_path)
+    with pytest.raises(OSError, match="Invalid argument"):
+        atomic.sync(tmp_path / "file")
+
+
 @pytest.mark.parametrize("renames", [True, False])
 def test_file_systems_without_hard_links(tmp_path, monkeypatch, renames):
     def refuse(*_arguments: object) -> None:

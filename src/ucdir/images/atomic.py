@@ -280,7 +280,7 @@ def folder_problem(folder: Path) -> OutputError | None:
 
 
 def sync(path: Path) -> None:
-    """Wait until the disk has a file, or the names in a folder.
+    """Wait until the disk has a file, or the names in a folder, where the file system knows that of folders.
 
     Raises:
         OSError: it cannot be written.
@@ -288,6 +288,9 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
 
