@@ -3,6 +3,7 @@
 import errno
 import os
 import tempfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -201,6 +202,10 @@ def test_very_large_tiff_files_are_tiled_with_smaller_copies(tmp_path, monkeypat
             image.seek(page)
             sizes.append(image.size)
     assert sizes == [(700, 900), (350, 450), (175, 225)]
+    oblong = replace(photo, metadata=Metadata(density=Density(2, 1, absolute=False)))
+    assert write_large(oblong, tmp_path / "oblong.tif") == (
+        f"{tmp_path / 'oblong.tif'}: TIFF cannot hold the photograph's density.",
+    )
 
 
 def test_deep_zoom(tmp_path):

@@ -73,6 +73,8 @@ def write_large(
         encode = _tiled_tiff
         if photo.metadata.exif is not None:
             dropped.append("EXIF, as it is so large")
+        if photo.metadata.density is not None and not photo.metadata.density.absolute:
+            dropped.append("density")
 
     def fill(descriptor: int, name: Path) -> None:
         try:
@@ -122,10 +124,7 @@ _SMALL_BMP: Final = FORMATS[".bmp"].encode
 def _jpeg(photo: Photo, descriptor: int, _: Path) -> None:
     """The segments before the tables are those of a small file with the same metadata."""
     small = replace(photo, pixels=np.ascontiguousarray(photo.pixels[:8, :8]), alpha=None)
-    try:
-        segments = b"".join(_SMALL_JPEG(small))
-    except EncodeError:  # Pillow parses EXIF, and stumbles over what some cameras wrote into it
-        segments = b"".join(_SMALL_JPEG(replace(small, metadata=replace(small.metadata, exif=None))))
+    segments = b"".join(_SMALL_JPEG(small))
 
     def head(data: bytes) -> bytes | None:
         tables = _first_table(data)
