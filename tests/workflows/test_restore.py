@@ -15,6 +15,7 @@ from ucdir.degradations import JpegCompression
 from ucdir.errors import ConfigError, DeviceError, ImageError, OutputError, WeightsError
 from ucdir.images import Exposure, Metadata, Photo, read, write
 from ucdir.images.pixels import to_signal
+from ucdir.images.png import png_chunk
 from ucdir.model import pretrained
 from ucdir.pipeline import RestorationPipeline, load
 from ucdir.workflows.choice import choose_task
@@ -237,11 +238,13 @@ def test_the_pipeline_of_the_task_is_loaded(pipeline, tmp_path):
         )
     assert asked[1:] == ["deblurring"]
     write(photo_of(), tmp_path / "plain.png")
+    data = (tmp_path / "plain.png").read_bytes()
+    (tmp_path / "plain.png").write_bytes(data[:33] + png_chunk(b"caBX", b"manifest") + data[33:])
+    assert "content credentials are left out" in read(tmp_path / "plain.png").warnings[0], "control"
     left = restore(tmp_path / "plain.png", pipeline=asked.append)
     assert (left.output, left.task, left.scalars) == (None, None, {})
-    assert re.search(
-        "plain.png: nothing is wrong .* left alone; .* choose a task with --task", left.notes[-1]
-    )
+    (note,) = left.notes  # nothing is left out of a photo that is left alone
+    assert re.search("plain.png: nothing is wrong .* left alone; .* choose a task with --task", note)
     assert len(asked) == 2, "no model is loaded for it"
     assert not (tmp_path / "plain.restored.png").exists()
 

@@ -320,7 +320,8 @@ def _as_it_is(photo: Path, result: Path) -> tuple[str, ...]:
         if is_format(result.suffix, identify(photo)[0]):
             shutil.copyfile(photo, result)
             return ()
-        return write(read(photo), result)
+        found = read(photo)
+        return (*found.warnings, *write(found, result))
 
 
 async def _left(receive: Receive) -> None:

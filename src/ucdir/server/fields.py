@@ -41,7 +41,7 @@ def fields(models: Sequence[str]) -> dict[str, Field]:
     """
     return {
         "task": _choice(["auto", *TASKS], "What the photo is to be freed of.", default="auto"),
-        "model": _choice(models, "A name of /v1/models. By default the first of them that is for the task."),
+        "model": _choice(models, "A name of /v1/models. By default the one that /v1/inspect names."),
         "seed": _whole(0, 2**63 - 1 - MAX_SAMPLES, "Another seed gives other detail.", default=0),
         "fidelity": _number(
             0, 1, "0: all of the sampled detail. 1: none, the initial prediction.", default=0.0

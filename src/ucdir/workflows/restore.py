@@ -327,9 +327,7 @@ def _left(photo: Photo, sampling: Sampling, name: str, began: float) -> Restored
     height, width = photo.pixels.shape[:2]
     note = left_alone(name, sampling.reason or "")
     seconds = time.perf_counter() - began
-    return RestoredPhoto(
-        None, width, height, None, 0, seconds, {}, "", (*photo.warnings, note), sampling.reason
-    )
+    return RestoredPhoto(None, width, height, None, 0, seconds, {}, "", (note,), sampling.reason)
 
 
 def _restore_bytes(
@@ -343,7 +341,7 @@ def _restore_bytes(
         if format is None or is_format(format, photo.format):
             return data, left
         pieces, dropped = encode_photo(photo, format)
-        return b"".join(pieces), replace(left, notes=(*left.notes, *dropped))
+        return b"".join(pieces), replace(left, notes=(*photo.warnings, *left.notes, *dropped))
     if sampling.consistent and not is_lossless(format or photo.format):
         raise ConfigError(
             f"format {format or photo.format}: a lossy format would not stay consistent; choose 'png' or 'tiff'."
