@@ -72,6 +72,14 @@ def test_several_images():
     assert np.array_equal(from_signal(to_signal(batch), batch), batch)
 
 
+def test_grey_that_is_multiplied_by_its_alpha_is_taken_as_pil_divides_it():
+    image = Image.fromarray(PIXELS).convert("LA")
+    image.putalpha(100)
+    multiplied = image.convert("La")
+    assert np.array_equal(to_signal(multiplied), to_signal(multiplied.convert("LA")))
+    assert from_signal(to_signal(multiplied), multiplied).mode == "L"
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "1", "CMYK", "YCbCr", "L"])
 def test_modes_of_pil_with_8_bits(mode):
     image = Image.fromarray(PIXELS).convert(mode)

@@ -24,7 +24,7 @@ Signal = npt.NDArray[np.float32]
 _OVERSHOOT: Final = 0.5
 """How far beyond [0,1] floating-point images may reach: resizing with a sharp filter overshoots."""
 
-_GREY: Final = ("1", "L", "LA")
+_GREY: Final = ("1", "L", "LA", "La")
 """Modes of PIL."""
 
 _ROWS: Final = 256
@@ -163,6 +163,8 @@ def _pil_array(image: Any) -> npt.NDArray[np.uint8]:
         raise ConfigError(
             f"image: a PIL image has 8 bits a sample, found mode {image.mode!r}; give an array in [0,1]."
         )
+    if image.mode == "La":  # multiplied by its alpha, which PIL converts to LA alone
+        image = image.convert("LA")
     array: npt.NDArray[np.uint8] = np.asarray(image.convert("L" if _is_grey(image) else "RGB"))
     return array if array.ndim == 3 else array[..., None]
 
