@@ -1,5 +1,6 @@
 """Conversions of pixels: every kind of image to the signal of the networks, and back to the same kind."""
 
+import io
 import subprocess
 import sys
 import tracemalloc
@@ -7,7 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ucdir.errors import ConfigError
 from ucdir.images.pixels import from_signal, to_rgb8, to_signal, to_uint8
@@ -88,6 +89,18 @@ def test_modes_of_pil_with_8_bits(mode):
     back = from_signal(signal, image)
     assert back.mode == ("L" if mode in ("1", "L", "LA") else "RGB")
     assert back.convert("RGB").tobytes() == image.convert("RGB").tobytes()
+
+
+def test_images_of_pil_keep_their_exif_and_stay_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    file = io.BytesIO()
+    Image.fromarray(PIXELS).save(file, "PNG", exif=exif)
+    image = Image.open(file)
+    back = from_signal(to_signal(image), image)
+    assert back.size == image.size
+    assert back.getexif()[0x0112] == 6
+    assert ImageOps.exif_transpose(back).size == image.size[::-1]
 
 
 def test_images_of_pil_keep_their_profile():

@@ -98,7 +98,7 @@ def from_signal(signal: Signal, like: Any) -> Any:
 
     Returns:
         images of the kind, type, device and number of dimensions of `like`. Grey is the mean of the three channels. A
-        PIL image is of mode L or RGB, and keeps its colour profile.
+        PIL image is of mode L or RGB, and keeps its colour profile and EXIF, with it the orientation, which is not applied.
     """
     if isinstance(like, (list, tuple)):
         return [from_signal(signal[i : i + 1], one) for i, one in enumerate(like)]
@@ -113,6 +113,8 @@ def from_signal(signal: Signal, like: Any) -> Any:
         made = sys.modules["PIL.Image"].fromarray(pixels[..., 0] if _is_grey(like) else pixels)
         if "icc_profile" in like.info and like.mode in (*_GREY, "P", "RGB", "RGBA"):
             made.info["icc_profile"] = like.info["icc_profile"]
+        if "exif" in like.info:
+            made.info["exif"] = like.info["exif"]
         return made
     array = np.empty((batch, height, width, like.shape[-1]), like.dtype)
     _convert(signal, np.moveaxis(array, -1, 1))
