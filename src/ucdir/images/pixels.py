@@ -98,7 +98,7 @@ def from_signal(signal: Signal, like: Any) -> Any:
 
     Returns:
         images of the kind, type, device and number of dimensions of `like`. Grey is the mean of the three channels. A
-        PIL image is of mode L or RGB, and keeps its colour profile and EXIF, with it the orientation, which is not applied.
+        PIL image is of mode L or RGB, and keeps its colour profile and EXIF; the orientation is kept, not applied.
     """
     if isinstance(like, (list, tuple)):
         return [from_signal(signal[i : i + 1], one) for i, one in enumerate(like)]
