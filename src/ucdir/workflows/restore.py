@@ -48,7 +48,7 @@ from ucdir.workflows.inspect import photo_of
 from ucdir.workflows.sampling import Chosen, Models, Sampling, SamplingOptions
 from ucdir.workflows.streamed import is_streamed, restored_in_file
 
-UNCERTAIN = 8
+UNCERTAIN = 16
 """Standard deviation of the samples, in 8-bit levels, that is white in the uncertainty map."""
 
 
