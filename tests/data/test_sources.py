@@ -147,3 +147,22 @@ def test_the_place_with_more_detail_is_taken():
 
     assert flat(1) == pytest.approx(0.43, abs=0.07)
     assert flat(3) == pytest.approx(0.43**3, abs=0.05)
+
+
+def test_photographs_are_shrunk_as_far_as_they_are_large_enough():
+    def factors(*size, most):
+        """Of ramps that rise by one level a pixel."""
+        source = DegradedPhotos(
+            Store(size), [0], mark_border, lambda side: 2, flip=False, candidates=2, most_shrunk=most
+        )
+        crops = [source.crop(np.random.default_rng(n), 16).clean for n in range(100)]
+        assert all(crop.shape == (16, 16, 3) for crop in crops)
+        return [(int(crop[-1, 0, 1]) - int(crop[0, 0, 1])) / 15 for crop in crops]
+
+    assert set(factors(200, 200, most=1)) == {1}, "control"
+    shrunk = factors(200, 200, most=4)
+    assert min(shrunk) < 1.2
+    assert np.median(shrunk) == pytest.approx(2, abs=0.4)
+    assert 3.5 < max(shrunk) < 4.1
+    assert max(factors(30, 200, most=4)) == pytest.approx(1.5, abs=0.1)
+    assert set(factors(18, 200, most=4)) == {1}, "no room for the margin"

@@ -216,6 +216,9 @@ class DataConfig(Section):
     """Side of a training crop in pixels."""
     candidates: Positive = 1
     """Places drawn for each crop, of which the one with the most detail is taken: with 2, flat areas are rarer."""
+    most_shrunk: Annotated[float, Field(ge=1, le=8)] = 1.0
+    """Photographs are shrunk by a factor between 1 and this before they are cut: most photographs that are restored
+    were made smaller, and so have more detail in as many pixels than a camera's."""
     flip: bool = True
     """Mirror and rotate crops at random."""
 

@@ -50,15 +50,23 @@ class DegradedPhotos:
     """Share of the crops that are drawn instead: see `data.documents`."""
     candidates: int = 1
     """Places drawn for each crop, of which the one with the most detail is taken."""
+    most_shrunk: float = 1.0
+    """Photos are shrunk by a factor between 1 and this, log-uniform, as far as they are large enough."""
 
     def crop(self, rng: np.random.Generator, side: int) -> Example:
         """A random crop of a random photo, degraded."""
         wide = side + 2 * self.margin(side)
+        factor = 1.0
         if self.documents_share and rng.random() < self.documents_share:
             photo = document(rng, wide)
         else:
             photo = self.photos[self.chosen[int(rng.integers(len(self.chosen)))]]
-        (crop,) = _crops((photo,), rng, wide, flip=self.flip, candidates=self.candidates)
+            if self.most_shrunk > 1:
+                most = min(self.most_shrunk, min(photo.shape[:2]) / wide)
+                factor = max(1.0, most) ** rng.random()
+        (crop,) = _crops((photo,), rng, round(wide * factor), flip=self.flip, candidates=self.candidates)
+        if factor > 1:
+            crop = _shrunk(crop, wide)
         return _without_margin(self.degrade(crop, rng, side), side)
 
     def middle(self, index: int, rng: np.random.Generator, side: int) -> Example:
@@ -162,6 +170,13 @@ def _crops(
         crops = [np.rot90(crop, turns) for crop in crops]
         crops = [crop[:, ::-1] for crop in crops] if mirrored else crops
     return [np.ascontiguousarray(crop) for crop in crops]
+
+
+def _shrunk(image: Pixels, side: int) -> Pixels:
+    """A square image at side x side pixels."""
+    from PIL import Image
+
+    return np.array(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS))
 
 
 def _detail(image: Pixels) -> float:

@@ -47,7 +47,14 @@ def open_source(config: Config, task: Task[Any], output: Path) -> tuple[Source, 
         held_out = held_out or held_out_photos
         share = 1 - data.pairs_share * (pairs is not None) - data.frames_share * (data.frames is not None)
         degraded = DegradedPhotos(
-            photos, chosen, task.degrade_middle, task.margin, data.flip, data.documents_share, data.candidates
+            photos,
+            chosen,
+            task.degrade_middle,
+            task.margin,
+            data.flip,
+            documents_share=data.documents_share,
+            candidates=data.candidates,
+            most_shrunk=data.most_shrunk,
         )
         parts.append((share, degraded))
         words.append(f"{len(chosen)} photos")
