@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from ucdir.data.sources import DegradedPhotos
 from ucdir.errors import ConfigError, DataError, OutputError, UcdirError, WeightsError
 from ucdir.training import objectives, progress, stop
 from ucdir.training.checks import check_settings
@@ -53,6 +54,17 @@ def test_what_must_not_change_the_weights(tiny, tmp_path, unbroken, changes):
 
 def test_control_another_seed_changes_the_weights(tiny, tmp_path, unbroken):
     assert bits(train(tiny(seed=1), tmp_path)) != unbroken
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_photograph_that_goes_missing_is_named_in_one_sentence(tiny, tmp_path, monkeypatch, workers):
+    def missing(self, rng, side):
+        raise DataError("photos/a.png: this file is gone: put it back.")
+
+    monkeypatch.setattr(DegradedPhotos, "crop", missing)
+    with pytest.raises(DataError) as raised:
+        train(tiny(workers=workers), tmp_path)
+    assert str(raised.value) == "photos/a.png: this file is gone: put it back."
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(tiny, tmp_path, unbroken, monkeypatch, caplog):

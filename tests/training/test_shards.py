@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ucdir.errors import OutputError, WeightsError
+from ucdir.training import shards
 from ucdir.training.loop import train
 from ucdir.training.shards import HEADER, join_checkpoint, split_checkpoint
 from ucdir.training.state import read_metadata
@@ -74,3 +75,14 @@ def test_refusals(checkpoint, files, tmp_path):
         split_checkpoint(model, tmp_path / "other")
     with pytest.raises(WeightsError, match="not a training's state"):
         split_checkpoint(tmp_path / "nothing", tmp_path / "other")
+
+
+def test_a_disk_that_is_full_leaves_nothing(files, tmp_path, monkeypatch):
+    def full(tensors, path, metadata=None):
+        path.write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shards, "save_file", full)
+    with pytest.raises(OutputError, match="cannot be written"):
+        join_checkpoint(tmp_path / "files", tmp_path / "run" / "checkpoint.safetensors")
+    assert not [*(tmp_path / "run").iterdir()]

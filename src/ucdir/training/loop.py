@@ -7,6 +7,7 @@ if it had never stopped.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from ucdir.config import Config, TrainingConfig
 from ucdir.data.crops import Batches, Crops
+from ucdir.errors import UcdirError
 from ucdir.training.averaging import WeightAverage
 from ucdir.training.checks import check_settings
 from ucdir.training.initial import start_from
@@ -107,7 +109,7 @@ def train(config: Config, output: Path, minutes: float | None = None) -> Path:
     )
     finite = FiniteCheck()
     with others_may_be_lost(accelerator), progress, Interruption(listen=is_main) as interruption:
-        for done, host_batch in enumerate(loader, start=first_step + 1):
+        for done, host_batch in enumerate(_batches(loader), start=first_step + 1):
             batch = {k: v.to(accelerator.device, non_blocking=True) for k, v in host_batch.items()}
             rate = learning_rate(done - 1, settings) * deadline.factor
             optimizer.param_groups[0]["lr"] = rate
@@ -199,3 +201,16 @@ def _loader(
         pin_memory=accelerator.device.type == "cuda",
         worker_init_fn=init_worker,
     )
+
+
+def _batches(loader: Iterable[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+    """Those of a loader, whose workers' errors say what they say here: PyTorch puts a traceback before it.
+
+    Raises:
+        UcdirError: a photograph cannot be read any more.
+    """
+    try:
+        yield from loader
+    except UcdirError as error:
+        *_, text = str(error).rpartition(f"{type(error).__name__}: ")
+        raise type(error)(text.strip()) from None

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ucdir.errors import OutputError, WeightsError, reason
+from ucdir.images.atomic import sync, temporary_folder
 from ucdir.model.weights import check_free
 
 DTYPES = {
@@ -90,7 +91,11 @@ def join_checkpoint(folder: Path, checkpoint: Path) -> None:
         tensors.setdefault(second, torch.zeros_like(tensors[name]))
     try:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, checkpoint, metadata=metadata)
+        with temporary_folder(checkpoint.parent) as scratch:
+            unfinished = scratch / checkpoint.name
+            save_file(tensors, unfinished, metadata=metadata)
+            sync(unfinished)
+            unfinished.replace(checkpoint)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{checkpoint}: cannot be written ({reason(error)}); make room.") from None
 
