@@ -36,6 +36,15 @@ def samples(plane):
     return np.clip(blocks.swapaxes(1, 2).reshape(8 * rows, 8 * columns), 0, 255)
 
 
+def segments(data):
+    """Markers and whole segments of a file of one scan, whose data belong to its header."""
+    at = 2
+    while data[at + 1] != 0xD9:
+        end = len(data) - 2 if data[at + 1] == 0xDA else at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        yield data[at + 1], data[at:end]
+        at = end
+
+
 CODINGS = [
     {},
     {"optimize": True},
@@ -138,6 +147,54 @@ def test_what_is_not_read_is_refused_in_a_sentence(tmp_path):
     arithmetic = jpeg().replace(b"\xff\xc0", b"\xff\xc9")
     with pytest.raises(ImageError, match="not coded by Huffman's method"):
         jpeg_coefficients(arithmetic)
+    film = b"\xff\xd8" + b"".join(part for marker, part in segments(jpeg()) if marker != 0xC4) + b"\xff\xd9"
+    with pytest.raises(ImageError, match="without Huffman tables"):
+        read(film, coefficients=True)
+    np.testing.assert_array_equal(read(film).pixels, read(jpeg()).pixels)
+    deep = bytearray(data)
+    deep[data.index(b"\xff\xc0") + 4] = 12
+    with pytest.raises(ImageError, match="of 12 bits a sample"):
+        jpeg_coefficients(bytes(deep))
+    damaged = bytearray(data)
+    damaged[data.index(b"\xff\xc0") + 11] = 0x20
+    with pytest.raises(DecodeError):
+        jpeg_coefficients(bytes(damaged))
+
+
+@pytest.mark.parametrize("dropped", [1, 9])
+def test_a_file_without_its_last_scans_does_not_tell_the_coefficients(dropped):
+    """Decoders show it without a warning: what is not there counts as 0, which the photo's coefficients were not."""
+    data = jpeg(quality=85, progressive=True)
+    scans = [at for at in range(len(data) - 1) if data[at : at + 2] == b"\xff\xda"]
+    assert len(scans) == 10
+    jpeg_coefficients(data)
+    partial = data[: scans[-dropped]] + b"\xff\xd9"
+    with pytest.raises(ImageError, match="the image is a JPEG file that holds only some scans"):
+        read(partial, coefficients=True)
+    assert read(partial, coefficients=80).jpeg_coefficients is None
+
+
+def test_each_scan_may_bring_its_tables():
+    """Y, Cb and Cr one after another, each with table number 0 of a quality of its own; of three grey files."""
+    ycbcr = np.asarray(Image.fromarray(PIXELS).convert("YCbCr"))
+    grey = [jpeg(ycbcr[..., c], quality=quality) for c, quality in enumerate((20, 50, 80))]
+    data = b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x2d\x00\x3b\x03" + bytes([1, 17, 0, 2, 17, 0, 3, 17, 0])
+    for identifier, file in enumerate(grey, start=1):
+        for marker, part in segments(file):
+            if marker == 0xDA:
+                data += part[:5] + bytes([identifier]) + part[6:]
+            elif marker in (0xDB, 0xC4):
+                data += part
+    data += b"\xff\xd9"
+    found = jpeg_coefficients(data)
+    for plane, file in zip(found.planes, grey, strict=True):
+        (expected,) = jpeg_coefficients(file).planes
+        np.testing.assert_array_equal(plane.levels, expected.levels)
+        np.testing.assert_array_equal(plane.table, expected.table)
+    image = Image.open(io.BytesIO(data))
+    image.draft("YCbCr", image.size)
+    for channel, plane in enumerate(found.planes):
+        assert np.abs(samples(plane)[:45, :59] - np.asarray(image)[..., channel]).max() < 0.7
 
 
 @pytest.mark.parametrize("progressive", [False, True])

@@ -126,7 +126,7 @@ def jpeg_header(data: bytes) -> JpegHeader:
             break
         body = data[at + 4 : at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")]
         if marker == _DQT:
-            tables.update(_tables(body))
+            tables.update(dqt_tables(body))
         elif marker in _FRAMES and len(body) >= 6 and not precision:
             precision = body[0]
             height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
@@ -196,7 +196,7 @@ def decodable(data: bytes, header: JpegHeader) -> bytes:
     return b"".join(data[start:end] for start, end in zip(starts, ends, strict=True)) if header.junk else data
 
 
-def _tables(body: bytes) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+def dqt_tables(body: bytes) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
     """The numbers and tables of a DQT segment."""
     at = 0
     while at < len(body):

@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 from ucdir.errors import ImageError
 from ucdir.images.decode import DecodeError
-from ucdir.images.jpeg import ZIGZAG, decodable, jpeg_header
+from ucdir.images.jpeg import ZIGZAG, decodable, dqt_tables, jpeg_header
 from ucdir.images.large import in_file, reading
 from ucdir.limits import MAX_IMAGE_PIXELS
 from ucdir.memory import release
 
-_SOS, _EOI, _DHT, _DRI, _APP0, _APP14 = 0xDA, 0xD9, 0xC4, 0xDD, 0xE0, 0xEE
+_SOS, _EOI, _DQT, _DHT, _DRI, _APP0, _APP14 = 0xDA, 0xD9, 0xDB, 0xC4, 0xDD, 0xE0, 0xEE
 _SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), 0xC2
 _NEXT_MARKER: Final = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _RESTART: Final = re.compile(rb"\xff+[\xd0-\xd7]")
@@ -77,10 +77,9 @@ def jpeg_coefficients(data: bytes, orientation: int = 1) -> JpegCoefficients:
         DecodeError: it is damaged.
         OutputError: there is no space for the files that the coefficients of a large one are kept in.
     """
-    header = jpeg_header(data)
     try:
-        frame = _decode(decodable(data, header))
-        planes = tuple(c.plane(header.tables[c.table]) for c in frame.components)
+        frame = _decode(decodable(data, jpeg_header(data)))
+        planes = tuple(component.plane() for component in frame.components)
     except (IndexError, KeyError, OverflowError, ValueError) as error:
         raise DecodeError("its coefficients cannot be decoded") from error
     return JpegCoefficients(frame.height, frame.width, planes, orientation)
@@ -108,10 +107,13 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 def _decode(data: bytes) -> "_Frame":
     frame: _Frame | None = None
     codes: dict[int, Codes] = {}
+    tables: dict[int, npt.NDArray[np.int64]] = {}
     interval, jfif, adobe = 0, False, None
     for marker, body, scan in _segments(data):
         if marker == _DHT:
             codes.update(_huffman_codes(body))
+        elif marker == _DQT:
+            tables.update(dqt_tables(body))
         elif marker == _DRI:
             interval = int.from_bytes(body[:2], "big")
         elif marker == _APP0 and body.startswith(b"JFIF\0"):
@@ -125,13 +127,24 @@ def _decode(data: bytes) -> "_Frame":
         elif 0xC3 <= marker <= 0xCF and marker not in (0xC8, 0xCC):
             raise ImageError("is a JPEG file that is not coded by Huffman's method; leave out --consistent.")
         elif marker == _SOS and frame is not None:
-            _Scan(frame, body, codes).decode(scan, interval)
+            if not codes:
+                raise ImageError(
+                    "is a JPEG file without Huffman tables, as the frames of films are; leave out --consistent."
+                )
+            _Scan(frame, body, codes, tables).decode(scan, interval)
     if frame is None:
         raise ValueError
+    _check(frame, adobe, jfif=jfif)
+    return frame
+
+
+def _check(frame: "_Frame", adobe: int | None, *, jfif: bool) -> None:
+    """Refuse colours other than Y, Cb and Cr, and coefficients that are known in part."""
     ids = bytes(c.identifier for c in frame.components)
     if len(ids) == 3 and not jfif and (adobe == 0 or (adobe is None and ids == b"RGB")):
         raise ImageError("is a JPEG file of R, G and B instead of Y, Cb and Cr; leave out --consistent.")
-    return frame
+    if any(any(c.unknown_bits) for c in frame.components):  # which decoders take for 0
+        raise ImageError("is a JPEG file that holds only some scans of the image; leave out --consistent.")
 
 
 def _huffman_codes(body: bytes) -> Iterator[tuple[int, Codes]]:
@@ -154,9 +167,12 @@ def _huffman_codes(body: bytes) -> Iterator[tuple[int, Codes]]:
 class _Component:
     """One component's place in the file, and its coefficients as they become known."""
 
-    def __init__(self, identifier: int, sampling: int, table: int) -> None:
-        self.identifier, self.table = identifier, table
+    table: npt.NDArray[np.int64] | None = None
+
+    def __init__(self, identifier: int, sampling: int, number: int) -> None:
+        self.identifier, self.number = identifier, number
         self.across, self.down = sampling >> 4, sampling & 15
+        self.unknown_bits = [16] * 64  # of each coefficient, the lowest ones
 
     def allocate(self, frame: "_Frame") -> None:
         samples = (-(-frame.height * self.down // frame.down), -(-frame.width * self.across // frame.across))
@@ -165,10 +181,11 @@ class _Component:
         self.values = _numbers("h", 64 * self.stride * frame.units[0] * self.down)
         self.factors = (frame.down // self.down, frame.across // self.across)
 
-    def plane(self, table: npt.NDArray[np.int64]) -> CoefficientPlane:
+    def plane(self) -> CoefficientPlane:
+        assert self.table is not None  # noqa: S101 (for the type checker)
         levels = np.frombuffer(self.values, np.int16).reshape(-1, self.stride, 8, 8)
         return CoefficientPlane(
-            levels[: self.rows, : self.blocks], table.reshape(8, 8).astype(np.float32), self.factors
+            levels[: self.rows, : self.blocks], self.table.reshape(8, 8).astype(np.float32), self.factors
         )
 
 
@@ -178,6 +195,8 @@ class _Frame:
     def __init__(self, body: bytes, *, progressive: bool) -> None:
         if len(body) < 6 or len(body) < 6 + 3 * body[5]:
             raise ValueError
+        if body[0] != 8:
+            raise ImageError(f"is a JPEG file of {body[0]} bits a sample; leave out --consistent.")
         self.progressive = progressive
         self.height, self.width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
         self.components = [_Component(*body[6 + 3 * n : 9 + 3 * n]) for n in range(body[5])]
@@ -192,7 +211,9 @@ class _Frame:
         self.across, self.down = (
             max(getattr(c, side) for c in self.components) for side in ("across", "down")
         )
-        if any(not c.across or self.across % c.across or self.down % c.down for c in self.components):
+        if not all(c.across and c.down for c in self.components):
+            raise ValueError
+        if any(self.across % c.across or self.down % c.down for c in self.components):
             raise ImageError("is a JPEG file of a subsampling that is not whole; leave out --consistent.")
         self.units = -(-self.height // (8 * self.down)), -(-self.width // (8 * self.across))
         for component in self.components:
@@ -205,7 +226,13 @@ class _Frame:
 class _Scan:
     """One scan of a file: some components, a band `first` to `last` of their coefficients, from some bit `low` on."""
 
-    def __init__(self, frame: _Frame, body: bytes, codes: dict[int, Codes]) -> None:
+    def __init__(
+        self,
+        frame: _Frame,
+        body: bytes,
+        codes: dict[int, Codes],
+        tables: dict[int, npt.NDArray[np.int64]],
+    ) -> None:
         by_identifier = {c.identifier: c for c in frame.components}
         self.frame, self.components = frame, []
         for n in range(body[0]):
@@ -214,6 +241,11 @@ class _Scan:
             self.components.append((by_identifier[body[1 + 2 * n]], dc, ac))
         self.first, self.last, bits = body[1 + 2 * body[0] : 4 + 2 * body[0]]
         self.low = bits & 15 if frame.progressive else 0
+        known = slice(self.first, self.last + 1) if frame.progressive else slice(64)
+        for component, *_ in self.components:
+            if component.table is None:  # that of the first scan holds for all, as in libjpeg
+                component.table = tables[component.number]
+            component.unknown_bits[known] = [self.low] * len(component.unknown_bits[known])
         self.block: Callable[[int, _Component, Codes, Codes, int], None]
         if not frame.progressive:
             self.block = self._sequential
