@@ -50,6 +50,15 @@ def test_orientation_is_reset_and_all_else_stays(order):
         assert clean_exif(b"Exif\0\0" + block(order, value), 6, 4) == block(order, 1)
 
 
+def test_what_a_tiff_says_of_its_photograph_is_kept(tmp_path):
+    said = {269: "Album 7", 270: "A bridge", 285: "Page 3", 315: "Ada", 316: "scanner"}
+    photo = saved(tmp_path, RGB, "TIFF", tiffinfo={**said, 297: (2, 9)})
+    kept = Image.Exif()
+    kept.load(photo.metadata.exif)
+    assert {tag: kept.get(tag) for tag in said} == said
+    assert 297 not in kept, "its number among pages, which the result does not have"
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_a_stale_thumbnail_is_unlinked_and_cut_off(order):
     cleaned = clean_exif(block(order, 6, b"\xff\xd8 a face that was cropped away \xff\xd9"), 6, 4)

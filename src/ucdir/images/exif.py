@@ -24,11 +24,12 @@ _INTEROPERABILITY_IFD: Final = 0xA005
 _THUMBNAIL_START, _THUMBNAIL_BYTES = 0x0201, 0x0202
 
 DESCRIPTIVE: Final = frozenset(
-    {270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 0x4746, 0x4749, 33432, EXIF_IFD, GPS_IFD}
+    {269, 270, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316, 0x4746, 0x4749, 33432, EXIF_IFD, GPS_IFD}
     | {*range(0x9C9B, 0x9CA0)}
 )
-"""Tags of a first IFD that describe the photograph, not how its pixels are stored: description, maker, model,
-resolution, software, date, artist, host, rating, copyright, and the offsets of EXIF and GPS."""
+"""Tags of a first IFD that describe the photograph, not how its pixels are stored: names of document and page,
+description, maker, model, resolution, software, date, artist, host, rating, copyright, and the offsets of EXIF and
+GPS."""
 
 # EXIF's tags that TIFF/EP, from which RAW formats come, has in the first IFD: exposure, sensitivity, dates, lens.
 _OF_TIFF_EP: Final = frozenset({33434, 33437, 34850, 34855, 36867, 36868, *range(37377, 37387)})
