@@ -9,6 +9,7 @@ task, in float32. Figures of each image are kept in the folder of `-o`, so that 
 from __future__ import annotations
 
 import argparse
+import hashlib
 from functools import partial
 from pathlib import Path
 
@@ -108,11 +109,12 @@ def main() -> None:
     for quality in given.qualities:
         found = []
         for name in names:
-            file = folder / f"{name.stem}_{quality}.npz"
+            digest = hashlib.sha256(name.read_bytes()).hexdigest()[:16]  # names are not unique
+            file = folder / f"{name.stem}_{digest}_{quality}.npz"
             if not file.exists():
                 clean = to_rgb8(read(name).pixels)
                 if given.crop:
-                    top, left = ((side - given.crop) // 16 * 8 for side in clean.shape[:2])
+                    top, left = (max(0, side - given.crop) // 16 * 8 for side in clean.shape[:2])
                     clean = clean[top : top + given.crop, left : left + given.crop]
                 np.savez(file, **figures(pipeline, network, clean, quality))
             with np.load(file) as stored:
