@@ -84,6 +84,18 @@ def test_what_cannot_be_measured(niqe, shape):
         niqe(torch.zeros(shape))
 
 
+@pytest.mark.parametrize("textured", [0, 1])
+def test_flat_images_cannot_be_measured(niqe, textured):
+    """They ended in NumPy's own error, as there is no covariance of fewer than two blocks."""
+    image = torch.zeros(1, 3, 192, 200)
+    image[..., : 80 * textured, :80] = photo("chelsea")[..., : 80 * textured, :80]
+    with pytest.raises(DataError, match=f"of 4 blocks of 96x96 pixels {textured} are not flat"):
+        niqe(image)
+    image[..., :80, :80] = photo("chelsea")[..., :80, :80]
+    image[..., 112:, :80] = photo("coffee")[..., :80, :80]
+    assert niqe(image).isfinite().all(), "two suffice"
+
+
 def test_missing_or_other_statistics(tmp_path, monkeypatch):
     monkeypatch.delenv("UCDIR_WEIGHTS", raising=False)
     with pytest.raises(WeightsError, match=r"could not be fetched.*niqe_pris_params\.npz.*UCDIR_WEIGHTS"):

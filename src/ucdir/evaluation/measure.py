@@ -47,7 +47,7 @@ def load_metrics(names: Sequence[str]) -> list[Metric | DistributionMetric]:
 
 @torch.no_grad()
 def measure(metric: Metric, restored: Pixels, clean: Pixels) -> float | None:
-    """One metric of one image; None if the image is too small for it."""
+    """One metric of one image; None if the image is too small or too flat for it."""
     try:
         return float(metric.load()(_signal(restored), _signal(clean)))
     except DataError:

@@ -71,7 +71,7 @@ class Niqe:
             [B], float64, about 2 to 20; lower is more natural.
 
         Raises:
-            DataError: the images are of another shape, or too small.
+            DataError: the images are of another shape, too small, or flat.
         """
         if restored.ndim != 4 or restored.shape[1] != 3 or min(restored.shape[2:]) < 2 * BLOCK:
             raise DataError(
@@ -96,8 +96,14 @@ class Niqe:
             features.append(np.array([_block_features(block) for block in blocks]))
             y = halved(y / 255, antialiased=self.antialiased) * 255
         found = np.concatenate(features, axis=1)
+        complete = found[~np.isnan(found).any(axis=1)]
+        if len(complete) < 2:
+            raise DataError(
+                f"NIQE cannot be measured: of {len(found)} blocks of {BLOCK}x{BLOCK} pixels {len(complete)} are not "
+                "flat, and two are needed."
+            )
         mean = np.nanmean(found, axis=0)
-        covariance = np.cov(found[~np.isnan(found).any(axis=1)], rowvar=False)
+        covariance = np.cov(complete, rowvar=False)
         difference = mean - self.mean
         distance = difference @ np.linalg.pinv((covariance + self.covariance) / 2) @ difference
         return math.sqrt(float(distance))
