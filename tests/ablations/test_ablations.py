@@ -145,6 +145,7 @@ def test_rows_are_compared_picture_by_picture():
     ours = RowResult("Ours", 0.3, 0, 0, 1, 1, 1, 2, easy_and_hard)
     worse = RowResult("AdaIN", 0.31, 0, 0, 1, 1, 1, 2, {name: v + 0.01 for name, v in easy_and_hard.items()})
     assert paired(worse, ours) == "+0.0100 (+0.0100 to +0.0100)"  # though the pictures differ by far more
+    assert paired(replace(worse, lpips_of={"easy": 0.12}), ours) == "+0.0200", "one picture has no interval"
     assert paired(replace(worse, lpips_of={"other": 0.1}), ours) == ""
     assert "| AdaIN | 0.3100 |  |" in as_markdown([worse]), "nothing to compare with"
 

@@ -234,10 +234,16 @@ def as_markdown(results: Sequence[RowResult]) -> str:
 
 
 def paired(one: RowResult, ours: RowResult) -> str:
-    """LPIPS of a row minus that of Ours, image by image: mean and 95 % interval; empty if no image has both."""
+    """LPIPS of a row minus that of Ours, image by image: mean and 95 % interval; empty if no image has both.
+
+    One image has no interval.
+    """
     pairs = [(value, ours.lpips_of.get(name)) for name, value in one.lpips_of.items()]
     differences = [a - b for a, b in pairs if a is not None and b is not None]
     if not differences:
         return ""
+    mean = f"{sum(differences) / len(differences):+.4f}"
+    if len(differences) == 1:
+        return mean
     low, high = bootstrap(differences)
-    return f"{sum(differences) / len(differences):+.4f} ({low:+.4f} to {high:+.4f})"
+    return f"{mean} ({low:+.4f} to {high:+.4f})"

@@ -39,13 +39,16 @@ def row_of(
     seconds: Sequence[float | None],
     distances: Mapping[str, float | None],
 ) -> Row:
-    """A row: means over the images that have a value, their 95 % intervals by bootstrap, and the distances."""
+    """A row: means over the images that have a value, and the distances; with 95 % intervals by bootstrap.
+
+    One image, or an infinite value, has no interval.
+    """
     means: dict[str, float | None] = {}
     intervals = {}
     for metric in values[0] if values else ():
         known = [value for one in values if (value := one[metric]) is not None]
         means[metric] = float(np.mean(known)) if known else None
-        if known and all(math.isfinite(value) for value in known):
+        if len(known) > 1 and all(math.isfinite(value) for value in known):
             intervals[metric] = bootstrap(known)
     timed = [one for one in seconds if one is not None]
     return Row(
@@ -106,7 +109,8 @@ def as_markdown(rows: Sequence[Row], settings: Mapping[str, Any]) -> str:
         lines.append(f"| {row.method} | {' | '.join(cells)} |")
     stated = ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None)
     images = max(row.images for row in rows)
-    lines += ["", f"{images} images; {stated}. In brackets: 95 % confidence interval of the mean."]
+    brackets = " In brackets: 95 % confidence interval of the mean." * any(row.intervals for row in rows)
+    lines += ["", f"{images} images; {stated}.{brackets}"]
     return "\n".join(lines) + "\n"
 
 
