@@ -63,7 +63,7 @@ def degraded(case: Case) -> Pixels:
 
 def nearly_clean(sources: Sequence[Case]) -> list[Case]:
     """The clean images as inputs."""
-    return [Case(case.name, case.clean, case.clean) for case in sources]
+    return [Case(case.name, case.stem, case.clean, case.clean) for case in sources]
 
 
 def sets(given: argparse.Namespace) -> Iterator[tuple[str, list[Case]]]:

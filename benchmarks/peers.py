@@ -120,7 +120,7 @@ def main() -> None:
         parser.error(f"{stored}: the images there were made with other settings; name another folder.")
     stored.write_text(settings, encoding="utf-8")
     for source in cases:
-        file = (arguments.output / source.name).with_suffix(".png")
+        file = arguments.output / f"{source.stem}.png"
         if file.exists():  # by an earlier run
             continue
         case = source.read()

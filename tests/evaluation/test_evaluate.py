@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +13,12 @@ from typer.testing import CliRunner
 
 from ucdir import cli, metrics
 from ucdir.data.photos import held_out_split
-from ucdir.errors import ConfigError, DataError, ImageError, WeightsError
+from ucdir.errors import ConfigError, DataError, ImageError, OutputError, WeightsError
 from ucdir.evaluation import Settings, evaluate
 from ucdir.evaluation.cases import Cases
 from ucdir.evaluation.measure import load_metrics, measure
 from ucdir.evaluation.methods import Degraded, Precomputed, Restorer
+from ucdir.evaluation.plot import plot
 from ucdir.evaluation.sheet import place_of_interest
 from ucdir.evaluation.table import as_csv, as_dict, as_markdown, as_text, bootstrap, row_of
 from ucdir.metrics import METRICS
@@ -203,6 +205,62 @@ def test_only_what_was_set_aside(clean, tmp_path):
     assert [source.name for source in named] == ["photo_2.png"]
 
 
+@pytest.fixture
+def pair_files(tmp_path):
+    """A function that makes files of pictures, and gives their paths."""
+
+    def make(*names):
+        files = [tmp_path / name for name in names]
+        for number, file in enumerate(files):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            picture(number, 32, 32).save(file)
+        return files
+
+    return make
+
+
+@pytest.mark.parametrize("form", ["absolute", "../blurred/a.png"])
+def test_results_of_listed_pairs_stay_in_the_output(pair_files, tmp_path, form):
+    """Whatever the list calls its files: they were overwritten."""
+    blurred, sharp = pair_files("blurred/a.png", "sharp/a.png")
+    before = blurred.read_bytes()
+    (tmp_path / "lists").mkdir()
+    name = str(blurred) if form == "absolute" else form
+    (tmp_path / "lists" / "pairs.tsv").write_text(f"{name}\t{sharp}\n")
+    cases = Cases(None, pairs=tmp_path / "lists" / "pairs.tsv")
+    (tmp_path / "out").mkdir()
+    evaluate(Settings(cases, [Degraded()], tmp_path / "out", ("psnr",)))
+    assert blurred.read_bytes() == before
+    assert [p.name for p in blurred.parent.iterdir()] == ["a.png"]
+    assert len([*(tmp_path / "out" / "degraded").rglob("a.png")]) == 1
+
+
+def test_names_of_pairs_may_have_dots(pair_files, tmp_path):
+    """As SID's have, whose exposures of one scene differ in nothing else."""
+    short = [f"sid/short/00001_00_{seconds}s.png" for seconds in ("0.04", "0.1")]
+    files = pair_files(*short, "sid/long/00001_00_10s.png")
+    methods = [Degraded(), Precomputed("other", files[0].parent)]
+    result = evaluate(Settings(Cases(None, pairs=tmp_path / "sid"), methods, tmp_path / "out", ("psnr",)))
+    assert set(result.images["degraded"]) == {"00001_00_0.04s", "00001_00_0.1s"}
+    assert result.images["other"] == result.images["degraded"]
+    assert (tmp_path / "out" / "degraded" / "00001_00_0.04s.png").exists()
+
+
+def test_an_output_that_cannot_be_made_is_an_error(finished, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OutputError, match="file/other: cannot be written .*; choose another folder"):
+        evaluate(replace(finished, output=tmp_path / "file"))
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".onnx"])
+def test_another_model_in_the_same_folder_is_another_method(tmp_path, suffix):
+    found = set()
+    for content in (b"one", b"two"):
+        (tmp_path / f"weights{suffix}").write_bytes(content)
+        found.add(Restorer("ours", None, tmp_path).identity)
+    assert len(found) == 2
+
+
 def test_the_output_is_never_measured(settings, clean):
     inside = clean / "results"
     with pytest.raises(ConfigError, match="results: lies within .*, whose images are measured"):
@@ -242,7 +300,16 @@ def test_the_interval_is_that_of_a_mean():
     low, high = bootstrap(values)
     assert (high - low) / 2 == pytest.approx(1.96 * values.std() / 20, rel=0.1)
     assert (low + high) / 2 == pytest.approx(values.mean(), abs=0.03)
-    assert bootstrap([3.0]) == (3.0, 3.0)
+
+
+def test_one_picture_has_no_interval():
+    one = row_of("m", [{"psnr": 30.0, "lpips": 0.2}], [None], {})
+    two = row_of("m", [{"psnr": 30.0, "lpips": 0.2}, {"psnr": 31.0, "lpips": 0.1}], [None, None], {})
+    assert (set(one.intervals), set(two.intervals)) == (set(), {"psnr", "lpips"})
+    assert "In brackets" in as_markdown([two], {})
+    assert "In brackets" not in as_markdown([one], {})
+    assert plot([one]).startswith(b"\x89PNG")
+    assert plot([row_of("m", [{"psnr": math.inf, "lpips": 0.0}], [None], {})]) is None
 
 
 def test_every_form_of_the_table(settings):
@@ -320,5 +387,14 @@ def test_the_command(clean, model_folder, tmp_path):
     assert {"table.md", "table.csv", "table.json", "sheet.png"} <= {
         p.name for p in (tmp_path / "out").iterdir()
     }
-    with pytest.raises(ConfigError, match="'iso' is not a scalar"):
-        CliRunner().invoke(cli.app, [*arguments, "--given", "iso=3"], catch_exceptions=False)
+    assert result.output.splitlines()[-1].startswith("restored images, table, sheet.png are in"), "no LPIPS"
+    for wrong, message in {
+        "iso=3": "'iso' is not a scalar",
+        "gain=3": "this model knows nothing of gain",
+        "jpeg_quality=200": "jpeg_quality 200 is out of range",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            CliRunner().invoke(cli.app, [*arguments, "--given", wrong], catch_exceptions=False)
+    bare = ["evaluate", "--clean", str(clean), "--restored", str(clean), "-o", str(tmp_path / "out")]
+    with pytest.raises(ConfigError, match="--steps and --given are of models"):
+        CliRunner().invoke(cli.app, [*bare, "--steps", "2"], catch_exceptions=False)

@@ -129,11 +129,15 @@ def _methods(
     from ucdir.evaluation.methods import Degraded, Precomputed, Restorer
     from ucdir.model.pretrained import model_folder
     from ucdir.pipeline import load
+    from ucdir.tasks.scalars import check_scalars
 
+    names = models or ([cases.task] if cases.task is not None else [])
+    if (steps or given) and not names:
+        raise ConfigError("ucdir evaluate: --steps and --given are of models; name --task or --model.")
     methods: list[Method] = []
     if cases.task is not None or cases.pairs is not None:
         methods.append(Degraded())
-    for name in models or ([cases.task] if cases.task is not None else []):
+    for name in names:
         pipeline, folder, short = load(name, device, "fp32"), model_folder(name), Path(name).name
         predictor = "predictor" if len(models) < 2 else f"{short}, predictor"
         methods.append(Restorer(predictor, pipeline, folder, start_fraction=0.0, seed=seed))
@@ -144,7 +148,9 @@ def _methods(
             methods.append(Restorer(row, pipeline, folder, count, seed=seed))
         for text in given:
             row = f"{short}, given {text}"
-            methods.append(Restorer(row, pipeline, folder, seed=seed, given=_scalars(text)))
+            scalars = _scalars(text)
+            check_scalars(scalars, pipeline.engine.scalars)
+            methods.append(Restorer(row, pipeline, folder, seed=seed, given=scalars))
     for text in restored:
         name, separator, folder_name = text.partition("=")
         methods.append(
@@ -200,4 +206,4 @@ def _report(
     png = plot(result.rows)
     if png is not None:
         atomic_write([png], output / "plot.png", force=True)
-    say(f"restored images, table, sheet.png and plot.png are in {output}")
+    say(f"restored images, table, sheet.png{'' if png is None else ', plot.png'} are in {output}")

@@ -31,6 +31,8 @@ class Case:
     """One image: its name, the clean pixels and, if a task is measured, the degraded ones and the known scalars."""
 
     name: str
+    stem: str
+    """Where its results lie below a method's folder, without suffix; see `stem_of`."""
     clean: Pixels = field(repr=False)
     degraded: Pixels | None = field(default=None, repr=False)
     scalars: Mapping[str, float] = field(default_factory=dict)
@@ -97,8 +99,8 @@ class Cases:
                 CleanSource(file.relative_to(self.clean).as_posix(), file, task, number, self.crop)
                 for number, file in enumerate(files)
             ]
-        names = [Path(source.name).with_suffix("").as_posix() for source in found]
-        twice = sorted(name for name, count in Counter(names).items() if count > 1)
+        stems = Counter(source.stem for source in found)
+        twice = sorted(stem for stem, count in stems.items() if count > 1)
         if twice:
             raise DataError(
                 f"{self.clean or self.pairs}: two images are called {twice[0]}; rename one of them."
@@ -127,14 +129,19 @@ class CleanSource:
     number: int
     crop: int | None
 
+    @property
+    def stem(self) -> str:
+        """See `stem_of`."""
+        return stem_of(self.name, self.file)
+
     def read(self) -> Case:
         """The case; raises ImageError if the file cannot be read."""
         clean = _cropped(rgb8(self.file), self.crop)
         if self.task is None:
-            return Case(self.name, clean)
+            return Case(self.name, self.stem, clean)
         example = self.task.degrade(clean, np.random.default_rng(self.number))
         known = {name: value for name, value in example.scalars.items() if not math.isnan(value)}
-        return Case(self.name, np.ascontiguousarray(example.clean), example.degraded, known)
+        return Case(self.name, self.stem, np.ascontiguousarray(example.clean), example.degraded, known)
 
 
 @dataclass(frozen=True)
@@ -149,13 +156,27 @@ class PairSource:
         """The pair's name."""
         return self.pair.name
 
+    @property
+    def stem(self) -> str:
+        """See `stem_of`."""
+        return stem_of(self.pair.name, self.pair.degraded)
+
     def read(self) -> Case:
         """The case; raises ImageError or DataError if the files cannot be read or are no pair."""
         degraded, clean = (_cropped(pixels, self.crop) for pixels in self.pair.read())
-        return Case(self.pair.name, clean, degraded, self.pair.scalars)
+        return Case(self.name, self.stem, clean, degraded, self.pair.scalars)
 
 
 Source = CleanSource | PairSource
+
+
+def stem_of(name: str, file: Path) -> str:
+    """A relative path that leads out of no folder, by an image's name, of which only the file's own suffix is left out.
+
+    Names may have dots (SID's 00001_00_0.04s), and those of a list of pairs may be absolute or begin with `..`.
+    """
+    path = Path(name.removesuffix(file.suffix) if name.endswith(file.name) else name)
+    return "/".join(part for part in path.parts if part not in (path.anchor, ".."))
 
 
 def _cropped(pixels: Pixels, side: int | None) -> Pixels:

@@ -71,18 +71,18 @@ class Restorer:
     @cached_property
     def identity(self) -> str:
         """The model's files and how it is used."""
-        files = sorted(p for p in self.folder.rglob("*") if p.suffix in {".json", ".safetensors"})
+        files = sorted(p for p in self.folder.rglob("*") if p.suffix in {".json", ".safetensors", ".onnx"})
         hashes = [hashlib.sha256(p.read_bytes()).hexdigest() for p in files]
         given = None if self.given is None else dict(sorted(self.given.items()))
         return json.dumps([hashes, self.steps, self.start_fraction, self.seed, given])
 
     def restore(self, case: Case) -> Pixels:
-        """The model's output, uint8 [H,W,3]; scalars that the model does not take are dropped."""
-        given = case.scalars if self.given is None else self.given
+        """The model's output, uint8 [H,W,3]; scalars of the case that the model does not take are dropped."""
+        known = {n: value for n, value in case.scalars.items() if n in self.pipeline.engine.scalars}
         restored: Pixels = self.pipeline(
             _degraded(case), steps=self.steps, seed=self.seed, start_fraction=self.start_fraction,
             amount=1 if self.start_fraction == 0 else None,
-            scalars={name: value for name, value in given.items() if name in self.pipeline.engine.scalars},
+            scalars=known if self.given is None else self.given,
         )  # fmt: skip
         return restored
 
@@ -120,10 +120,11 @@ class Precomputed:
 
     def restore(self, case: Case) -> Pixels:
         """The image with the case's name, uint8 [H,W,3]; raises DataError if there is none, or one of another size."""
-        name = Path(case.name).with_suffix("").as_posix()
-        file = self.files.get(name)
+        file = self.files.get(case.stem)
         if file is None:
-            raise DataError(f"{self.folder}: has no image called {name}, which is needed for {case.name}.")
+            raise DataError(
+                f"{self.folder}: has no image called {case.stem}, which is needed for {case.name}."
+            )
         pixels = rgb8(file)
         if pixels.shape != case.clean.shape:
             raise DataError(

@@ -51,11 +51,7 @@ class Store:
             OutputError: it cannot be written.
         """
         file, record = self.files(case)
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            record.unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(f"{file.parent}: cannot be written ({error.strerror}).") from None
+        _prepare(file.parent, record)
         write(Photo(image), file, force=True)
 
     def save_record(self, case: Case, record: Mapping[str, Any]) -> None:
@@ -65,13 +61,23 @@ class Store:
             OutputError: they cannot be written.
         """
         file = self.files(case)[1]
-        file.parent.mkdir(parents=True, exist_ok=True)
+        _prepare(file.parent)
         atomic_write([json.dumps(record, indent=1, sort_keys=True).encode()], file, force=True)
 
     def files(self, case: Case) -> tuple[Path, Path]:
         """Image and record."""
-        base = self.folder / Path(case.name).with_suffix("")
+        base = self.folder / case.stem
         return base.with_name(f"{base.name}.png"), base.with_name(f"{base.name}.json")
+
+
+def _prepare(folder: Path, *stale: Path) -> None:
+    """Make a folder, and remove files that are no longer true."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in stale:
+            file.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another folder.") from None
 
 
 def key_of(case: Case, identity: str) -> str:
