@@ -15,7 +15,7 @@ from ucdir import cli, metrics
 from ucdir.data.photos import held_out_split
 from ucdir.errors import ConfigError, DataError, ImageError, OutputError, WeightsError
 from ucdir.evaluation import Settings, evaluate
-from ucdir.evaluation.cases import Cases
+from ucdir.evaluation.cases import Case, Cases
 from ucdir.evaluation.measure import load_metrics, measure
 from ucdir.evaluation.methods import Degraded, Precomputed, Restorer
 from ucdir.evaluation.plot import plot
@@ -201,6 +201,9 @@ def test_only_what_was_set_aside(clean, tmp_path):
     aside = held_out_split(4, 2, "pairs")[1]
     pairs = Cases("deblurring", pairs=tmp_path / "pairs.tsv", held_out=2)
     assert [source.pair.clean.stem for source in pairs] == [str(i) for i in aside]
+    case = next(iter(replace(pairs, crop=20))).read()
+    assert case.clean.shape == case.degraded.shape == (20, 20, 3)
+    assert np.array_equal(case.clean, np.asarray(picture(aside[0], 32, 32))[6:26, 6:26])
     named = Cases("jpeg_restoration", clean, names=["photo_2.png"])
     assert [source.name for source in named] == ["photo_2.png"]
 
@@ -252,6 +255,36 @@ def test_an_output_that_cannot_be_made_is_an_error(finished, tmp_path):
         evaluate(replace(finished, output=tmp_path / "file"))
 
 
+def test_another_use_of_a_model_is_another_method(tmp_path):
+    used = [
+        *({}, {"steps": 1}, {"steps": 2}, {"start_fraction": 0.0}, {"seed": 1}),
+        *({"given": {}}, {"given": {"jpeg_quality": 10.0}}, {"given": {"jpeg_quality": 20.0}}),
+    ]
+    assert len({Restorer("ours", None, tmp_path, **one).identity for one in used}) == len(used)
+
+
+def test_of_the_initial_prediction_all_is_applied(model_folder):
+    """Of the model's own row less, the better the JPEG file is."""
+    pipeline = load(model_folder, "cpu", "fp32")
+    degraded = np.asarray(picture(0, 32, 32))
+    case = Case("a.png", "a", degraded, degraded, {"jpeg_quality": 88.0})
+    whole, less = (
+        pipeline(degraded, start_fraction=0, amount=amount, scalars=case.scalars) for amount in (1, None)
+    )
+    assert not np.array_equal(whole, less), "the control"
+    found = Restorer("predictor", pipeline, model_folder, start_fraction=0).restore(case)
+    assert np.array_equal(found, whole)
+
+
+def test_every_image_is_degraded_by_a_seed_of_its_own(tmp_path):
+    for name in "ab":
+        picture(0, 32, 32).save(tmp_path / f"{name}.png")
+    first, second = [[source.read() for source in Cases("low_light", tmp_path, strength=100)] for _ in "12"]
+    assert np.array_equal(first[0].clean, first[1].clean)
+    assert not np.array_equal(first[0].degraded, first[1].degraded)
+    assert [case.digest for case in first] == [case.digest for case in second]
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".onnx"])
 def test_another_model_in_the_same_folder_is_another_method(tmp_path, suffix):
     found = set()
@@ -265,7 +298,10 @@ def test_the_output_is_never_measured(settings, clean):
     inside = clean / "results"
     with pytest.raises(ConfigError, match="results: lies within .*, whose images are measured"):
         evaluate(replace(settings, output=inside))
-    assert not inside.exists()
+    for folder in ("blurred", "sharp"):
+        (inside / folder).mkdir(parents=True)
+    with pytest.raises(ConfigError, match="whose images are measured"):
+        evaluate(replace(settings, cases=Cases(None, pairs=inside), output=inside / "out"))
 
 
 def test_wrong_settings_are_refused(settings, clean, monkeypatch):
@@ -398,3 +434,18 @@ def test_the_command(clean, model_folder, tmp_path):
     bare = ["evaluate", "--clean", str(clean), "--restored", str(clean), "-o", str(tmp_path / "out")]
     with pytest.raises(ConfigError, match="--steps and --given are of models"):
         CliRunner().invoke(cli.app, [*bare, "--steps", "2"], catch_exceptions=False)
+
+
+def test_the_command_measures_what_its_options_name(clean, tmp_path):
+    with Image.open(clean / "photo_0.png") as whole:
+        (tmp_path / "middles").mkdir()
+        whole.crop((16, 12, 32, 28)).save(tmp_path / "middles" / "photo_0.png")
+    arguments = [
+        "evaluate", "--clean", str(clean), "--restored", str(tmp_path / "middles"), "-o", str(tmp_path / "out"),
+        "--metrics", "psnr", "--held-out", "2", "--limit", "1", "--crop", "16",
+    ]  # fmt: skip
+    result = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    table = json.loads((tmp_path / "out" / "table.json").read_text())
+    assert table["images"] == {"middles": {"photo_0.png": {"psnr": "inf"}}}
+    assert [table["settings"][name] for name in ("held_out", "limit", "crop")] == [2, 1, 16]

@@ -89,6 +89,9 @@ def test_features_of_alexnet(metric_weights):
     assert found.shape == (2, 256)
     assert found.min() >= 0
     assert not torch.equal(found[0], found[1])
+    *_, last = network.trunk(torch.zeros(1, 3, 64, 96))
+    assert last.std(dim=(2, 3)).max() > 0, "the control: its places differ"
+    torch.testing.assert_close(network(torch.zeros(1, 3, 64, 96)), last.mean(dim=(2, 3)))
 
 
 def test_inception_has_the_published_size_and_names():
@@ -109,6 +112,12 @@ def test_inception_takes_its_file_alone(monkeypatch, tmp_path):
     torch.save(build().state_dict(), tmp_path / INCEPTION.published_name)
     network = Inception()
     assert network(torch.zeros(1, 3, 256, 256)).shape == (1, network.num_features)
+    network.network = torch.nn.Identity()  # what the network sees: levels 0..255, less 128, in units of 128
+    image = torch.full((1, 3, 299, 299), -1.0)
+    assert network(image)[0].tolist() == [-1, -1, -1]
+    image[:, 0, :100], image[:, 1] = 1, 1
+    expected = torch.tensor([(100 * 127 / 128 - 199) / 299, 127 / 128, -1])
+    torch.testing.assert_close(network(image)[0], expected)
     torch.save({"fc.weight": torch.zeros(3)}, tmp_path / INCEPTION.published_name)
     with pytest.raises(WeightsError, match=r"another network than the one FID uses"):
         Inception()

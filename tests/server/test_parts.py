@@ -6,9 +6,10 @@ import pytest
 from starlette.exceptions import HTTPException
 
 from ucdir.errors import ConfigError, DeviceError, ImageError, OutputError
+from ucdir.server import jobs as module
 from ucdir.server.fields import arguments, fields
 from ucdir.server.formats import FORMATS, accepted, chosen
-from ucdir.server.jobs import Jobs, StoppedError
+from ucdir.server.jobs import Job, Jobs, StoppedError
 from ucdir.server.metrics import Metrics
 from ucdir.server.refusals import refusal
 from ucdir.server.settings import Settings
@@ -152,3 +153,27 @@ def test_who_leaves_while_waiting_is_not_worked_on():
         jobs.close()
 
     asyncio.run(play())
+
+
+def test_progress_says_what_is_left(monkeypatch):
+    job = Job("a", time_limit=100)
+    job.state, job.began = "working", 1000.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: 1006.0)
+    job.watch(1, 4, 1, 2)  # one and a half of four passes, in 6 s
+    assert job.progress(3) == {
+        "state": "working", "step": 1, "steps": 3, "tile": 1, "tiles": 2, "fraction": 0.375, "seconds_left": 10.0,
+    }  # fmt: skip
+    job.state = "waiting"
+    assert job.progress(3) == {"state": "waiting", "before": 3}
+
+
+def test_before_a_job_are_those_that_came_earlier():
+    jobs = Jobs(queue=4, time_limit=9, metrics=Metrics())
+    entered = [jobs.enter(name) for name in "abcd"]
+    for place, job in enumerate(entered[:3], start=1):
+        job.state, job.place = "waiting", place
+    entered[0].state = "working"
+    assert [jobs.before(job) for job in entered[:3]] == [0, 1, 2]
+    jobs.leave(entered[0])
+    assert [jobs.before(job) for job in entered[1:3]] == [0, 1]
+    jobs.close()
