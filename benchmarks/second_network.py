@@ -107,7 +107,7 @@ def jpegs(
             for diversity in diversities if "diversity" in pipeline.engine.scalars else ():
                 known = {"jpeg_quality": float(quality), "diversity": diversity}
                 images[f"{model}, diversity {diversity:g}"] = pipeline(images[ROWS[0]], scalars=known)
-        yield name.stem, clean, images
+        yield name.relative_to(folder).with_suffix("").as_posix(), clean, images
 
 
 def pairs(task: str, folder: Path, count: int | None, models: Models) -> Iterator[Compared]:
@@ -118,7 +118,7 @@ def pairs(task: str, folder: Path, count: int | None, models: Models) -> Iterato
         for model, pipeline in models.items():
             images[f"{model}, guidance"] = pipeline(images["degraded"], start_fraction=0, amount=1)
             images[f"{model}, default"] = pipeline(images["degraded"])
-        yield Path(case.name).stem, case.clean, images
+        yield case.stem, case.clean, images
 
 
 def main() -> None:
