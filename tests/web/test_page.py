@@ -17,17 +17,28 @@ from ucdir.images.colour import colour_of_cicp
 pytestmark = pytest.mark.skipif(web_page.missing() is not None, reason=f"the page: {web_page.missing()}")
 
 WAIT_MS = 120_000
+PLAIN_HOST = "ucdir.test"
+"""A host that no browser trusts without TLS, as it does localhost."""
 HAND_OVER = """
-([action, name, type, data]) => {
+([action, name, type, data, count]) => {
     const transfer = new DataTransfer();
     const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-    transfer.items.add(new File([bytes], name, {type}));
+    for (let i = 0; i < count; i++) transfer.items.add(new File([bytes], name, {type}));
     const event = action === 'drop'
         ? new DragEvent('drop', {dataTransfer: transfer, bubbles: true, cancelable: true})
         : new ClipboardEvent('paste', {clipboardData: transfer, bubbles: true});
     document.querySelector('#drop').dispatchEvent(event);
 }
 """
+
+CANCEL_ANOTHER = """() => {
+    const [another, download, cancel] = ['another', 'download', 'cancel'].map((id) => document.getElementById(id));
+    another.click();
+    const disabled = download.disabled;
+    cancel.click();
+    return disabled;
+}"""
+"""At once, however fast the machine is; gives whether the result could not be downloaded meanwhile."""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +54,11 @@ def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     with playwright.sync_playwright() as started:
         # the sandbox is not for root, and containers have little shared memory
-        options = ["--no-sandbox", "--disable-dev-shm-usage"]
+        options = [
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            f"--host-resolver-rules=MAP {PLAIN_HOST} 127.0.0.1",
+        ]
         browser = started.chromium.launch(executable_path=web_page.chromium(), args=options)
         yield browser
         browser.close()
@@ -120,9 +135,9 @@ def by_program(tmp_path_factory):
     return restore
 
 
-def drop(page, photo: Path, kind: str = "image/jpeg", action: str = "drop") -> None:
+def drop(page, photo: Path, kind: str = "image/jpeg", action: str = "drop", count: int = 1) -> None:
     data = base64.b64encode(photo.read_bytes()).decode()
-    page.evaluate(HAND_OVER, [action, photo.name, kind, data])
+    page.evaluate(HAND_OVER, [action, photo.name, kind, data, count])
 
 
 def wait_for_result(page, words: str = "Restored in") -> None:
@@ -262,12 +277,22 @@ def test_bad_files_get_a_sentence_and_work_can_be_cancelled(folder, open_page, p
 
         # the page works on, also with what the user knows
         small = photos / "was_jpeg.png"
-        drop(page, small, "image/png", "paste")
+        drop(page, small, "image/png", "paste", count=3)
         wait_for_result(page)
-        assert page.inner_text("#found").endswith("Not in what you download: XMP.")
+        assert page.inner_text("#found").endswith(
+            "Not in what you download: XMP. One photo at a time: 2 more were not opened."
+        )
+        assert page.evaluate(CANCEL_ANOTHER), "download would end what is running"
+        page.locator("#status", has_text="Cancelled").wait_for()
+        assert page.locator("#result").is_hidden(), "its worker is gone"
+        page.evaluate("document.querySelector('[data-scalar=jpeg_quality]').value = 200")  # folded away
+        page.click("#restore")
+        page.locator("#more[open]").wait_for()
+        page.click("summary")
         page.select_option("#model", "low_light")
         page.click("summary")
         page.fill("[data-scalar=brighten]", "3")
+        page.fill("#seed", "0")  # not that of the other detail
         page.fill("[data-scalar=noise_strength]", "9")
         page.click("#restore")
         wait_for_result(page)
@@ -280,10 +305,16 @@ def test_page_uses_the_server_that_it_came_from(folder, open_page, photos, tmp_p
     pytest.importorskip("starlette", reason="needs the extra serve")
     from http_server import Server
 
-    server = Server(tmp_path, "--page", folder, "--engine", "onnx")
+    server = Server(tmp_path, "--page", folder, "--engine", "onnx", "--allowed-host", PLAIN_HOST)
     try:
-        page = open_page(f"http://{server.host}:{server.port}/")
+        page = open_page(f"http://{PLAIN_HOST}:{server.port}/")
+        assert not page.evaluate("isSecureContext"), "as in a network without TLS"
         assert "by the server" in page.inner_text("#private")
+        page.route("**/v1/inspect", lambda _: None)  # a large photo on its way
+        drop(page, photos / "turned.jpg")
+        page.click("#cancel")
+        page.locator("#status", has_text="Cancelled").wait_for()
+        page.unroute("**/v1/inspect")
         drop(page, photos / "turned.jpg")
         wait_for_result(page)
         file = download(page)

@@ -7,6 +7,7 @@ import type { Call, Reply } from './worker';
 
 export class BrowserEngine implements Engine {
   readonly name = 'browser';
+  hasResult = false;
   private worker: Worker | null = null;
   private file: File | null = null;
 
@@ -14,21 +15,24 @@ export class BrowserEngine implements Engine {
   constructor(private readonly base: string, private readonly device: Device) {}
 
   async models(): Promise<Model[]> {
-    const response = await fetch(`${this.base}models/index.json`);
-    if (!response.ok) throw new EngineError('noModels');
+    const response = await fetch(`${this.base}models/index.json`).catch(() => null);
+    if (!response?.ok) throw new EngineError('noModels');
     return (await response.json()) as Model[];
   }
 
   async inspect(file: File, signal: AbortSignal): Promise<Found> {
-    this.file = null;
-    const found = await this.call<Found>({ kind: 'inspect', file }, signal);
     this.file = file;
-    return found;
+    this.hasResult = false;
+    return this.call<Found>({ kind: 'inspect', file }, signal);
   }
 
   async restore(request: Request, onProgress: OnProgress, signal: AbortSignal): Promise<ImageBitmap> {
     if (!this.worker && this.file) await this.inspect(this.file, signal); // a new worker after cancelling
-    return this.call({ kind: 'restore', request: { ...request, base: this.base, device: this.device } }, signal, onProgress);
+    this.hasResult = false;
+    const call = { kind: 'restore', request: { ...request, base: this.base, device: this.device } } as const;
+    const restored = await this.call<ImageBitmap>(call, signal, onProgress);
+    this.hasResult = true;
+    return restored;
   }
 
   adjust(fidelity: number): Promise<ImageBitmap> {
@@ -55,6 +59,7 @@ export class BrowserEngine implements Engine {
       const end = (): void => {
         worker.terminate();
         this.worker = null;
+        this.hasResult = false;
       };
       const abort = (): void => {
         end();

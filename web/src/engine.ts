@@ -41,6 +41,8 @@ export class EngineError extends Error {
 /** One photo at a time: the one that was inspected last. All reject with an `EngineError`, or an AbortError. */
 export interface Engine {
   readonly name: 'browser' | 'server';
+  /** Whether there is a restoration to adjust and to save: cancelling or a failure may have taken it. */
+  readonly hasResult: boolean;
   models(): Promise<Model[]>;
   inspect(file: File, signal: AbortSignal): Promise<Found>;
   /** Restore the photo, and give what it looks like. */

@@ -23,6 +23,10 @@ let engine: Engine;
 let models: Model[] = [];
 let file: File | null = null;
 let found: Found | null = null;
+/** How many more files came with the photo. */
+let others = 0;
+/** A photo, and how many more, that came before there was an engine. */
+let early: [File, number] | null = null;
 let running: AbortController | null = null;
 /** What is said again when the language changes. */
 let said: () => string = () => '';
@@ -82,7 +86,8 @@ function describe({ format, width, height, quality, fromPixels, leftOut }: Found
   if (quality !== null) parts.push(say(fromPixels ? 'foundTraces' : 'foundQuality', { quality }));
   const kinds = leftOut.map((kind) => (isKey(kind) ? say(kind) : kind));
   const lost = kinds.length ? ` ${say('leftOut', { kinds: kinds.join(', ') })}` : '';
-  return `${file?.name ?? ''}: ${parts.join(', ')}.${lost}`;
+  const first = others ? ` ${say('others', { n: others })}` : '';
+  return `${file?.name ?? ''}: ${parts.join(', ')}.${lost}${first}`;
 }
 
 // ------------------------------------------------------------------------------------------------ models, scalars
@@ -135,7 +140,7 @@ function scalars(): Record<string, number> {
 async function act(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
   running?.abort();
   const controller = (running = new AbortController());
-  element('cancel').hidden = false;
+  element('running').hidden = false;
   try {
     await work(controller.signal);
   } catch (error) {
@@ -143,16 +148,22 @@ async function act(work: (signal: AbortSignal) => Promise<void>): Promise<void> 
   } finally {
     if (running === controller) {
       running = null;
-      element('cancel').hidden = element('progress').hidden = true;
-      button('restore').disabled = button('another').disabled = false;
+      element('running').hidden = element('progress').hidden = true;
+      setBusy(false);
+      if (!engine.hasResult) element('result').hidden = true;
     }
   }
 }
 
-async function open(photo: File): Promise<void> {
+/** What would end a restoration that is running, or needs its result. */
+function setBusy(busy: boolean): void {
+  for (const id of ['restore', 'another', 'download', 'detail']) button(id).disabled = busy;
+}
+
+async function open(photo: File, more: number): Promise<void> {
   let known = false;
   await act(async (signal) => {
-    [file, found] = [photo, null];
+    [file, found, others] = [photo, null, more];
     element('settings').hidden = element('result').hidden = true;
     element('scalars').replaceChildren();
     report(() => say('reading'));
@@ -173,18 +184,22 @@ async function open(photo: File): Promise<void> {
 
 async function restore(): Promise<void> {
   const model = chosenModel();
-  if (!model || !found) return;
+  if (!model || !found || !element<HTMLFormElement>('settings').reportValidity()) return;
   await act(async (signal) => {
-    button('restore').disabled = button('another').disabled = true;
+    setBusy(true);
     const progress = element<HTMLProgressElement>('progress');
     progress.hidden = false;
     progress.removeAttribute('value');
-    report(() => say('starting'));
+    report(() => say(engine.name === 'server' ? 'waiting' : 'starting'));
     const began = performance.now();
+    let first: { share: number; at: number } | null = null; // before it, a model was loaded or a server waited for
     const onProgress = (share: number): void => {
       progress.value = share;
-      const left = ((performance.now() - began) / 1000) * (1 / share - 1);
-      report(() => `${say('working', { percent: Math.floor(share * 100) })}, ${say('left', { time: duration(left) })}`);
+      const now = performance.now();
+      first ??= { share, at: now };
+      const left = share > first.share ? ((now - first.at) / 1000) * ((1 - share) / (share - first.share)) : null;
+      const working = (): string => say('working', { percent: Math.floor(share * 100) });
+      report(() => (left === null ? working() : `${working()}, ${say('left', { time: duration(left) })}`));
     };
     const { [BRIGHTEN]: brighten = 1, ...known } = scalars();
     const request = { model, seed: Number(input('seed').value), scalars: known, brighten, fidelity: fidelity() };
@@ -234,7 +249,9 @@ async function download(): Promise<void> {
 function listen(): void {
   const take = (files: FileList | null | undefined): void => {
     const photo = files?.[0];
-    if (photo) void open(photo);
+    if (!photo) return;
+    if (engine) void open(photo, files.length - 1);
+    else early = [photo, files.length - 1];
   };
   input('file').addEventListener('change', () => {
     take(input('file').files);
@@ -252,6 +269,11 @@ function listen(): void {
     event.preventDefault();
     void restore();
   });
+  // a field that is folded away cannot be shown to be wrong
+  element('settings').addEventListener('invalid', ({ target }) => {
+    const more = element<HTMLDetailsElement>('more');
+    more.open ||= more.contains(target as Node);
+  }, true);
   select('model').addEventListener('change', showScalars);
   button('cancel').addEventListener('click', () => running?.abort(new DOMException('', 'AbortError')));
   for (const id of ['fit', 'full']) {
@@ -286,13 +308,14 @@ async function start(): Promise<void> {
   if (isLanguage(wanted)) setLanguage(wanted);
   select('language').value = currentLanguage();
   translate();
+  listen();
   const base = new URL('.', location.href).href;
   const chosen = await chooseEngine(base);
   ({ engine, models } = chosen);
   onDevice = chosen.device;
-  listen();
   translate();
   document.documentElement.dataset.ready = 'true';
+  if (early) void open(...early);
   if (!chosen.offlineFiles) return;
   await keepOffline(base, chosen.offlineFiles, () => file !== null);
   isOffline = true;

@@ -23,6 +23,10 @@ export class ServerEngine implements Engine {
   private request: Request | null = null;
   private restored: Blob | null = null;
 
+  get hasResult(): boolean {
+    return this.restored !== null;
+  }
+
   constructor(private readonly base: string) {}
 
   /** Rejects where there is no such server. */
@@ -54,9 +58,9 @@ export class ServerEngine implements Engine {
   }
 
   async restore(request: Request, onProgress: OnProgress, signal: AbortSignal): Promise<ImageBitmap> {
-    this.request = request;
-    this.restored = await this.restoredAs('png', onProgress, signal);
-    return createImageBitmap(this.restored);
+    const restored = await this.restoredAs(request, 'png', onProgress, signal);
+    [this.request, this.restored] = [request, restored]; // both, or neither where it is cancelled
+    return createImageBitmap(restored);
   }
 
   async adjust(fidelity: number, signal: AbortSignal): Promise<ImageBitmap> {
@@ -64,15 +68,16 @@ export class ServerEngine implements Engine {
   }
 
   async save(format: Format): Promise<Blob> {
-    return format === 'png' ? this.restored! : this.restoredAs(format, () => undefined, new AbortController().signal);
+    return format === 'png' ? this.restored! : this.restoredAs(this.request!, format, () => undefined, new AbortController().signal);
   }
 
-  private async restoredAs(format: Format, onProgress: OnProgress, signal: AbortSignal): Promise<Blob> {
-    const { model, seed, scalars, brighten, fidelity } = this.request!;
+  private async restoredAs(request: Request, format: Format, onProgress: OnProgress, signal: AbortSignal): Promise<Blob> {
+    const { model, seed, scalars, brighten, fidelity } = request;
     const form = new FormData();
     const fields = { model: model.name, seed, fidelity, ...scalars, ...(brighten === 1 ? {} : { brighten }) };
     for (const [name, value] of Object.entries(fields)) form.set(name, String(value));
-    const id = crypto.randomUUID();
+    // not randomUUID, which browsers have for HTTPS and localhost only
+    const id = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
     const events = new EventSource(`${this.base}v1/progress/${id}`);
     events.addEventListener('progress', ({ data }: MessageEvent<string>) => {
       const { fraction } = JSON.parse(data) as { fraction?: number };
