@@ -30,7 +30,9 @@ def main(folder: str, photo: str, output: str, *known: str) -> None:
             "this example knows only DDIM without eta, and the residual range of the pretrained models"
         )
     given = {name: float(value) for name, value in (one.split("=") for one in known)}
-    scalars = {name: np.float32([given.pop(name, np.nan)]) for name in settings["scalars"]}
+    defaults = {name: scalar.get("default") for name, scalar in settings["scalars"].items()}
+    unknown = {name: np.nan if default is None else default for name, default in defaults.items()}
+    scalars = {name: np.float32([given.pop(name, default)]) for name, default in unknown.items()}
     if given:
         raise SystemExit(f"the model does not take {', '.join(given)}; it takes {', '.join(scalars)}")
 

@@ -38,6 +38,8 @@ class ScalarEntry(Section):
     """Of its values."""
     range: tuple[float, float]
     """Smallest and largest value."""
+    default: float | None = None
+    """Value where nothing is known; none is NaN."""
 
 
 class Manifest(Section):
@@ -54,7 +56,7 @@ class Manifest(Section):
     prediction: str
     """What the diffusion model gives: noise, or residual."""
     scalars: dict[str, ScalarEntry]
-    """Inputs of the diffusion model beside images and noise_level, each [batch]; NaN is unknown."""
+    """Inputs of the diffusion model beside images and noise_level, each [batch]."""
     noise_levels: tuple[float, ...]
     """√γ at the beginning of each sampling step by default, then 1."""
     bytes_per_pixel: int = Field(ge=1, le=1 << 20)
@@ -208,8 +210,12 @@ def _manifest(
         multiple_of=math.lcm(*map(multiple_of, networks)),
         prediction=diffusion_model.prediction,
         scalars={
-            name: ScalarEntry(unit=SCALARS[name].unit, range=SCALARS[name].range)
-            for name in diffusion_model.scalars
+            name: ScalarEntry(
+                unit=scalar.unit,
+                range=scalar.range,
+                default=None if math.isnan(scalar.default) else scalar.default,
+            )
+            for name, scalar in ((name, SCALARS[name]) for name in diffusion_model.scalars)
         },
         noise_levels=tuple(
             NoiseSchedule.of(pipeline).sampling_levels(

@@ -66,7 +66,7 @@ SCALARS: dict[str, Scalar] = {
             unit="8-bit levels", range=(0, 255), scale=(1, 128), logarithmic=True,
         ),
         Scalar(
-            "diversity", "How much samples differ: 0 not at all, 1 as much as what could have been there (of models "
+            "diversity", "How much samples differ: 0 hardly, 1 as much as what could have been there (of models "
             "that were trained for it).",
             unit="0 to 1", range=(0, 1), scale=(0, 1), default=0.0,
         ),

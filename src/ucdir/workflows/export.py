@@ -80,11 +80,12 @@ def export(folder: Path, output: Path, *, precision: str = "fp32") -> Manifest:
 
 def _readme(manifest: Manifest) -> str:
     rows = [
-        f"| `{name}` | {scalar.unit} | {scalar.range[0]:g} to {scalar.range[1]:g} |"
+        f"| `{name}` | {scalar.unit} | {scalar.range[0]:g} to {scalar.range[1]:g} | "
+        f"{'NaN' if scalar.default is None else f'{scalar.default:g}'} |"
         for name, scalar in manifest.scalars.items()
     ]
-    head = "Inputs [B] of `diffusion_model.onnx` for what is known of the degradation; NaN is unknown:\n\n"
-    table = "| input | unit | values |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+    head = "Inputs [B] of `diffusion_model.onnx` for what is known of the degradation:\n\n"
+    table = "| input | unit | values | where nothing is known |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
     return README.format(
         task=manifest.pipeline.task.replace("_", " ").capitalize(), precision=manifest.precision,
         prediction=manifest.prediction, multiple_of=manifest.multiple_of, smallest=2 * manifest.multiple_of,
