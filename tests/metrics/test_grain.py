@@ -51,3 +51,13 @@ def test_what_cannot_be_measured():
         grain(rough, rough)
     with pytest.raises(DataError, match="8x8"):
         grain(rough[..., :7], rough[..., :7])
+
+
+@pytest.mark.parametrize(("std", "flat"), [(0.9, True), (1.1, False)])
+def test_flat_is_what_varies_by_a_level_at_most(std, flat):
+    clean = torch.zeros(1, 3, 16, 16)
+    clean[..., 8:] = torch.tensor([1.0, -1.0]).repeat(4) * std / 127.5
+    restored = clean.clone()
+    restored[..., 8:] *= 10  # nothing but these blocks is rougher
+    expected = (50**0.5 - 0.5**0.5) * std if flat else 0
+    assert grain(restored, clean).item() == pytest.approx(expected, abs=1e-3)
