@@ -13,7 +13,7 @@ import torch
 from ucdir import pth_file
 from ucdir.errors import DataError, WeightsError
 from ucdir.metrics import lpips as module
-from ucdir.metrics.lpips import Lpips
+from ucdir.metrics.lpips import AlexNetTrunk, Lpips
 from ucdir.metrics.weights import WEIGHTS_VARIABLE
 
 
@@ -220,3 +220,11 @@ def test_file_over_the_limit(metric_weights, monkeypatch):
     monkeypatch.setattr(pth_file, "MAX_CHECKPOINT_BYTES", 1000)
     with pytest.raises(WeightsError, match=r"bytes is more than the limit of 1000"):
         Lpips(file)
+
+
+def test_images_are_standardised_as_imagenet_is():
+    """By torchvision's mean and standard deviation of 0..1."""
+    trunk = AlexNetTrunk()
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    torch.testing.assert_close(trunk.mean.flatten(), 2 * mean - 1)
+    torch.testing.assert_close(trunk.std.flatten(), 2 * std)
