@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-MODEL = "jpeg_restoration"
+MODEL = "jpeg_restoration_small"
 KINDS = ["torch fp32", "torch bf16", "onnx fp32", "onnx fp16"]
 
 Times = tuple[float, float]  # wall clock, CPU

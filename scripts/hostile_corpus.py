@@ -107,7 +107,7 @@ def _in_a_model(name: str, path: str) -> str:
 
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
-        shutil.copytree(model_folder("jpeg_restoration"), model)
+        shutil.copytree(model_folder("jpeg_restoration_small"), model)
         shutil.copyfile(path, model / name)
         load_model(model)
     return "loaded"

@@ -395,7 +395,7 @@ def test_a_folder_of_an_earlier_version_loads(random_pipeline, tmp_path):
 
 
 def test_a_model_of_the_package_by_its_name():
-    pipe = RestorationPipeline.from_pretrained("jpeg_restoration", torch.bfloat16)
+    pipe = RestorationPipeline.from_pretrained("jpeg_restoration_small", torch.bfloat16)
     assert (pipe.dtype, pipe.config.task, pipe.config.residual_scale) == (
         torch.bfloat16,
         "jpeg_restoration",

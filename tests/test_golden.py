@@ -18,6 +18,7 @@ CASES = [
     ),
     "noise_small",
     "jpeg_restoration_eq1_small",
+    "jpeg_restoration_small_large",
 ]
 
 

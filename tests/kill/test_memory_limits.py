@@ -22,7 +22,7 @@ def test_what_is_counted_on_is_within_a_factor_of_what_is_taken(root, engine, pr
     code = f"""
 import sys; sys.path.insert(0, {str(root / "scripts")!r})
 from measure_memory import measure
-found = measure("jpeg_restoration", {engine!r}, {precision!r}, 640)
+found = measure("jpeg_restoration_small", {engine!r}, {precision!r}, 640)
 print(found)
 assert 0.3 * found["counted"] < max(found["predict"], found["denoise"]) < 1.25 * found["counted"]
 """
@@ -111,7 +111,7 @@ from ucdir import memory
 from ucdir.errors import DeviceError
 from ucdir.patches import tile_runner
 from ucdir.pipeline import load
-pipe = load({str(root / "src" / "ucdir" / "weights" / "jpeg_restoration")!r}, engine="onnx", precision="fp32")
+pipe = load({str(root / "src" / "ucdir" / "weights" / "jpeg_restoration_small")!r}, engine="onnx", precision="fp32")
 image = np.random.default_rng(0).random((1, 3, 600, 800), dtype=np.float32) * 2 - 1
 pipe.restore_signal(image[..., :64, :64])
 expected = pipe.restore_signal(image)

@@ -185,7 +185,7 @@ OLD = Path(__file__).parent / "data" / "folder_of_version_0_1"
 def old_folder(tmp_path):
     """The JSON files of the first JPEG model as they were written then, with weights that are only zeros."""
     shutil.copytree(OLD, tmp_path / "old")
-    weights = model_folder("jpeg_restoration")
+    weights = model_folder("jpeg_restoration_small")
     for name in NETWORKS:
         tensors = load_file(weights / name / WEIGHTS_FILE)
         save_file(
@@ -199,7 +199,7 @@ def test_an_old_folder_loads(old_folder):
     assert config == PipelineConfig(steps=1, start_fraction=0.3, eta=0.0, residual_scale=5.0)
     assert diffusion_model.config.sigma_data == 0.3
     assert (predictor.config, diffusion_model.config) == tuple(
-        network.config for network in load_model(model_folder("jpeg_restoration"))[:2]
+        network.config for network in load_model(model_folder("jpeg_restoration_small"))[:2]
     )
 
 

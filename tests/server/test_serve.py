@@ -233,7 +233,7 @@ def test_models(server):
     said = json.loads(server.get("/v1/models")[2])
     assert [(m["name"], m["default"]) for m in said["models"] if m["task"] == "jpeg_restoration"] == [
         ("random", True), ("jpeg_restoration", False), ("jpeg_restoration_eq1", False),
-        ("jpeg_restoration_free", False),
+        ("jpeg_restoration_small", False),
     ]  # fmt: skip
     assert said["scalars"]["jpeg_quality"]["maximum"] == 100
     assert said["formats"][0] == "image/png"

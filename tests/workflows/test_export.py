@@ -100,7 +100,7 @@ def test_weights_that_do_not_fit_are_refused(model_folder, tmp_path):
 
 @pytest.mark.parametrize(
     ("model", "levels"),
-    [("jpeg_restoration", 1.5), ("jpeg_restoration_free", 3)],  # 3.7 with its diversity unknown
+    [("jpeg_restoration_small", 1.5), ("jpeg_restoration", 4)],
 )
 def test_the_example_restores_a_photo_without_ucdir(root, tmp_path, model, levels):
     with Image.open(root / "examples" / "chelsea.jpg") as image:
@@ -120,5 +120,10 @@ def test_the_example_restores_a_photo_without_ucdir(root, tmp_path, model, level
     )
     assert np.abs(a - b).mean() < levels, "only the noise differs"
     assert np.abs(a - before).mean() > 3, "control"
+    if model == "jpeg_restoration":
+        for diversity, same in ((0.25, True), (0.75, False)):
+            told = tmp_path / f"{diversity}.png"
+            program(example, tmp_path / "model", photo, told, "jpeg_quality=10", f"diversity={diversity}")
+            assert (told.read_bytes() == theirs.read_bytes()) is same, "what is not given has its default"
     result = program(example, tmp_path / "model", photo, theirs, "gain=1")
     assert "the model does not take gain; it takes jpeg_quality" in result.stderr

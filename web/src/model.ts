@@ -5,7 +5,8 @@ export interface Manifest {
   receptive_field: number;
   multiple_of: number;
   prediction: 'noise' | 'residual';
-  scalars: Record<string, { unit: string; range: [number, number] }>;
+  /** `default`: where a call gives none; null where it is unknown then. */
+  scalars: Record<string, { unit: string; range: [number, number]; default?: number | null }>;
   noise_levels: number[];
   bytes_per_pixel: number;
   pipeline: {

@@ -38,9 +38,6 @@ export async function findDevice(): Promise<Device> {
 export const threads = (): number =>
   self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS) : 1;
 
-/** Of scalars that are no property of a degradation; others are unknown unless they are given. */
-const DEFAULTS: Partial<Record<string, number>> = { diversity: 0 };
-
 const runtimes = new Map<Device, Promise<Runtime>>();
 
 function runtime(device: Device): Promise<Runtime> {
@@ -103,8 +100,8 @@ function networksOf(ort: Runtime, manifest: Manifest, [predictor, diffusionModel
     manifest,
     predict: (degraded, height, width) => run(predictor, { degraded }, {}, [1, 3, height, width]),
     denoise: (noisy, degraded, guidance, height, width, level, scalars) => {
-      const unknown = Object.fromEntries(Object.keys(manifest.scalars).map((name) => [name, DEFAULTS[name] ?? NaN]));
-      const numbers = { noise_level: level, ...unknown, ...scalars };
+      const unsaid = Object.entries(manifest.scalars).map(([name, scalar]) => [name, scalar.default ?? NaN] as const);
+      const numbers = { noise_level: level, ...Object.fromEntries(unsaid), ...scalars };
       return run(diffusionModel, { noisy, degraded, guidance }, numbers, [1, 3, height, width]);
     },
   };

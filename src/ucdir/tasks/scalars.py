@@ -68,7 +68,7 @@ SCALARS: dict[str, Scalar] = {
         Scalar(
             "diversity", "How much samples differ: 0 hardly, 1 as much as what could have been there (of models "
             "that were trained for it).",
-            unit="0 to 1", range=(0, 1), scale=(0, 1), default=0.0,
+            unit="0 to 1", range=(0, 1), scale=(0, 1), default=0.25,
         ),
     )
 }  # fmt: skip
