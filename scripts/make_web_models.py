@@ -2,7 +2,7 @@
 
     python scripts/make_web_models.py [FOLDER] [--model NAME_OR_FOLDER ...] [--precision fp16]
 
-By default the pretrained models that `restore` chooses by itself, and the small one of JPEGs, which is four times faster.
+By default the pretrained models that `restore` chooses by itself, and the small one of JPEGs, which is faster.
 """
 
 from __future__ import annotations
