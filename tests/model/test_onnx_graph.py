@@ -148,7 +148,9 @@ def test_both_forms_of_the_akgm_are_equal(count):
 
 
 def test_fp16_is_near_and_half_as_large():
-    exact, half = (make_onnx(model_folder("jpeg_restoration_small"), precision) for precision in ("fp32", "fp16"))
+    exact, half = (
+        make_onnx(model_folder("jpeg_restoration_small"), precision) for precision in ("fp32", "fp16")
+    )
     assert len(half.diffusion_model) < 0.6 * len(exact.diffusion_model)
     given = inputs_of(np.random.default_rng(0), ("jpeg_quality",), 2, 32, 48)
     (a,), (b,) = (opened(model.diffusion_model).run(None, given) for model in (exact, half))
