@@ -137,7 +137,7 @@ def test_the_engine_onnx_needs_no_torch(root, tmp_path):
     program = "from ucdir.cli import main\nsys.argv = {}\nmain()"
     asked = (*NETWORKS, "torch._dynamo", "onnx", "onnxruntime")
     for command, expected in [
-        (["ucdir", "export", "jpeg_restoration_small", "-o", model], set()),
+        (["ucdir", "export", "jpeg_restoration", "-o", model], set()),
         (["ucdir", "restore", photo, "--engine", "onnx"], {"onnxruntime"}),
         (["ucdir", "restore", photo, "-o", str(tmp_path / "b.png"), "--model", model], {"onnxruntime"}),
     ]:

@@ -64,7 +64,7 @@ def test_degrading(photo, tmp_path, task):
 
 
 def test_exporting_and_restoring_with_it(photo, tmp_path):
-    done = run("export", "jpeg_restoration_small", "-o", tmp_path / "model")
+    done = run("export", "jpeg_restoration", "-o", tmp_path / "model")
     assert done.returncode == 0, done.stderr
     assert run("restore", photo, "-o", tmp_path / "a.png", "--model", tmp_path / "model").returncode == 0
     assert run("restore", photo, "-o", tmp_path / "b.png").returncode == 0

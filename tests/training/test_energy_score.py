@@ -154,7 +154,7 @@ def test_it_resumes_bit_for_bit_and_the_model_takes_the_dial(tiny, tmp_path, mon
     export(tmp_path / "whole" / "checkpoint.safetensors", tmp_path / "model", torch.float32)
     pipeline = load(tmp_path / "model", "cpu", "fp32")
     image = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
-    signal = [pipeline(image / 255, scalars=given) for given in ({}, {"diversity": 0}, {"diversity": 1})]
+    signal = [pipeline(image / 255, scalars=given) for given in ({}, {"diversity": 0.25}, {"diversity": 1})]
     np.testing.assert_array_equal(signal[0], signal[1])
     assert not np.array_equal(signal[0], signal[2])
     with pytest.raises(ConfigError, match="diversity 2 is out of range; it goes from 0 to 1"):
