@@ -139,7 +139,7 @@ def main() -> None:
         type=float,
         nargs="+",
         default=[],
-        help="of models that take it; beside the default's, 0",
+        help="of models that take it; beside the default",
     )
     parser.add_argument(
         "--restored", action="append", default=[], help="NAME=FOLDER of another program's images"
