@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from qualities import ROWS, chosen, images_of
 from torch import Tensor
 
-from ucdir.evaluation.cases import Cases, Pixels
+from ucdir.evaluation.cases import Cases, Pixels, stem_of
 from ucdir.evaluation.methods import Degraded, Precomputed
 from ucdir.images import read
 from ucdir.images.pixels import to_rgb8
@@ -107,7 +107,7 @@ def jpegs(
             for diversity in diversities if "diversity" in pipeline.engine.scalars else ():
                 known = {"jpeg_quality": float(quality), "diversity": diversity}
                 images[f"{model}, diversity {diversity:g}"] = pipeline(images[ROWS[0]], scalars=known)
-        yield name.relative_to(folder).with_suffix("").as_posix(), clean, images
+        yield stem_of(name.relative_to(folder).as_posix(), name), clean, images
 
 
 def pairs(task: str, folder: Path, count: int | None, models: Models) -> Iterator[Compared]:
