@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.utils.data import default_collate
 
 from ucdir.errors import ConfigError
 from ucdir.metrics.lpips import Lpips
@@ -13,7 +14,7 @@ from ucdir.training import loop
 from ucdir.training.checks import check_settings
 from ucdir.training.energy_score import (
     EnergyScoreObjective,
-    draw,
+    drawn,
     energy_score,
     feature_distance,
     mean_squares,
@@ -70,6 +71,7 @@ def batch_of(step, side=8, count=32):
         "clean": clean, "degraded": torch.zeros_like(clean),
         "noise": torch.randn(clean.shape, generator=generator),
         "step": torch.full((count,), step), "place": torch.arange(count),
+        **default_collate([drawn((0, step, place), clean.shape[1:]) for place in range(count)]),
     }  # fmt: skip
 
 
@@ -128,12 +130,12 @@ def test_the_features_are_those_of_lpips(metric_weights, monkeypatch):
 
 def test_noise_and_diversity_are_functions_of_seed_step_and_place():
     batch = batch_of(3, count=400)
-    noise, diversity = draw(0, batch)
-    for part in (slice(0, 7), slice(90, 91)):  # as on other processes
-        some = draw(0, {name: value[part] for name, value in batch.items()})
-        assert torch.equal(some[0], noise[part])
-        assert torch.equal(some[1], diversity[part])
-    assert not torch.equal(draw(1, batch)[0], noise)
+    noise, diversity = batch["second_noise"], batch["diversity"]
+    again = drawn((0, 3, 90), noise.shape[1:])
+    assert torch.equal(again["second_noise"], noise[90])
+    assert torch.equal(again["diversity"], diversity[90])
+    for other in ((1, 3, 90), (0, 4, 90), (0, 3, 91)):
+        assert not torch.equal(drawn(other, noise.shape[1:])["second_noise"], noise[90])
     assert abs(float((noise * batch["noise"]).mean())) < 0.01, "independent of the first"
     ends = [float((diversity == end).float().mean()) for end in (0, 1)]
     assert all(0.15 < share < 0.35 for share in ends)
@@ -175,10 +177,9 @@ def test_without_diversity_the_losses_are_those_of_sampler_aware(tiny, monkeypat
     reference = SamplerAwareObjective(tiny(objective="sampler_aware", model=plain, **given), CPU)
 
     def at(diversity):
-        drawn = batch["noise"], torch.full((2,), diversity)
-        monkeypatch.setattr("ucdir.training.energy_score.draw", lambda seed, batch: drawn)
-        losses = EnergyScoreObjective(tiny(**{**SETTINGS, **given}), CPU)(Zero(), model, batch)
-        same = reference(Zero(), lambda *a: model(*a[:4], {"diversity": drawn[1]}), batch)
+        told = {"diversity": torch.full((2,), diversity)}
+        losses = EnergyScoreObjective(tiny(**{**SETTINGS, **given}), CPU)(Zero(), model, batch | told)
+        same = reference(Zero(), lambda *a: model(*a[:4], told), batch)
         return losses, same
 
     losses, same = at(0.0)

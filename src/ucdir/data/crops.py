@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,20 +38,25 @@ class Crops(Dataset[dict[str, Tensor]]):
     batch_size: int
     start_fraction: float = 1.0
     """Of sampling; the straight path begins there."""
+    also: Callable[[tuple[int, int, int], torch.Size], dict[str, Tensor]] | None = None
+    """What an objective wants beside these, from (seed, step, place) and the shape of the image: drawn here, in the
+    workers, and not while the networks wait."""
 
     def __getitem__(self, item: int) -> dict[str, Tensor]:
         step, place = divmod(item, self.batch_size)
         rng = np.random.default_rng((self.seed, step, place))
         clean, degraded, given = self.source.crop(rng, self.side)
         scalars = {name: given.get(name, float("nan")) for name in self.scalars}
+        signal = torch.from_numpy(to_signal(clean)[0])
         return {
-            "clean": torch.from_numpy(to_signal(clean)[0]),
+            "clean": signal,
             "degraded": torch.from_numpy(to_signal(degraded)[0]),
             "noise": torch.from_numpy(rng.standard_normal((3, *clean.shape[:2]), dtype=np.float32)),
             "noise_level": torch.tensor(self._noise_level(rng, place), dtype=torch.float32),
             "step": torch.tensor(step),
             "place": torch.tensor(place),
             **{f"scalar.{name}": torch.tensor(value, dtype=torch.float32) for name, value in scalars.items()},
+            **(self.also((self.seed, step, place), signal.shape) if self.also else {}),
         }
 
     def _noise_level(self, rng: np.random.Generator, place: int) -> float:

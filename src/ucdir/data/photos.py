@@ -14,7 +14,9 @@ import json
 import logging
 import os
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -32,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 CACHE_NAME = re.compile(r"[0-9a-f]{16}\.(bin|json)(\.part)?|[0-9a-f]{16}\.\d+\.(part|index)")
 """Names of the files in a cache."""
+MOST_AT_A_TIME = 16
+"""Photos that are decoded beside each other, and so held in memory, where there are as many processors."""
 
 
 @dataclass(frozen=True)
@@ -243,14 +247,9 @@ def _decode(
     kept: list[int] = []
     unfinished = base.with_suffix(".bin.part")
     with unfinished.open("wb") as out:
-        for number, (group, ratio) in enumerate(zip(groups, ratios, strict=True)):
-            try:
-                images = [rgb8(file, ratio if i == 0 else 1.0) for i, file in enumerate(group)]
-            except ImageError as error:
-                logger.warning("left out: %s", error)
-                continue
-            problem = _problem(group, images, smallest_side)
-            if problem:
+        for number, (group, images) in enumerate(zip(groups, _images(groups, ratios), strict=True)):
+            problem = images if isinstance(images, str) else _problem(group, images, smallest_side)
+            if isinstance(images, str) or problem:
                 logger.warning("left out: %s", problem)
                 continue
             for file, pixels in zip(group, images, strict=True):
@@ -268,6 +267,28 @@ def _decode(
     index.write_text(json.dumps({"names": names, "shapes": shapes, "kept": kept}), encoding="utf-8")
     index.replace(base.with_suffix(".json"))
     return True
+
+
+def _images(
+    groups: Sequence[Sequence[Path]], ratios: Sequence[float | None]
+) -> Iterator[list[NDArray[np.uint8]] | str]:
+    """The images of each group, or why they cannot be read; as many groups at a time as there are processors."""
+
+    def decoded(group: Sequence[Path], ratio: float | None) -> list[NDArray[np.uint8]] | str:
+        try:
+            return [rgb8(file, ratio if i == 0 else 1.0) for i, file in enumerate(group)]
+        except ImageError as error:
+            return str(error)
+
+    ahead = min(os.cpu_count() or 1, MOST_AT_A_TIME)
+    with ThreadPoolExecutor(ahead) as pool:
+        waiting: deque[Future[list[NDArray[np.uint8]] | str]] = deque()
+        for group, ratio in zip(groups, ratios, strict=True):
+            waiting.append(pool.submit(decoded, group, ratio))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _problem(group: Sequence[Path], images: Sequence[NDArray[np.uint8]], smallest_side: int) -> str:

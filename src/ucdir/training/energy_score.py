@@ -40,7 +40,7 @@ class EnergyScoreObjective(SamplerAwareObjective):
         perceptual  w/4 · S with ρ = Σ over layers, mean over places, of √(LPIPS there)
         grid, adversarial and discriminator: as in `sampler_aware`, of both samples, at every α
 
-    It costs twice the passes of f_θ.
+    It costs twice the passes of f_θ. A batch has the entries of `drawn` beside those of `data.crops.Crops`.
     """
 
     def __call__(
@@ -50,13 +50,13 @@ class EnergyScoreObjective(SamplerAwareObjective):
         clean, degraded = batch["clean"], batch["degraded"]
         step = int(batch["step"][0])
         guidance, own_loss = self.train_predictor(predictor(degraded).float(), clean, self.predictor_loss)
-        second, diversity = draw(self.seed, batch)
+        diversity = batch["diversity"]
         scalars = {**scalars_of(batch), "diversity": diversity}
         samples = self.restored(
             diffusion_model,
             twice(degraded),
             twice(guidance),
-            torch.cat([batch["noise"], second]),
+            torch.cat([batch["noise"], batch["second_noise"]]),
             {name: twice(value) for name, value in scalars.items()},
             step,
         )
@@ -84,18 +84,15 @@ class EnergyScoreObjective(SamplerAwareObjective):
         return losses | self.grid_loss(samples - twice(clean), diffusion_model)
 
 
-def draw(seed: int, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """A second noise like `noise` and the diversities [B]: functions of (seed, step, place in the batch)."""
-    noises, diversities = [], []
-    for step, place in zip(batch["step"].tolist(), batch["place"].tolist(), strict=True):
-        rng = np.random.default_rng((seed, step, place, 1))
-        noises.append(rng.standard_normal(batch["noise"].shape[1:], dtype=np.float32))
-        diversities.append(np.clip(rng.uniform(-ENDS, 1 + ENDS), 0, 1))
-    device = batch["noise"].device
-    return (
-        torch.from_numpy(np.stack(noises)).to(device),
-        torch.tensor(diversities, dtype=torch.float32, device=device),
-    )
+def drawn(place: tuple[int, int, int], shape: torch.Size) -> dict[str, Tensor]:
+    """A second noise, as large as the image, and the `diversity` []: functions of (seed, step, place in the batch)."""
+    rng = np.random.default_rng((*place, 1))
+    noise = rng.standard_normal(shape, dtype=np.float32)
+    diversity = np.clip(rng.uniform(-ENDS, 1 + ENDS), 0, 1)
+    return {
+        "second_noise": torch.from_numpy(noise),
+        "diversity": torch.tensor(diversity, dtype=torch.float32),
+    }
 
 
 def twice(values: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from ucdir.training.averaging import WeightAverage
 from ucdir.training.checks import check_settings
 from ucdir.training.initial import start_from
 from ucdir.training.model import TrainingModel, new_model
+from ucdir.training.objectives import DRAWN
 from ucdir.training.optimizers import OPTIMIZERS
 from ucdir.training.processes import (
     check_same,
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 logger = logging.getLogger(__name__)
+
+PLACE = {"step", "place"}
+"""Entries of a batch that stay on the host: to read them from a GPU would be to wait for it."""
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
@@ -97,7 +101,7 @@ def train(config: Config, output: Path, minutes: float | None = None) -> Path:
 
     crops = Crops(
         source, config.data.crop, task.scalars, config.diffusion, config.seed, settings.batch_size,
-        config.sampling.start_fraction,
+        config.sampling.start_fraction, DRAWN.get(settings.objective),
     )  # fmt: skip
     loader = _loader(crops, config, first_step, accelerator)
     samples = held_out_samples(config, source, held_out) if is_main else []
@@ -110,7 +114,10 @@ def train(config: Config, output: Path, minutes: float | None = None) -> Path:
     finite = FiniteCheck()
     with others_may_be_lost(accelerator), progress, Interruption(listen=is_main) as interruption:
         for done, host_batch in enumerate(_batches(loader), start=first_step + 1):
-            batch = {k: v.to(accelerator.device, non_blocking=True) for k, v in host_batch.items()}
+            batch = {
+                name: value if name in PLACE else value.to(accelerator.device, non_blocking=True)
+                for name, value in host_batch.items()
+            }
             rate = learning_rate(done - 1, settings) * deadline.factor
             optimizer.param_groups[0]["lr"] = rate
 

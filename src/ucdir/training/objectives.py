@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -13,7 +13,7 @@ from ucdir.data.crops import scalars_of
 from ucdir.diffusion.loss import PREDICTOR_LOSSES, residual_loss
 from ucdir.diffusion.path import PATHS
 from ucdir.diffusion.schedule import NoiseSchedule
-from ucdir.training.energy_score import EnergyScoreObjective
+from ucdir.training.energy_score import EnergyScoreObjective, drawn
 from ucdir.training.regression_baseline import RegressionObjective
 from ucdir.training.sampler_aware import SamplerAwareObjective
 
@@ -73,3 +73,6 @@ OBJECTIVES: dict[str, type[Any]] = {
     "regression": RegressionObjective,
 }
 """Training objectives by name."""
+
+DRAWN: dict[str, Callable[[tuple[int, int, int], torch.Size], dict[str, Tensor]]] = {"energy_score": drawn}
+"""What an objective wants of each crop beside what `data.crops.Crops` gives, by the objective's name."""

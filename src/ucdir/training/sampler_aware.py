@@ -128,18 +128,17 @@ def repeated(images: Tensor, period: int) -> Tensor:
 
 
 def random_view(images: Tensor, rng: tuple[int, int], *, enlarged: bool) -> Tensor:
-    """What LPIPS is given of images [B,3,H,W]: all but a shift of up to `MAX_SHIFT`, or half a side enlarged twice.
+    """What LPIPS is given of images [B,3,H,W]: all but a frame of `MAX_SHIFT` - 1, or half a side enlarged twice.
 
     AlexNet hardly responds to a pattern with a period of two pixels, so a network could add one without penalty;
-    enlarged, it counts.
+    enlarged, it counts. Views of one kind are of one size, so that a GPU's kernels are chosen and compiled once.
     """
     y, x = np.random.default_rng(rng).random(2)
     height, width = images.shape[-2:]
-    if not enlarged:
-        return images[..., int(y * MAX_SHIFT) :, int(x * MAX_SHIFT) :]
-    top, left = int(y * (height - height // 2 + 1)), int(x * (width - width // 2 + 1))
-    half = images[..., top : top + height // 2, left : left + width // 2]
-    return F.interpolate(half, scale_factor=2, mode="bilinear", align_corners=False)
+    rows, columns = (height // 2, width // 2) if enlarged else (height - MAX_SHIFT + 1, width - MAX_SHIFT + 1)
+    top, left = int(y * (height - rows + 1)), int(x * (width - columns + 1))
+    view = images[..., top : top + rows, left : left + columns]
+    return F.interpolate(view, scale_factor=2, mode="bilinear", align_corners=False) if enlarged else view
 
 
 def _no_noise(step: int) -> NoReturn:
