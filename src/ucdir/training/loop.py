@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from ucdir.config import Config, TrainingConfig
 from ucdir.data.crops import Batches, Crops
+from ucdir.engines.devices import has_bf16
 from ucdir.errors import UcdirError
 from ucdir.training.averaging import WeightAverage
 from ucdir.training.checks import check_settings
