@@ -165,6 +165,11 @@ def _announce(
         accelerator.num_processes, accelerator.device, f"{sum(p.numel() for p in model.parameters()):,}",
         chosen, held_out, first, last,
     )  # fmt: skip
+    if accelerator.mixed_precision == "bf16" and not has_bf16(accelerator.device):
+        logger.warning(
+            "%s has no arithmetic in bf16 and imitates it, many times slower: set training.mixed_precision to no",
+            accelerator.device,
+        )
 
 
 def _check(config: Config, checkpoint: Path) -> None:
