@@ -302,6 +302,11 @@ class TrainingConfig(Section):
     sample_every: Positive = 2000
     """Steps between sample images of the held-out photos."""
 
+    @field_validator("mixed_precision", mode="before")
+    @classmethod
+    def _of_yaml(cls, value: Any) -> Any:
+        return "no" if value is False else value  # how YAML reads a bare no
+
     @field_validator("objective")
     @classmethod
     def _renamed(cls, name: str) -> str:
