@@ -1,11 +1,13 @@
 """What is packed is all that training needs, and what it leaves makes a model here."""
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from ucdir.config import load_config
 from ucdir.pipeline import load
@@ -23,21 +25,43 @@ def script():
     return module
 
 
-def test_pack_train_resume(script, tiny, tmp_path, monkeypatch, capsys):
+def test_pack_train_resume(script, tiny, tmp_path, monkeypatch):
     config = tiny(optimizer="muon", steps=100_000, decay_steps=0)
     (tmp_path / "my.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
-    script.pack(tmp_path / "my.yaml", tmp_path / "loan", 40, {"training": {"batch_size": 2}})
-    packed = yaml.safe_load((tmp_path / "loan" / "experiment.yaml").read_text())
+    script.pack([tmp_path / "my.yaml"], tmp_path / "loan", 40, {"training": {"batch_size": 2}}, 0)
+    packed = yaml.safe_load((tmp_path / "loan" / "my.yaml").read_text())
     assert packed["data"]["photos"] == "photos"
     assert packed["training"]["batch_size"] == 2
     assert any((tmp_path / "loan" / "photos").iterdir())
-    monkeypatch.chdir(tmp_path)
-    script.train_there(tmp_path / "loan", tmp_path / "results", 0.05, {})
-    monkeypatch.chdir(tmp_path)
-    assert {file.suffix for file in (tmp_path / "results").iterdir()} <= {".safetensors", ".jsonl"}
+    script.train_there([tmp_path / "loan"], tmp_path / "results", 0.05, ["training.checkpoint_every=7"])
+    brought = {str(file.relative_to(tmp_path / "results")) for file in (tmp_path / "results").rglob("*.*")}
+    assert brought <= {"my.yaml", "my.jsonl", "my.txt", "state/state-01-of-01.safetensors"}
     script.resume(tmp_path / "results", tmp_path / "longer")
-    assert read_metadata(tmp_path / "longer" / "checkpoint.safetensors").step > 0
-    assert load(str(tmp_path / "longer" / "model"), "cpu").config.task == "jpeg_restoration"
+    assert read_metadata(tmp_path / "longer" / "my" / "checkpoint.safetensors").step > 0
+    assert load(str(tmp_path / "longer" / "my" / "model"), "cpu").config.task == "jpeg_restoration"
+
+
+def test_two_trainings_side_by_side_of_photos_in_two_folders(script, tiny, photos, tmp_path):
+    large = Image.fromarray(np.random.default_rng(0).integers(0, 255, (1000, 1300, 3), np.uint8))
+    clean = tmp_path / "clean"
+    shutil.copytree(photos, clean)
+    large.save(clean / "large.png")
+    data = {"photos": str(clean), "most_shrunk": 2.25}
+    for name in ("one", "other"):
+        config = tiny(data=data, steps=100_000, decay_steps=0, objective="predictor", seed=len(name))
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    configs = [tmp_path / "one.yaml", tmp_path / "other.yaml"]
+    script.pack(configs, tmp_path / "loan", 0.01, {}, 40)
+    assert yaml.safe_load((tmp_path / "loan" / "one.yaml").read_text())["data"]["most_shrunk"] == 1.5
+    packed = [sorted(f.name for f in (tmp_path / n / "photos").iterdir()) for n in ("loan", "loan-more")]
+    assert packed[1]
+    assert len({*packed[0], *packed[1]}) == len(packed[0]) + len(packed[1]) == len(list(clean.iterdir()))
+    with Image.open(tmp_path / "loan-more" / "photos" / "large.avif") as image:
+        assert image.width in (round(1300 / 1.5), round(1300 / 1.5**0.5))
+    script.train_there([tmp_path / "loan", tmp_path / "loan-more"], tmp_path / "results", 0.05, [])
+    script.resume(tmp_path / "results", tmp_path / "models")
+    for name in ("one", "other"):
+        assert load(str(tmp_path / "models" / name / "model"), "cpu").config.task == "jpeg_restoration"
 
 
 def test_pairs_and_frames_are_packed_beside_photos(script, tiny, photos, tmp_path, monkeypatch):
@@ -55,11 +79,11 @@ def test_pairs_and_frames_are_packed_beside_photos(script, tiny, photos, tmp_pat
     values = tiny(data=data).model_dump(mode="json") | {"task": "deblurring"}
     values["model"]["diffusion_model"]["scalars"] = ["blur_type", "blur_length"]
     (tmp_path / "my.yaml").write_text(yaml.safe_dump(values))
-    script.pack(tmp_path / "my.yaml", tmp_path / "loan", 0.001, {})
+    script.pack([tmp_path / "my.yaml"], tmp_path / "loan", 0.001, {}, 0)
     assert not list((tmp_path / "loan" / "photos").iterdir()), "what is beside them counts, too"
-    script.pack(tmp_path / "my.yaml", tmp_path / "more", 40, {})
+    script.pack([tmp_path / "my.yaml"], tmp_path / "more", 40, {}, 0)
     monkeypatch.chdir(tmp_path / "more")
-    config = load_config(Path("experiment.yaml"))
+    config = load_config(Path("my.yaml"))
     source, words, held_out = open_source(config, config.make_task(), Path("work"))
     assert (words, len(held_out)) == ("4 pairs and 12 photos and 1 runs of frames", 2)
     assert source.crop(np.random.default_rng(0), 16).clean.shape == (16, 16, 3)
