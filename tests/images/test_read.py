@@ -137,6 +137,24 @@ def test_tiff_white_is_zero_is_turned(tmp_path, dtype):
     np.testing.assert_array_equal(read(tmp_path / "photo.tif").pixels[:, :, 0], np.iinfo(dtype).max - samples)
 
 
+@pytest.mark.parametrize(
+    ("meaning", "value", "kept"),
+    [("unspecified", 0, False), ("unspecified", 1, True), ("unassalpha", 0, True)],
+)
+@pytest.mark.parametrize("channels", [2, 4])
+def test_tiff_padding_does_not_hide_the_image(tmp_path, meaning, value, kept, channels):
+    samples = noise(20, 20, channels, np.uint8)
+    samples[..., -1] = 0
+    samples[7, 3, -1] = value
+    kind = "rgb" if channels == 4 else "minisblack"
+    tifffile.imwrite(
+        tmp_path / "photo.tif", samples, photometric=kind, extrasamples=[meaning], planarconfig="contig"
+    )
+    photo = read(tmp_path / "photo.tif")
+    np.testing.assert_array_equal(photo.pixels, samples[..., :-1])
+    assert (photo.alpha is not None) == kept
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_tiff_premultiplied_alpha_is_divided_out(tmp_path, dtype):
     top = np.iinfo(dtype).max

@@ -191,7 +191,10 @@ def read_tiff(data: bytes) -> Contents:
         raise ImageError(
             f"is compressed as {name}, which this build of libtiff does not read; save it with LZW or Deflate first."
         ) from error
-    if not header.alpha and contents.samples.shape[2] in (2, 4):  # libvips adds one to some kinds
+    last = contents.samples[:, :, -1]
+    # libvips adds alpha to some kinds; and what is padding to the program that wrote it would hide the whole image
+    padding = not header.alpha or (not header.says_alpha and not last.any())
+    if padding and contents.samples.shape[2] in (2, 4):
         contents.samples = contents.samples[:, :, :-1]
     contents.colour = ADOBE_RGB if says_adobe_rgb(data) else None
     contents.metadata = replace(tiff_metadata(data), icc=contents.metadata.icc)

@@ -60,12 +60,13 @@ _UNSIGNED: Final = {_SHORT: 2, _LONG: 4, 16: 8}
 
 
 class TiffHeader(NamedTuple):
-    """Width and height of the first page in pixels, whether it has alpha, how many full-size pages there are, and the
-    bytes to decode."""
+    """Width and height of the first page in pixels, whether it has alpha and says so (ExtraSamples 1 or 2; many
+    programs write 0, or leave the tag out), how many full-size pages there are, and the bytes to decode."""
 
     width: int
     height: int
     alpha: bool
+    says_alpha: bool
     pages: int
     data: bytes
 
@@ -99,7 +100,8 @@ def tiff_header(data: bytes) -> TiffHeader:
         structure.number(main, tag, default) for tag, default in ((_WIDTH, 0), (_HEIGHT, 0), (_SAMPLES, 1))
     )
     alpha = samples > _COLOURS[structure.number(main, _PHOTOMETRIC, 1)]
-    return TiffHeader(width, height, alpha, full_size, data)
+    says_alpha = structure.number(main, _EXTRA_SAMPLES, 0) in (1, 2)
+    return TiffHeader(width, height, alpha, says_alpha, full_size, data)
 
 
 def tiff_metadata(data: bytes) -> Metadata:
