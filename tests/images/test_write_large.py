@@ -221,6 +221,22 @@ def test_deep_zoom(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.dzi", "photo_files"]
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_deep_zoom_that_fails_at_its_end_leaves_what_was_there(tmp_path, monkeypatch, before):
+    photo = photo_of(tmp_path, height=600, width=500)
+    if before:
+        (tmp_path / "photo_files").mkdir()
+        (tmp_path / "photo_files" / "mine").write_text("tiles")
+
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(module, "move_into_place", full)
+    with pytest.raises(OutputError, match="disk is full"):
+        write_large(photo, tmp_path / "photo.dzi", force=True)
+    assert [path.name for path in tmp_path.rglob("*")] == (["photo_files", "mine"] if before else [])
+
+
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
 def test_a_disk_that_fills_up_is_told_and_leaves_nothing(tmp_path, monkeypatch, suffix):
     photo = photo_of(tmp_path)

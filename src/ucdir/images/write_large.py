@@ -195,15 +195,30 @@ def _write_deep_zoom(photo: Photo, path: Path, *, force: bool) -> tuple[str, ...
             _with_metadata(image, photo.metadata, ("icc",)).dzsave(
                 str(folder / path.stem), suffix=suffix, keep="icc"
             )
-            if os.path.lexists(tiles):
-                tiles.rename(folder / "replaced")
-            (folder / tiles.name).rename(tiles)
-            move_into_place(folder / path.name, path, force=force)
+            with _in_place_of(tiles, folder / "replaced"):
+                (folder / tiles.name).rename(tiles)
+                move_into_place(folder / path.name, path, force=force)
     except EncodeError as error:
         raise cannot_be_encoded(path, FOLDERS[DEEP_ZOOM], error) from error
     except OSError as error:
         raise refusal(error, path) from error
     return said_of(FOLDERS[DEEP_ZOOM].holding(photo)[1], FOLDERS[DEEP_ZOOM], path)
+
+
+@contextmanager
+def _in_place_of(folder: Path, aside: Path) -> Iterator[None]:
+    """Put a folder aside, if it is there, while another takes its name; back again where that fails."""
+    there = os.path.lexists(folder)
+    if there:
+        folder.rename(aside)
+    try:
+        yield
+    except BaseException:
+        if os.path.lexists(folder):
+            folder.rename(aside.with_name("unfinished"))
+        if there:
+            aside.rename(folder)
+        raise
 
 
 # ------------------------------------------------------------------------------------------------------------- libvips
