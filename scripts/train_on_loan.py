@@ -66,6 +66,8 @@ LOOKS = ("sampler_aware", "energy_score")
 def pack(configs: list[Path], output: Path, megabytes: float, settings: dict[str, Any], more: float) -> None:
     """A folder with all that training needs and, if `more` is not 0, one of so many megabytes of photographs."""
     experiments = {file.stem: with_settings(file, settings) for file in configs}
+    if len(experiments) < len(configs):
+        raise SystemExit("configurations of one name would take each other's place: rename one")
     folders = {experiment.data.photos for experiment in experiments.values()}
     source = folders.pop()
     if folders or source is None:
@@ -155,7 +157,7 @@ def pack_lpips(folder: Path) -> None:
     """The weights of LPIPS, without the nine tenths of AlexNet that it does not use."""
     file = ALEXNET.locate()
     heads = folder / HEADS_IN_FOLDER
-    heads.parent.mkdir(parents=True)
+    heads.parent.mkdir(parents=True, exist_ok=True)
     torch.save(
         {k: v for k, v in tensors_of(file).items() if k.startswith("features.")}, folder / ALEXNET.names[0]
     )

@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 
 from ucdir.config import load_config
+from ucdir.metrics.lpips import Lpips
 from ucdir.pipeline import load
 from ucdir.training.source import open_source
 from ucdir.training.state import read_metadata
@@ -87,6 +88,18 @@ def test_pairs_and_frames_are_packed_beside_photos(script, tiny, photos, tmp_pat
     source, words, held_out = open_source(config, config.make_task(), Path("work"))
     assert (words, len(held_out)) == ("4 pairs and 12 photos and 1 runs of frames", 2)
     assert source.crop(np.random.default_rng(0), 16).clean.shape == (16, 16, 3)
+
+
+def test_lpips_is_packed_once(script, tiny, tmp_path, monkeypatch, metric_weights):
+    monkeypatch.setenv("UCDIR_WEIGHTS", str(metric_weights))
+    for name in ("one", "other"):
+        values = tiny(objective="sampler_aware", perceptual_weight=1.0).model_dump(mode="json")
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(values))
+    script.pack([tmp_path / "one.yaml", tmp_path / "other.yaml"], tmp_path / "loan", 40, {}, 0)
+    monkeypatch.setenv("UCDIR_WEIGHTS", str(tmp_path / "loan" / "metric_weights"))
+    assert Lpips()
+    with pytest.raises(SystemExit, match="of one name"):
+        script.pack([tmp_path / "one.yaml"] * 2, tmp_path / "again", 40, {}, 0)
 
 
 def test_settings(script):
