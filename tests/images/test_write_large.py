@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
 
 from ucdir.errors import ImageError, OutputError
 from ucdir.images import Photo, large, read, readers, write
@@ -14,6 +15,7 @@ from ucdir.images import write_large as module
 from ucdir.images.density import Density
 from ucdir.images.large import FileBytes, at_most, large_images
 from ucdir.images.photo import Metadata
+from ucdir.images.tiff import tiff_header
 from ucdir.images.write_large import check_disk, write_large
 from ucdir.memory import mapped_array, mapping
 from ucdir.workflows.inspect import inspect
@@ -272,3 +274,18 @@ def test_a_file_is_as_its_bytes(tmp_path):
         assert file.find(wanted, start, stop) == found
         assert (wanted in file) == (wanted in data)
     assert file.startswith(b"\0\1")
+    changed = file.changed(7, b"ab").changed(len(data) - 2, b"cd")
+    assert bytes(changed) == data[:7] + b"ab" + data[9:-2] + b"cd"
+    for part in (slice(0, 8), slice(8, 20), slice(9, 20), slice(-1, None), slice(3, 5)):
+        assert changed[part] == bytes(changed)[part]
+    assert bytes(file) == data
+
+
+def test_a_large_tiff_of_an_impossible_orientation_stays_in_its_file(tmp_path):
+    samples = np.random.default_rng(0).integers(0, 256, (90, 70, 3)).astype(np.uint8)
+    tag = [(274, "H", 1, 99, True)]
+    tifffile.imwrite(tmp_path / "photo.tif", samples, photometric="rgb", extratags=tag)
+    file = FileBytes(os.open(tmp_path / "photo.tif", os.O_RDONLY))
+    assert isinstance(tiff_header(file).data, FileBytes)
+    with large_images(tmp_path):
+        np.testing.assert_array_equal(read(tmp_path / "photo.tif").pixels, samples)

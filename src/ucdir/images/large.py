@@ -130,9 +130,10 @@ def like(pixels: Pixels) -> Pixels:
 class FileBytes:
     """What is used of `bytes`, of a file that is open and not read into memory."""
 
-    def __init__(self, descriptor: int) -> None:
-        """The file is closed with this object."""
+    def __init__(self, descriptor: int, changes: tuple[tuple[int, bytes], ...] = ()) -> None:
+        """The file is closed with this object; `changes` are read in place of what it holds there."""
         self.descriptor = descriptor
+        self._changes = changes
         self._size = os.fstat(descriptor).st_size
 
     def __del__(self) -> None:
@@ -149,15 +150,24 @@ class FileBytes:
 
     def __getitem__(self, part: slice) -> bytes:
         """Some of its bytes, read now; fewer if the file was cut off meanwhile."""
-        start, stop, _ = part.indices(self._size)
-        pieces = []
+        first, stop, _ = part.indices(self._size)
+        pieces, start = [], first
         while start < stop:
             piece = os.pread(self.descriptor, stop - start, start)
             if not piece:
                 break
             pieces.append(piece)
             start += len(piece)
-        return b"".join(pieces)
+        found = b"".join(pieces)
+        for at, new in self._changes:
+            here, end = max(at, first), min(at + len(new), first + len(found))
+            if here < end:
+                found = found[: here - first] + new[here - at : end - at] + found[end - first :]
+        return found
+
+    def changed(self, start: int, new: bytes) -> FileBytes:
+        """The same file with other bytes from `start` on; it is not written."""
+        return FileBytes(os.dup(self.descriptor), (*self._changes, (start, new)))
 
     def __contains__(self, found: bytes) -> bool:
         """Whether it has some bytes; what is looked for is mostly at the end."""

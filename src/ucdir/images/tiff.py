@@ -22,6 +22,7 @@ from ucdir.images.exif import (
     stored_values,
 )
 from ucdir.images.iptc import has_paths, iptc_of_photoshop
+from ucdir.images.large import FileBytes
 from ucdir.images.photo import Metadata, Photo
 from ucdir.images.pixels import Pixels
 from ucdir.images.signatures import RawFile
@@ -94,7 +95,10 @@ def tiff_header(data: bytes) -> TiffHeader:
         entry = main.entries.get(tag)
         if entry is not None and not 1 <= structure.number(main, tag, 1) <= highest:  # libtiff would give up
             one = (1).to_bytes(entry.size, "little" if structure.order == "<" else "big")
-            data = data[: entry.start] + one + data[entry.start + entry.size :]
+            if isinstance(data, FileBytes):
+                data = data.changed(entry.start, one)
+            else:
+                data = data[: entry.start] + one + data[entry.start + entry.size :]
     full_size = sum(not structure.number(page, _SUBFILE, 0) & 5 for page in pages)
     width, height, samples = (
         structure.number(main, tag, default) for tag, default in ((_WIDTH, 0), (_HEIGHT, 0), (_SAMPLES, 1))
