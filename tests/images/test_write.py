@@ -12,6 +12,7 @@ from PIL import Image, ImageCms
 from ucdir.errors import OutputError
 from ucdir.images import WRITABLE_SUFFIXES, Metadata, Photo, check_writable, read, write
 from ucdir.images.camera import Camera
+from ucdir.images.exif import orientation_of, without_orientation
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 GREY = SRGB[:16] + b"GRAY" + SRGB[20:]
@@ -132,6 +133,22 @@ def test_metadata_are_kept_in_meaning(tmp_path, suffix):
     block.load(back.exif)
     assert block[0x010F] == "Maker"
     assert block.get_ifd(0x8769)[0x9003] == "2020:02:03 04:05:06"
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_exif_of_avif_stays_where_it_is_but_for_its_orientation(tmp_path, order):
+    """Pillow writes EXIF with an orientation anew: accents become question marks, maker notes lose their offsets."""
+    place, note = "Zürich".encode(), b"note with offsets"
+    block = exif("Z..rich", order=order).replace(b"Z..rich", place)
+    assert orientation_of(block) == 1
+    write(Photo(smooth(3), metadata=Metadata(exif=block)), tmp_path / "photo.avif")
+    plain = without_orientation(block)
+    assert plain in (tmp_path / "photo.avif").read_bytes()
+    assert orientation_of(plain) is None
+    assert (plain.index(place), plain.index(note)) == (block.index(place), block.index(note))
+    assert place in read(tmp_path / "photo.avif").metadata.exif
+    assert without_orientation(plain) == plain, "there is none"
+    assert without_orientation(b"no EXIF") == b"no EXIF"
 
 
 def test_a_second_trip_changes_nothing(tmp_path):

@@ -253,6 +253,20 @@ def _remove(data: bytearray, order: str, ifd: Ifd, tags: Container[int]) -> None
     data[start : start + size] = entries.ljust(size, b"\0")
 
 
+def without_orientation(block: bytes) -> bytes:
+    """An EXIF block without the tag of the orientation, which is 1 by then; nothing else moves."""
+    data = bytearray(block)
+    try:
+        structure = TiffStructure(data)
+        main = structure.ifd(structure.first)
+    except ValueError:
+        return block
+    if main is None or ORIENTATION not in main.entries:
+        return block
+    _remove(data, structure.order, main, {ORIENTATION})
+    return bytes(data)
+
+
 def exif_with(block: bytes | None, tags: Mapping[int, Values]) -> bytes:
     """An EXIF block with tags, of its byte order, set in its first IFD, which moves to the end; nothing else moves."""
     data = bytearray(b"II*\0" + bytes(4) if block is None else block + bytes(len(block) % 2))

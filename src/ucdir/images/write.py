@@ -17,7 +17,7 @@ from ucdir.images.atomic import atomic_write, check_path
 from ucdir.images.decode import PILLOW_ERRORS, vips
 from ucdir.images.density import Density
 from ucdir.images.dng import MAX_PIXELS, encode_dng
-from ucdir.images.exif import byte_order, exif_with
+from ucdir.images.exif import byte_order, exif_with, without_orientation
 from ucdir.images.iptc import iptc_segment, xmp_with_iptc
 from ucdir.images.paths import shown
 from ucdir.images.photo import Metadata, Photo
@@ -76,6 +76,10 @@ def encode_with_pillow(photo: Photo, *, format: str, **settings: Any) -> Pieces:
         blocks["exif"] = kept.exif and b"Exif\0\0" + kept.exif
         blocks["extra"] = b"".join(_jpeg_segments(kept))
     if format == "AVIF":
+        if (
+            kept.exif is not None
+        ):  # Pillow makes EXIF with an orientation anew: text loses accents, maker notes move
+            blocks["exif"] = without_orientation(kept.exif)
         settings["subsampling"] = "4:0:0" if photo.is_grey else "4:4:4"
     file = io.BytesIO()
     try:
