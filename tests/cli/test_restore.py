@@ -11,6 +11,7 @@ from ucdir.degradations.jpeg_consistency import share_consistent
 from ucdir.engines.torch_engine import TorchEngine
 from ucdir.images import Photo, read, write
 from ucdir.images.jpeg_coefficients import jpeg_coefficients
+from ucdir.model.weights import save_model
 from ucdir.tasks import TASKS
 from ucdir.workflows import restore as workflow
 
@@ -95,6 +96,29 @@ def test_samples(ucdir, photo, tmp_path):
     ucdir(*mean, "--average")
     assert (tmp_path / "mean.png").exists()
     assert (tmp_path / "map.png").exists()
+
+
+def test_samples_to_choose_from_differ(ucdir, photo, tmp_path, random_pipeline):
+    """Asked for several restorations, a model that can make them differ does; as of a mean, what is given stays."""
+    dial = random_pipeline(diffusion_model={"scalars": ["jpeg_quality", "diversity"]})
+    save_model(tmp_path / "dial", dial.engine.predictor, dial.engine.diffusion_model, dial.config)
+
+    def told(name, *options):
+        status, out, _ = ucdir(
+            "restore", photo, "-o", tmp_path / name, "--model", tmp_path / "dial", "--json", *options
+        )
+        assert status == 0
+        return [(json.loads(line)["scalars"] or {}).get("diversity") for line in out.splitlines()]
+
+    assert told("one.png", "--seed", 1) == [None]
+    assert told("out.png", "--samples", 2) == [0.5, 0.5]
+    assert told("alone.png", "--seed", 1, "--diversity", 0.5) == [0.5]
+    pixels = {name: read(tmp_path / f"{name}.png").pixels for name in ("one", "out-1", "out-2", "alone")}
+    np.testing.assert_array_equal(pixels["out-2"], pixels["alone"])
+    assert (pixels["out-1"] != pixels["out-2"]).any()
+    assert told("given.png", "--samples", 2, "--diversity", 0.1) == [0.1, 0.1]
+    assert told("mean.png", "--samples", 2, "--average") == [1]
+    assert told("out.png", "--samples", 3) == [None, None, 0.5], "two are finished"
 
 
 def test_times_are_kept_if_wanted(ucdir, photo, tmp_path):

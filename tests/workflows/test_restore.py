@@ -303,16 +303,22 @@ def test_several_samples_differ_as_much_as_the_model_can_make_them(pipeline, ran
     write(Photo(RNG.integers(0, 256, (18, 22, 3), dtype=np.uint8)), tmp_path / "in.png")
     dial = random_pipeline(diffusion_model={"scalars": ["jpeg_quality", "diversity"]})
 
-    def scalars(pipeline, samples, **given):
-        out = tmp_path / "out.png"
+    def scalars(pipeline, samples, one_of_several=False, **given):
         return restore(
-            tmp_path / "in.png", out, force=True, pipeline=pipeline, samples=samples, scalars=given
-        ).scalars
+            tmp_path / "in.png", tmp_path / "out.png", force=True, pipeline=pipeline, samples=samples, scalars=given,
+            one_of_several=one_of_several,
+        ).scalars  # fmt: skip
 
     assert scalars(dial, 2) == {"diversity": 1.0}
     assert scalars(dial, 2, diversity=0.5) == {"diversity": 0.5}
     assert scalars(dial, 1) == {}
     assert scalars(pipeline, 2) == {}, "a model without the dial"
+    assert scalars(dial, 1, one_of_several=True) == {"diversity": 0.5}, (
+        "a mean is free of specks, one sample is not"
+    )
+    assert scalars(dial, 2, one_of_several=True) == {"diversity": 1.0}
+    assert scalars(dial, 1, one_of_several=True, diversity=0.1) == {"diversity": 0.1}
+    assert scalars(pipeline, 1, one_of_several=True) == {}
 
 
 @pytest.mark.parametrize(

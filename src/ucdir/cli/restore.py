@@ -122,7 +122,10 @@ def restore(
         ),
     ] = None,
     samples: Annotated[
-        int, typer.Option(min=1, max=64, help="Number of restorations to sample, with consecutive seeds.")
+        int,
+        typer.Option(
+            min=1, max=64, help="Number of restorations to sample, with consecutive seeds; see --diversity."
+        ),
     ] = 1,
     average: Annotated[
         bool, typer.Option("--average", help="Write the mean of the samples instead of each.")
@@ -196,6 +199,7 @@ def restore(
             "scalars": scalars, "brighten": _brighten(brighten), "steps": steps,
             "fidelity": fidelity, "amount": amount, "samples": samples if average else 1, "consistent": consistent,
             **({} if _raw_size(raw_size) == "full" else {"raw_size": raw_size}),
+            **({} if samples == 1 or average else {"one_of_several": True}),
         },
         options={
             "patch_size": patch_size, "max_memory": max_memory, "uncertainty": uncertainty, "keep_times": keep_times,

@@ -85,6 +85,7 @@ def restore(
     raw_size: RawSize = "full",
     seed: int = 0,
     samples: int = 1,
+    one_of_several: bool = False,
     uncertainty: str | Path | None = None,
     consistent: bool | None = None,
     format: str | None = None,
@@ -115,6 +116,8 @@ def restore(
         seed: the same seed gives the same image.
         samples: how many restorations are sampled, with the seeds `seed`, `seed` + 1, …; the result is their mean,
             which is closer to the clean image than any of them, and smoother.
+        one_of_several: whether samples with other seeds are taken, too, to choose from. Of models that have the dial
+            `diversity`, it is 0.5 then unless `scalars` has it, so that the samples differ; of a mean it is 1.
         uncertainty: of a path, file for a grey image of where the samples differ, and detail was therefore invented:
             their standard deviation, white from `UNCERTAIN` 8-bit levels on. It needs 2 samples or more.
         consistent: whether the result is moved to the nearest image that compresses to the JPEG file's own
@@ -159,7 +162,17 @@ def restore(
         )
     if uncertainty is not None and samples == 1:
         raise ConfigError("samples 1: choose 2 or more for an uncertainty map.")
-    sampling = Sampling(task, pipeline, scalars or {}, seed, samples, consistent, on_step, options)
+    sampling = Sampling(
+        task,
+        pipeline,
+        scalars or {},
+        seed,
+        samples,
+        consistent,
+        on_step,
+        options,
+        one_of_several=one_of_several,
+    )
     with _named_if_memory_is_short(shown(Path(image)) if is_file else "image"):
         if is_file:
             source = Path(image)
