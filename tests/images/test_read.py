@@ -446,3 +446,32 @@ def test_tall_images_are_fetched_a_few_rows_at_a_time(tmp_path, monkeypatch):
     assert np.array_equal(read(tmp_path / "tall.png").pixels, pixels)
     assert sum(rows) == 20_000
     assert max(rows) <= 256
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_a_thumbnail_before_its_photograph_does_not_pass_for_it(tmp_path, below):
+    """As in TIFF/EP, whose first IFD is a small copy and has the tags that describe the photograph."""
+    pixels = np.random.default_rng(0).integers(0, 65_536, (24, 40, 3), dtype=np.uint16)
+    small, path = (pixels[::4, ::4] >> 8).astype(np.uint8), tmp_path / "photo.tif"
+    turned = [(274, 3, 1, 3, True), (271, 2, 0, "Maker", True)]
+    with tifffile.TiffWriter(path) as file:
+        file.write(
+            small, photometric="rgb", subfiletype=1, extratags=turned, subifds=int(below), metadata=None
+        )
+        file.write(pixels, photometric="rgb", subfiletype=0, resolution=(300, 300), metadata=None)
+        if not below:
+            file.write(pixels[::2, ::2], photometric="rgb", subfiletype=1, metadata=None)
+    photo = read(path)
+    np.testing.assert_array_equal(photo.pixels, pixels[::-1, ::-1])
+    assert photo.warnings == ()
+    assert b"Maker" in photo.metadata.exif
+    assert photo.metadata.density is not None
+
+
+def test_pages_that_are_smaller_than_the_first_stay_behind_it(tmp_path):
+    pixels, path = np.arange(24 * 40 * 3, dtype=np.uint16).reshape(24, 40, 3), tmp_path / "photo.tif"
+    for first, second in ((0, 1), (1, 1), (1, 0)):  # the last: a small page that is not said to be a copy
+        with tifffile.TiffWriter(path) as file:
+            file.write(pixels, photometric="rgb", subfiletype=first, metadata=None)
+            file.write(pixels[::4, ::4], photometric="rgb", subfiletype=second, metadata=None)
+        np.testing.assert_array_equal(read(path).pixels, pixels)

@@ -6,7 +6,7 @@ import logging
 import os
 import struct
 from collections.abc import Mapping
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -76,14 +76,17 @@ def has_jpeg_xl() -> bool:
     return found
 
 
-def open_with_vips(kind: str, data: bytes) -> Any:
-    """An image of libvips with its header read and its pixels not yet; raises DecodeError over a damaged header."""
+def open_with_vips(kind: str, data: bytes, place: Mapping[str, int] = MappingProxyType({})) -> Any:
+    """An image of libvips with its header read and its pixels not yet; raises DecodeError over a damaged header.
+
+    Of several images in a file `place` names one, by options of libvips' loader.
+    """
     loader, fail_on = _LOADERS[kind]
     source: Any = data
     try:
         if isinstance(data, FileBytes):
             loader, source = loader.replace("_buffer", "_source"), _source(data)
-        image = getattr(vips().Image, loader)(source, access="sequential", fail_on=fail_on)
+        image = getattr(vips().Image, loader)(source, access="sequential", fail_on=fail_on, **place)
         # or the functions of a source would end before the image does; pyvips keeps what it needs here, too
         image._references.append(source)
         return image

@@ -16,6 +16,7 @@ MAX_CHAIN_ENTRIES: Final = 50_000
 """most entries of them together; they may overlap, so that a small file holds many."""
 
 ORIENTATION, EXIF_IFD, GPS_IFD = 0x0112, 0x8769, 0x8825
+_DENSITY: Final = frozenset({282, 283, 296})
 _DENSITIES: Final = (0x011A, 0xA20E), (0x011B, 0xA20F)
 _SUBJECT: Final = frozenset({0x9214, 0xA214})
 _FOCAL_PLANE: Final = frozenset({0xA20E, 0xA20F, 0xA210})
@@ -285,19 +286,30 @@ def stored_values(structure: TiffStructure, ifd: Ifd | None) -> dict[int, Values
     }
 
 
-def exif_of_tiff(data: bytes) -> bytes | None:
-    """An EXIF block from the first IFD of a TIFF or RAW file; None where that is absent or describes nothing."""
+def exif_of_tiff(data: bytes, offset: int | None = None) -> bytes | None:
+    """An EXIF block from the first IFD of a TIFF or RAW file; None where that is absent or describes nothing.
+
+    Where the image is in another one, at `offset`, what that says overrules the first, which still describes the
+    photograph, but not its density.
+    """
     try:
         structure = TiffStructure(data)
         main = structure.ifd(structure.first)
-        if main is None:
+        own = main if offset is None else structure.ifd(offset)
+        if main is None or own is None:
             return None
-        offsets = {tag: structure.number(main, tag, 0) for tag in (EXIF_IFD, GPS_IFD)}
+        ifds = [own] if own.start == main.start else [own, main]
+        offsets = {
+            tag: next(filter(None, (structure.number(ifd, tag, 0) for ifd in ifds)), 0)
+            for tag in (EXIF_IFD, GPS_IFD)
+        }
         subs = {tag: ifd for tag, offset in offsets.items() if (ifd := structure.ifd(offset)) is not None}
     except ValueError:
         return None
     values = structure.values
-    return exif_of_ifds(structure.order, values(main), {tag: values(ifd) for tag, ifd in subs.items()})
+    of_main = {tag: found for tag, found in values(main).items() if len(ifds) == 1 or tag not in _DENSITY}
+    described = of_main | values(own)
+    return exif_of_ifds(structure.order, described, {tag: values(ifd) for tag, ifd in subs.items()})
 
 
 def exif_of_ifds(
@@ -307,7 +319,7 @@ def exif_of_ifds(
     if misplaced := {tag: found for tag, found in main.items() if tag in _OF_TIFF_EP}:
         subs = {**subs, EXIF_IFD: {**misplaced, **subs.get(EXIF_IFD, {})}}
     described = {tag: found for tag, found in main.items() if tag in DESCRIPTIVE - _NOT_COPIED}
-    if not (described.keys() | subs.keys()) - {282, 283, 296}:  # resolution alone is nothing
+    if not (described.keys() | subs.keys()) - _DENSITY:  # resolution alone is nothing
         return None
     tags = described | {tag: (4, 1, bytes(4)) for tag in subs}
     end, behind = 8 + len(ifd_bytes(order, 8, tags)), b""
@@ -325,11 +337,12 @@ def byte_order(block: bytes | None) -> str:
     return ">" if block is not None and block[:2] == b"MM" else "<"
 
 
-def orientation_of(block: bytes) -> int | None:
-    """The orientation 1..8 in an EXIF block or TIFF file, None where there is none."""
+def orientation_of(block: bytes, offset: int | None = None) -> int | None:
+    """The orientation 1..8 in an IFD of an EXIF block or TIFF file, the first or that at an offset; None where there
+    is none."""
     try:
         structure = TiffStructure(block.removeprefix(b"Exif\0\0"))
-        main = structure.ifd(structure.first)
+        main = structure.ifd(structure.first if offset is None else offset)
     except ValueError:
         return None
     found = 0 if main is None else structure.number(main, ORIENTATION, 0)

@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -179,11 +180,14 @@ def _add_png_texts(contents: Contents, data: bytes) -> None:
 
 
 def read_tiff(data: bytes) -> Contents:
-    """The first page of TIFF or BigTIFF of 1 to 16 bits a sample; libvips divides premultiplied alpha out."""
+    """The first full-size page of TIFF or BigTIFF of 1 to 16 bits a sample; libvips divides premultiplied alpha out.
+
+    Where it is not the first of all, what that says of the photograph counts, too.
+    """
     header = tiff_header(data)
     check_size(header.width, header.height, len(data), by_rows=True)
     try:
-        contents = _contents(_open("TIFF", header.data))
+        contents = _contents(_open("TIFF", header.data, header.place))
     except DecodeError as error:
         if "compression support is not configured" not in str(error):
             raise
@@ -197,9 +201,12 @@ def read_tiff(data: bytes) -> Contents:
     if padding and contents.samples.shape[2] in (2, 4):
         contents.samples = contents.samples[:, :, :-1]
     contents.colour = ADOBE_RGB if says_adobe_rgb(data) else None
-    contents.metadata = replace(tiff_metadata(data), icc=contents.metadata.icc)
+    own, first = tiff_metadata(data, header.ifd), tiff_metadata(data)
+    contents.metadata = replace(
+        own, icc=contents.metadata.icc, xmp=own.xmp or first.xmp, iptc=own.iptc or first.iptc
+    )
     contents.left_out = tiff_left_out(data)
-    contents.orientation = orientation_of(data)
+    contents.orientation = orientation_of(data, header.ifd) or orientation_of(data)
     contents.frames = header.pages
     return contents
 
@@ -451,9 +458,9 @@ def check_size(width: int, height: int, size_bytes: int, *, by_rows: bool = Fals
         check_memory(width * height * DECODER_BYTES_PER_PIXEL + size_bytes)
 
 
-def _open(kind: str, data: bytes) -> Any:
-    """An image of libvips of permitted size, not yet decoded."""
-    image = open_with_vips(kind, data)
+def _open(kind: str, data: bytes, place: Mapping[str, int] = MappingProxyType({})) -> Any:
+    """An image of libvips of permitted size, not yet decoded; `place` as in `open_with_vips`."""
+    image = open_with_vips(kind, data, place)
     by_rows = kind in _BY_ROWS and not image.get_typeof("interlaced")  # of PNG; progressive of JPEG
     check_size(image.width, image.height, len(data), by_rows=by_rows)
     return image

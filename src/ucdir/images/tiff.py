@@ -3,7 +3,7 @@
 import itertools
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -61,8 +61,9 @@ _UNSIGNED: Final = {_SHORT: 2, _LONG: 4, 16: 8}
 
 
 class TiffHeader(NamedTuple):
-    """Width and height of the first page in pixels, whether it has alpha and says so (ExtraSamples 1 or 2; many
-    programs write 0, or leave the tag out), how many full-size pages there are, and the bytes to decode."""
+    """Width and height of the image in pixels, whether it has alpha and says so (ExtraSamples 1 or 2; many programs
+    write 0, or leave the tag out), how many full-size pages there are, the bytes to decode, the offset of the image's
+    IFD, and where libvips finds it, by the names of its options."""
 
     width: int
     height: int
@@ -70,6 +71,8 @@ class TiffHeader(NamedTuple):
     says_alpha: bool
     pages: int
     data: bytes
+    ifd: int
+    place: Mapping[str, int]
 
 
 def tiff_header(data: bytes) -> TiffHeader:
@@ -86,9 +89,9 @@ def tiff_header(data: bytes) -> TiffHeader:
         pages = []
     if not pages:
         raise ImageError("is damaged or cut off (no TIFF directory can be read); get a complete copy of it.")
-    main = pages[0]
     if _is_raw(structure, pages):
         raise RawFile
+    main, place = _image(structure, pages)
     if problem := _problem(structure, main):
         raise ImageError(f"{problem}, which ucdir does not read; convert it to a TIFF of 8 or 16 bits first.")
     for tag, highest in ((ORIENTATION, 8), (_RESOLUTION_UNIT, 3)):
@@ -99,20 +102,42 @@ def tiff_header(data: bytes) -> TiffHeader:
                 data = data.changed(entry.start, one)
             else:
                 data = data[: entry.start] + one + data[entry.start + entry.size :]
-    full_size = sum(not structure.number(page, _SUBFILE, 0) & 5 for page in pages)
+    full_size = sum(_is_full_size(structure, page) for page in pages)
     width, height, samples = (
         structure.number(main, tag, default) for tag, default in ((_WIDTH, 0), (_HEIGHT, 0), (_SAMPLES, 1))
     )
     alpha = samples > _COLOURS[structure.number(main, _PHOTOMETRIC, 1)]
     says_alpha = structure.number(main, _EXTRA_SAMPLES, 0) in (1, 2)
-    return TiffHeader(width, height, alpha, says_alpha, full_size, data)
+    return TiffHeader(width, height, alpha, says_alpha, full_size, data, main.start, place)
 
 
-def tiff_metadata(data: bytes) -> Metadata:
-    """EXIF, XMP, IPTC and density in the first IFD of a TIFF or RAW file."""
+def _image(structure: TiffStructure, pages: list[Ifd]) -> tuple[Ifd, dict[str, int]]:
+    """The IFD of the image, and its place: that of the first page, unless it says that it is a smaller copy of one that
+    follows or lies below it (TIFF/EP); a thumbnail must not pass for the photograph."""
+
+    def pixels(page: Ifd) -> int:
+        return structure.number(page, _WIDTH, 0) * structure.number(page, _HEIGHT, 0)
+
+    subs = [structure.ifd(offset) for offset in structure.numbers(pages[0], _SUBIFDS)]
+    others = [("page", number, page) for number, page in enumerate(pages)]
+    others += [("subifd", number, sub) for number, sub in enumerate(subs) if sub is not None]
+    if not _is_full_size(structure, pages[0]):
+        for name, number, page in others:
+            if _is_full_size(structure, page) and pixels(page) > pixels(pages[0]):
+                return page, {name: number}
+    return pages[0], {}
+
+
+def _is_full_size(structure: TiffStructure, page: Ifd) -> bool:
+    """Whether a page is neither a smaller copy of another nor a mask."""
+    return not structure.number(page, _SUBFILE, 0) & 5
+
+
+def tiff_metadata(data: bytes, offset: int | None = None) -> Metadata:
+    """EXIF, XMP, IPTC and density in the IFD at an offset, by default the first, of a TIFF or RAW file."""
     try:
         structure = TiffStructure(data)
-        main = structure.ifd(structure.first)
+        main = structure.ifd(structure.first if offset is None else offset)
     except ValueError:
         main = None
     if main is None:
@@ -120,7 +145,7 @@ def tiff_metadata(data: bytes) -> Metadata:
     blocks = (main.entries.get(tag) for tag in (_XMP, _IPTC, _PHOTOSHOP))
     xmp, iptc, photoshop = (e and bytes(data[e.start : e.start + e.size]) for e in blocks)
     iptc = iptc or iptc_of_photoshop(photoshop or b"")
-    return Metadata(exif_of_tiff(data), None, xmp, iptc, Density.of_ifd(structure, main))
+    return Metadata(exif_of_tiff(data, offset), None, xmp, iptc, Density.of_ifd(structure, main))
 
 
 def tiff_left_out(data: bytes) -> tuple[str, ...]:
