@@ -475,3 +475,34 @@ def test_pages_that_are_smaller_than_the_first_stay_behind_it(tmp_path):
             file.write(pixels, photometric="rgb", subfiletype=first, metadata=None)
             file.write(pixels[::4, ::4], photometric="rgb", subfiletype=second, metadata=None)
         np.testing.assert_array_equal(read(path).pixels, pixels)
+
+
+def ycbcr_tiff(path: Path, rgb: np.ndarray, dtype: type = np.uint8, **options: object) -> None:
+    """YCbCr with as much colour as light, as Pillow makes it of RGB."""
+    samples = np.asarray(Image.fromarray(rgb).convert("YCbCr")).astype(dtype)
+    tifffile.imwrite(path, samples, photometric="ycbcr", metadata=None, **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"byteorder": ">"}, {"rowsperstrip": 7}])
+def test_tiff_ycbcr_without_jpeg_becomes_rgb(tmp_path, options):
+    y, x = np.mgrid[:24, :40]
+    rgb = np.stack([y * 10, x * 6, 255 - x * 3 - y], -1).astype(np.uint8)
+    ycbcr_tiff(tmp_path / "photo.tif", rgb, **options)
+    found = read(tmp_path / "photo.tif").pixels
+    assert found.dtype == np.uint8
+    assert np.abs(found.astype(int) - rgb).max() <= 3, "by the rounding of YCbCr"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "options"),
+    [
+        (np.uint16, {}),
+        (np.uint8, {"extratags": [(529, 5, 3, (2126, 10_000, 7152, 10_000, 722, 10_000), True)]}),
+        (np.uint8, {"extratags": [(532, 5, 6, (16, 1, 235, 1, 128, 1, 240, 1, 128, 1, 240, 1), True)]}),
+    ],
+    ids=["16 bits", "Rec. 709", "narrow range"],
+)
+def test_tiff_ycbcr_of_rare_kinds_is_refused(tmp_path, dtype, options):
+    ycbcr_tiff(tmp_path / "photo.tif", np.zeros((8, 8, 3), np.uint8), dtype, **options)
+    with pytest.raises(ImageError, match="stores its colours as YCbCr of a kind that is rare"):
+        read(tmp_path / "photo.tif")

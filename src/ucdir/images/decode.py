@@ -121,6 +121,12 @@ def _source(data: FileBytes) -> Any:
     return source
 
 
+def rgb_of_ycbcr(image: Any) -> Any:
+    """An image of libvips of 8 bits that holds YCbCr as JPEG files do, and is taken for RGB -> RGB, not yet decoded."""
+    rows = [[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]]
+    return (image - [0, 128, 128]).recomb(vips().Image.new_from_array(rows)).rint().cast("uchar")
+
+
 def decode_with_vips(image: Any) -> Pixels:
     """Samples [H,W,1..4] of an image of libvips as stored; CMYK becomes sRGB.
 

@@ -25,6 +25,7 @@ from ucdir.images.decode import (
     has_jpeg_xl,
     open_with_pillow,
     open_with_vips,
+    rgb_of_ycbcr,
 )
 from ucdir.images.density import Density
 from ucdir.images.exif import TiffStructure, orientation_of, says_adobe_rgb
@@ -187,7 +188,8 @@ def read_tiff(data: bytes) -> Contents:
     header = tiff_header(data)
     check_size(header.width, header.height, len(data), by_rows=True)
     try:
-        contents = _contents(_open("TIFF", header.data, header.place))
+        image = _open("TIFF", header.data, header.place)
+        contents = _contents(rgb_of_ycbcr(image) if header.ycbcr else image)
     except DecodeError as error:
         if "compression support is not configured" not in str(error):
             raise

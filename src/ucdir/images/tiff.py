@@ -57,13 +57,16 @@ _ODD_COMPRESSIONS: Final = {6: "old-style JPEG", 34676: "SGI LogLuv", 34677: "SG
 
 _STRIP_BYTES: Final = 1 << 18
 _BYTE, _SHORT, _LONG, _UNDEFINED = 1, 3, 4, 7
+_YCBCR, _JPEG, _SUBSAMPLING, _FRACTION = 6, 7, 530, 5
+_USUAL_YCBCR: Final = {529: (0.299, 0.587, 0.114), 532: (0.0, 255.0, 128.0, 255.0, 128.0, 255.0)}
+"""YCbCrCoefficients and ReferenceBlackWhite as in JPEG files."""
 _UNSIGNED: Final = {_SHORT: 2, _LONG: 4, 16: 8}
 
 
 class TiffHeader(NamedTuple):
     """Width and height of the image in pixels, whether it has alpha and says so (ExtraSamples 1 or 2; many programs
     write 0, or leave the tag out), how many full-size pages there are, the bytes to decode, the offset of the image's
-    IFD, and where libvips finds it, by the names of its options."""
+    IFD, where libvips finds it, by the names of its options, and whether it gives YCbCr for RGB."""
 
     width: int
     height: int
@@ -73,6 +76,7 @@ class TiffHeader(NamedTuple):
     data: bytes
     ifd: int
     place: Mapping[str, int]
+    ycbcr: bool
 
 
 def tiff_header(data: bytes) -> TiffHeader:
@@ -108,7 +112,8 @@ def tiff_header(data: bytes) -> TiffHeader:
     )
     alpha = samples > _COLOURS[structure.number(main, _PHOTOMETRIC, 1)]
     says_alpha = structure.number(main, _EXTRA_SAMPLES, 0) in (1, 2)
-    return TiffHeader(width, height, alpha, says_alpha, full_size, data, main.start, place)
+    ycbcr = _is_plain_ycbcr(structure, main)
+    return TiffHeader(width, height, alpha, says_alpha, full_size, data, main.start, place, ycbcr)
 
 
 def _image(structure: TiffStructure, pages: list[Ifd]) -> tuple[Ifd, dict[str, int]]:
@@ -131,6 +136,16 @@ def _image(structure: TiffStructure, pages: list[Ifd]) -> tuple[Ifd, dict[str, i
 def _is_full_size(structure: TiffStructure, page: Ifd) -> bool:
     """Whether a page is neither a smaller copy of another nor a mask."""
     return not structure.number(page, _SUBFILE, 0) & 5
+
+
+def _is_plain_ycbcr(structure: TiffStructure, page: Ifd) -> bool:
+    """Whether an image is YCbCr with as much colour as light and not compressed as JPEG. libtiff gives the samples of
+    such a one as they are; of others it makes RGB."""
+    return (
+        structure.number(page, _PHOTOMETRIC, 1) == _YCBCR
+        and structure.number(page, _COMPRESSION, 1) != _JPEG
+        and structure.numbers(page, _SUBSAMPLING)[:2] == (1, 1)
+    )
 
 
 def tiff_metadata(data: bytes, offset: int | None = None) -> Metadata:
@@ -260,11 +275,30 @@ def _problem(structure: TiffStructure, main: Ifd) -> str:  # noqa: PLR0911 (one 
         return f"stores {samples} samples a pixel"
     if colour == _PALETTE and bits[0] > 8:
         return f"stores a palette of {bits[0]} bits"
+    if _is_plain_ycbcr(structure, main) and (
+        bits[0] != 8
+        or samples != 3
+        or structure.number(main, _PLANES, 1) != 1
+        or any(not _holds(structure, main, tag, usual) for tag, usual in _USUAL_YCBCR.items())
+    ):
+        return "stores its colours as YCbCr of a kind that is rare"
     planes = structure.number(main, _PLANES, 1) != 1 and samples > 1
     if planes and (samples == 2 or _TILE_WIDTH in main.entries):
         # libvips 8.18 gives wrong pixels for the one and an error for the other.
         return f"stores {samples} samples a pixel in separate planes"
     return ""
+
+
+def _holds(structure: TiffStructure, page: Ifd, tag: int, usual: tuple[float, ...]) -> bool:
+    """Whether a tag of fractions is absent or has the usual values."""
+    entry = page.entries.get(tag)
+    if entry is None:
+        return True
+    if (entry.kind, entry.number) != (_FRACTION, len(usual)):
+        return False
+    stored = structure.data[entry.start : entry.start + entry.size]
+    values = np.frombuffer(stored, structure.order + "u4").reshape(-1, 2)
+    return np.allclose(values[:, 0], values[:, 1] * np.asarray(usual), rtol=1e-3)
 
 
 # ---------------------------------------------------------------------------------------------------- writing
