@@ -14,6 +14,7 @@ from tiny_tiff import shorts, tiny_tiff
 from ucdir.errors import ImageError
 from ucdir.images import Metadata, Photo, icc, read, write
 from ucdir.images.colour import colour_of_cicp
+from ucdir.images.decode import DecodeError, rgb_of_ycbcr, vips
 from ucdir.images.srgb import from_srgb_signal, to_srgb_signal
 
 SIZES = [(1, 1), (1, 7), (7, 1), (33, 31), (3, 4000), (4000, 3)]
@@ -491,6 +492,13 @@ def test_tiff_ycbcr_without_jpeg_becomes_rgb(tmp_path, options):
     found = read(tmp_path / "photo.tif").pixels
     assert found.dtype == np.uint8
     assert np.abs(found.astype(int) - rgb).max() <= 3, "by the rounding of YCbCr"
+
+
+def test_ycbcr_of_other_channels_is_no_fault_of_the_program():
+    """libtiff may read tags that stand twice in another way than the header was read here."""
+    for channels, kind in ((4, "uchar"), (3, "ushort")):
+        with pytest.raises(DecodeError, match="says that it is YCbCr"):
+            rgb_of_ycbcr(vips().Image.black(4, 4, bands=channels).cast(kind))
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,15 @@ def _source(data: FileBytes) -> Any:
 
 
 def rgb_of_ycbcr(image: Any) -> Any:
-    """An image of libvips of 8 bits that holds YCbCr as JPEG files do, and is taken for RGB -> RGB, not yet decoded."""
+    """An image of libvips of 8 bits that holds YCbCr as JPEG files do, and is taken for RGB -> RGB, not yet decoded.
+
+    Raises:
+        DecodeError: libvips found another kind of image than the header says.
+    """
+    if (image.bands, image.format) != (3, "uchar"):
+        raise DecodeError(
+            f"it has {image.bands} channels of the type {image.format}, and says that it is YCbCr"
+        )
     rows = [[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]]
     return (image - [0, 128, 128]).recomb(vips().Image.new_from_array(rows)).rint().cast("uchar")
 
