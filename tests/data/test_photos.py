@@ -9,6 +9,7 @@ import resource
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,6 +58,16 @@ def test_decoded_once(folder, tmp_path, decoded):
     assert len(decoded) == 5
     assert first == second
     assert sorted(p.suffix for p in (tmp_path / "cache").iterdir()) == [".bin", ".json"]
+
+
+def test_the_same_folder_by_another_name(folder, tmp_path, decoded, monkeypatch):
+    """A training that is resumed from elsewhere finds its photographs, which need not be decoded again."""
+    monkeypatch.chdir(folder.parent)
+    relative = open_photos(Path(folder.name), tmp_path / "cache", smallest_side=16)
+    absolute = open_photos(folder, tmp_path / "cache", smallest_side=16)
+    assert len(decoded) == 5
+    assert absolute == relative
+    assert open_photos(folder, tmp_path / "other", smallest_side=16).names == absolute.names, "the control"
 
 
 @pytest.mark.parametrize("change", ["added", "removed", "touched", "rewritten", "another smallest side"])
@@ -146,8 +157,9 @@ def test_the_index_is_written_last(folder, tmp_path, monkeypatch):
         lambda index, pixels: os.truncate(pixels, 0),
         lambda index, pixels: os.truncate(index, index.stat().st_size // 2),
         lambda index, pixels: index.write_text("[]"),
-        lambda index, pixels: index.write_text('{"names": [], "shapes": []}'),
-        lambda index, pixels: index.write_text('{"names": ["a"], "shapes": 5}'),
+        lambda index, pixels: index.write_text('{"kept": [], "shapes": []}'),
+        lambda index, pixels: index.write_text('{"kept": [0], "shapes": 5}'),
+        lambda index, pixels: index.write_text(index.read_text().replace("4]}", "9]}")),
         lambda index, pixels: index.rename(index.with_suffix(".json.part")),
         lambda index, pixels: pixels.rename(pixels.with_suffix(".bin.part")) and index.unlink(),
     ],

@@ -171,12 +171,12 @@ def decode_groups(
     states = [[(str(p.resolve()), *_state(p)) for p in group] for group in groups]
     stamp = json.dumps([smallest_side, states, ratios])
     base = cache / hashlib.sha256(stamp.encode()).hexdigest()[:16]
-    found = _open_cache(base)
+    found = _open_cache(base, groups)
     if found is None:
         try:
             cache.mkdir(parents=True, exist_ok=True)
             with _only_one(cache):
-                if _open_cache(base) is None:  # else another training has just written it
+                if _open_cache(base, groups) is None:  # else another training has just written it
                     logger.info("decoding %d photographs into %s, once", sum(map(len, groups)), cache)
                     _remove_old_caches(cache)
                     if not _decode(groups, base, smallest_side, ratios):
@@ -186,7 +186,7 @@ def decode_groups(
                 with contextlib.suppress(OSError):
                     unfinished.unlink()
             raise OutputError(f"{cache}: decoded photographs cannot be kept there ({error}).") from None
-        found = _open_cache(base)
+        found = _open_cache(base, groups)
     if found is None:
         raise OutputError(
             f"{cache}: was changed by another training while it was written; give each a data.cache of its own."
@@ -215,19 +215,23 @@ def _state(file: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _open_cache(base: Path) -> tuple[PhotoStore, tuple[int, ...]] | None:
-    """The store that `_decode` wrote; nothing where it is missing, unfinished or damaged."""
+def _open_cache(base: Path, groups: Sequence[Sequence[Path]]) -> tuple[PhotoStore, tuple[int, ...]] | None:
+    """The store that `_decode` wrote; nothing where it is missing, unfinished or damaged.
+
+    Its names are those of the groups: the training that decoded them may have called the same folder otherwise.
+    """
     file = base.with_suffix(".bin")
     try:
         entry = json.loads(base.with_suffix(".json").read_text(encoding="utf-8"))
         shapes = tuple((int(h), int(w)) for h, w in entry["shapes"])
         sizes = [h * w * 3 for h, w in shapes]
-        if file.stat().st_size != sum(sizes) or not sizes or len(sizes) != len(entry["names"]):
+        kept = tuple(int(number) for number in entry["kept"])
+        names = tuple(str(photo) for number in kept for photo in groups[number])
+        if file.stat().st_size != sum(sizes) or not sizes or len(sizes) != len(names):
             return None
         offsets = tuple(itertools.accumulate(sizes[:-1], initial=0))
-        kept = tuple(int(number) for number in entry["kept"])
-        return PhotoStore(tuple(entry["names"]), shapes, offsets, file), kept
-    except (OSError, ValueError, KeyError, TypeError):
+        return PhotoStore(names, shapes, offsets, file), kept
+    except (OSError, ValueError, LookupError, TypeError):
         return None
 
 
@@ -241,8 +245,7 @@ def _remove_old_caches(cache: Path) -> None:
 def _decode(
     groups: Sequence[Sequence[Path]], base: Path, smallest_side: int, ratios: Sequence[float | None]
 ) -> bool:
-    """Write pixels (.bin), then names and shapes (.json), each under its name only when it is whole."""
-    names: list[str] = []
+    """Write pixels (.bin), then shapes and the groups' numbers (.json), each under its name only when it is whole."""
     shapes: list[tuple[int, int]] = []
     kept: list[int] = []
     unfinished = base.with_suffix(".bin.part")
@@ -252,19 +255,18 @@ def _decode(
             if isinstance(images, str) or problem:
                 logger.warning("left out: %s", problem)
                 continue
-            for file, pixels in zip(group, images, strict=True):
+            for pixels in images:
                 out.write(pixels.data)
-                names.append(str(file))
                 shapes.append((pixels.shape[0], pixels.shape[1]))
             kept.append(number)
         out.flush()
         os.fsync(out.fileno())
-    if not names:
+    if not kept:
         unfinished.unlink()
         return False
     unfinished.replace(base.with_suffix(".bin"))
     index = base.with_suffix(".json.part")
-    index.write_text(json.dumps({"names": names, "shapes": shapes, "kept": kept}), encoding="utf-8")
+    index.write_text(json.dumps({"shapes": shapes, "kept": kept}), encoding="utf-8")
     index.replace(base.with_suffix(".json"))
     return True
 
