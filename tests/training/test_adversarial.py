@@ -87,7 +87,7 @@ def test_the_hinge_by_hand(tiny):
     found = term(restored, clean, guidance, predictor, 5)
 
     def scores(image):
-        views = [augmented(one, (0, 5, 2)) for one in (image, guidance)]
+        views = [augmented(one, (0, 5, 0, 3)) for one in (image, guidance)]
         return term.discriminator(*(predictor.unet.encode(view, [()] * 2) for view in views))
 
     real, fake = scores(clean), scores(restored)

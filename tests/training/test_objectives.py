@@ -14,7 +14,9 @@ from ucdir.model.framework import build
 from ucdir.pipeline import RestorationPipeline
 from ucdir.training import loop, progress, sampler_aware
 from ucdir.training.checks import check_settings
+from ucdir.training.energy_score import drawn
 from ucdir.training.export import export
+from ucdir.training.model import new_model
 from ucdir.training.objectives import OBJECTIVES, NoiseObjective
 from ucdir.training.sampler_aware import SamplerAwareObjective, random_view, repeated
 
@@ -235,3 +237,23 @@ def test_lpips_is_given_views_of_both_sizes():
         assert float(large[0, 0, 0].diff().max()) == pytest.approx(0.5)
         starts.add(float(large.min()))
     assert len(starts) > 10
+
+
+def test_no_two_draw_the_same_numbers(tiny, monkeypatch):
+    """Crops, views and the discriminator's views: each from a stream of its own, as the crops of a step are."""
+    keys = []
+    drawn_from = np.random.default_rng
+    monkeypatch.setattr(np.random, "default_rng", lambda key: keys.append(key) or drawn_from(key))
+    config = tiny(
+        objective="sampler_aware", perceptual_weight=0, adversarial_weight=0.1, freeze_predictor=True, seed=7
+    )
+    model = new_model(config, CPU)
+    batch = batch_of(config)
+    model({**batch, "step": torch.full_like(batch["step"], 3)})
+    model.objective.view(3)(torch.zeros(1, 3, 64, 64))
+    drawn((7, 3, 0), torch.Size([3, 4, 4]))
+    crops = [(7, 3, place) for place in range(8)]
+    assert len(set(keys)) == 3
+    first = [tuple(drawn_from(key).random(4)) for key in (*set(keys), *crops)]
+    assert len(set(first)) == len(first)
+    assert (drawn_from((7, 3)).random(4) == drawn_from((7, 3, 0)).random(4)).all(), "what there is to avoid"

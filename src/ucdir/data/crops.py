@@ -26,6 +26,9 @@ def scalars_of(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
 class Crops(Dataset[dict[str, Tensor]]):
     """Item n is place n % batch_size of step n // batch_size, the same in every run and on every machine.
 
+    Its generator is that of (seed, step, place). NumPy fills short keys with zeros, so objectives draw with a fourth
+    number above 0: 1 is `energy_score.drawn`, 2 the views of LPIPS, 3 those of the discriminator.
+
     An item holds `clean` and `degraded` [3,side,side] in [-1,1], `noise` ε [3,side,side], `noise_level` √γ [], `step`
     and `place` (whole numbers) [], and one entry `scalar.<name>` [] for each auxiliary scalar (NaN: unknown).
     """

@@ -125,7 +125,7 @@ class AdversarialTerm:
         self, restored: Tensor, clean: Tensor, guidance: Tensor, predictor: nn.Module, step: int
     ) -> dict[str, Tensor]:
         """Losses by name, scalar tensors; images [B,3,H,W] in [-1,1]."""
-        view = partial(augmented, rng=(self.seed, step, 2))
+        view = partial(augmented, rng=(self.seed, step, 0, 3))
         with torch.no_grad():
             conditions = self.features(view(guidance), predictor)
             real = self.features(view(clean), predictor)

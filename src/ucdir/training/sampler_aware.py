@@ -103,7 +103,7 @@ class SamplerAwareObjective:
 
     def view(self, step: int) -> Callable[[Tensor], Tensor]:
         """What LPIPS is given in a step of training."""
-        return partial(random_view, rng=(self.seed, step), enlarged=step // self.steps % 2 == 1)
+        return partial(random_view, rng=(self.seed, step, 0, 2), enlarged=step // self.steps % 2 == 1)
 
     def grid_loss(self, error: Tensor, diffusion_model: nn.Module) -> dict[str, Tensor]:
         """`grid`, if it has a weight."""
@@ -127,7 +127,7 @@ def repeated(images: Tensor, period: int) -> Tensor:
     return pattern - pattern.mean((-2, -1), keepdim=True)
 
 
-def random_view(images: Tensor, rng: tuple[int, int], *, enlarged: bool) -> Tensor:
+def random_view(images: Tensor, rng: tuple[int, ...], *, enlarged: bool) -> Tensor:
     """What LPIPS is given of images [B,3,H,W]: all but a frame of `MAX_SHIFT` - 1, or half a side enlarged twice.
 
     AlexNet hardly responds to a pattern with a period of two pixels, so a network could add one without penalty;
