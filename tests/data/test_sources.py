@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ucdir.data import sources as module
 from ucdir.data.sources import DegradedPhotos, Mixture, RealPairs
 from ucdir.tasks import Example
 
@@ -147,6 +148,22 @@ def test_the_place_with_more_detail_is_taken():
 
     assert flat(1) == pytest.approx(0.43, abs=0.07)
     assert flat(3) == pytest.approx(0.43**3, abs=0.05)
+
+
+def test_a_drawn_page_has_one_place(monkeypatch):
+    looked_at, detail = [], module._detail
+    monkeypatch.setattr(module, "_detail", lambda image: looked_at.append(image.shape) or detail(image))
+
+    def crop(share, candidates):
+        source = DegradedPhotos(
+            Store((64, 80)), [0], mark_border, lambda side: 2, flip=True, documents_share=share, candidates=candidates
+        )  # fmt: skip
+        return source.crop(np.random.default_rng(5), 24).clean
+
+    np.testing.assert_array_equal(crop(1.0, 3), crop(1.0, 1))
+    assert not looked_at
+    crop(0.0, 3)
+    assert len(looked_at) == 3, "the control: places of a photograph are compared"
 
 
 def test_photographs_are_shrunk_as_far_as_they_are_large_enough():

@@ -56,15 +56,15 @@ class DegradedPhotos:
     def crop(self, rng: np.random.Generator, side: int) -> Example:
         """A random crop of a random photo, degraded."""
         wide = side + 2 * self.margin(side)
-        factor = 1.0
+        factor, candidates = 1.0, self.candidates
         if self.documents_share and rng.random() < self.documents_share:
-            photo = document(rng, wide)
+            photo, candidates = document(rng, wide), 1  # a page is as large as the crop
         else:
             photo = self.photos[self.chosen[int(rng.integers(len(self.chosen)))]]
             if self.most_shrunk > 1:
                 most = min(self.most_shrunk, min(photo.shape[:2]) / wide)
                 factor = max(1.0, most) ** rng.random()
-        (crop,) = _crops((photo,), rng, round(wide * factor), flip=self.flip, candidates=self.candidates)
+        (crop,) = _crops((photo,), rng, round(wide * factor), flip=self.flip, candidates=candidates)
         if factor > 1:
             crop = _shrunk(crop, wide)
         return _without_margin(self.degrade(crop, rng, side), side)
