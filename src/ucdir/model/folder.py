@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
 from collections.abc import Mapping
 from operator import index
@@ -19,7 +20,8 @@ from typing import Any, TypeVar
 from pydantic import ConfigDict, ValidationError, model_validator
 
 from ucdir.config.pipeline import Beta, Betas, PipelineConfig, Timesteps
-from ucdir.errors import WeightsError
+from ucdir.errors import OutputError, WeightsError
+from ucdir.images.paths import shown
 from ucdir.limits import MAX_CHECKPOINT_BYTES, MAX_CONFIG_BYTES, MAX_SAFETENSORS_HEADER_BYTES
 from ucdir.section import Section, problems
 
@@ -266,6 +268,16 @@ def read_header(file: Path) -> dict[str, Any]:
 
 
 # ------------------------------------------------------------------------------------------------------ writing
+
+
+def check_free(folder: Path) -> None:
+    """Refuse to write a model where something is: only a new folder, or an empty one, is free.
+
+    Raises:
+        OutputError: it is not.
+    """
+    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{shown(folder)}: exists already; name a new folder.")
 
 
 def scheduler_settings(config: PipelineConfig) -> tuple[str, dict[str, object]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -130,16 +129,6 @@ def _check_tensors(network: Network, file: Path) -> None:
             )
 
 
-def check_free(folder: Path) -> None:
-    """Refuse to write a model where something is: only a new folder, or an empty one, is free.
-
-    Raises:
-        OutputError: it is not.
-    """
-    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{folder}: exists already; name a new folder.")
-
-
 def save_model(
     folder: Path,
     predictor: AnyPredictor,
@@ -162,7 +151,7 @@ def save_model(
     networks = {"predictor": predictor, "diffusion_model": diffusion_model}
     classes = {name: [type(n).__module__, type(n).__name__] for name, n in networks.items()}
     try:
-        check_free(folder)
+        files.check_free(folder)
         remove_stale(folder.parent)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with temporary_folder(folder.parent) as unfinished:

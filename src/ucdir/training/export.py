@@ -8,7 +8,8 @@ import torch
 
 from ucdir.config import Config
 from ucdir.errors import WeightsError
-from ucdir.model.weights import check_free, save_model
+from ucdir.model.folder import check_free
+from ucdir.model.weights import save_model
 from ucdir.training.averaging import networks_with
 from ucdir.training.model import TrainingModel
 from ucdir.training.state import read_metadata, read_tensors

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ucdir.errors import OutputError, WeightsError, reason
 from ucdir.images.atomic import sync, temporary_folder
-from ucdir.model.weights import check_free
+from ucdir.model.folder import check_free
 
 DTYPES = {
     "weights": torch.float32,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ucdir.errors import OutputError, WeightsError, reason
 from ucdir.images.atomic import remove_stale, sync, temporary_folder
 from ucdir.images.paths import shown
-from ucdir.model.folder import write_json
+from ucdir.model.folder import check_free, write_json
 from ucdir.model.onnx_folder import MANIFEST, NAMES, Manifest, is_onnx, make_onnx
 
 README = """\
@@ -58,8 +57,7 @@ def export(folder: Path, output: Path, *, precision: str = "fp32") -> Manifest:
         raise WeightsError(
             f"{shown(folder)}: is in ONNX form already; name the folder that it was exported from."
         )
-    if os.path.lexists(output) and (not output.is_dir() or any(output.iterdir())):
-        raise OutputError(f"{shown(output)}: exists already; name a new folder.")
+    check_free(output)
     model = make_onnx(folder, precision)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
