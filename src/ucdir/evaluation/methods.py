@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from ucdir.data.photos import rgb8
 from ucdir.errors import DataError
 from ucdir.evaluation.cases import Case, Pixels
 from ucdir.images import find_images
+from ucdir.model.pretrained import model_digest
 from ucdir.pipeline import RestorationPipeline
 
 LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
@@ -71,10 +71,8 @@ class Restorer:
     @cached_property
     def identity(self) -> str:
         """The model's files and how it is used."""
-        files = sorted(p for p in self.folder.rglob("*") if p.suffix in {".json", ".safetensors", ".onnx"})
-        hashes = [hashlib.sha256(p.read_bytes()).hexdigest() for p in files]
         given = None if self.given is None else dict(sorted(self.given.items()))
-        return json.dumps([hashes, self.steps, self.start_fraction, self.seed, given])
+        return json.dumps([model_digest(self.folder), self.steps, self.start_fraction, self.seed, given])
 
     def restore(self, case: Case) -> Pixels:
         """The model's output, uint8 [H,W,3]; scalars of the case that the model does not take are dropped."""
