@@ -30,6 +30,7 @@ from ucdir.degradations import (
     LowLightGenerator,
     MotionBlur,
     SceneBlur,
+    WhiteNoise,
 )
 from ucdir.degradations.scene_blur import length_of
 from ucdir.inspection.features import features
@@ -210,10 +211,7 @@ def _noisy(crop: Rgb8, rng: np.random.Generator, known: dict[str, float]) -> Rgb
 
 
 def _white(crop: Rgb8, std: float, rng: np.random.Generator) -> Rgb8:
-    grey = rng.random() < 0.2
-    noise = rng.normal(0, std, (*crop.shape[:2], 1) if grey else crop.shape)
-    noisy: Rgb8 = np.rint(np.clip(crop + noise, 0, 255)).astype(np.uint8)
-    return noisy
+    return WhiteNoise(std, grey=rng.random() < 0.2, seed=int(rng.integers(2**63)))(crop)
 
 
 def samples(files: list[Path], each: int, seed: int, shares: list[float], documents: float) -> Any:
