@@ -174,3 +174,21 @@ def test_it_resumes_bit_for_bit_and_is_not_exported(tiny, tmp_path, objective):
 def test_what_does_not_fit_is_refused(tiny, changes, words):
     with pytest.raises(ConfigError, match=words):
         check_settings(tiny(**{**SETTINGS, **changes}), 1)
+
+
+def test_the_discriminators_gradients_are_clipped_apart(tiny, tmp_path, monkeypatch):
+    """Together, the two norms would share the bound."""
+    export(loop.train(tiny(steps=2), tmp_path / "first"), tmp_path / "initial", torch.float32)
+    config = tiny(initial=str(tmp_path / "initial"), steps=2, clip_norm=1e-6, **SETTINGS)
+    own = len([*new_model(config, CPU).discriminator.parameters()])
+    norms, step = [], torch.optim.AdamW.step
+
+    def spied(optimizer, closure=None):
+        gradients = [p.grad for p in optimizer.param_groups[0]["params"]]
+        for part in (gradients[:-own], gradients[-own:]):
+            norms.append(float(torch.stack([g.square().sum() for g in part if g is not None]).sum().sqrt()))
+        return step(optimizer, closure)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spied)
+    loop.train(config, tmp_path / "run")
+    assert norms == pytest.approx([1e-6] * 4, rel=1e-2)

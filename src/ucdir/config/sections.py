@@ -288,7 +288,7 @@ class TrainingConfig(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Weight decay, times the learning rate."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
-    """Largest norm of the gradient."""
+    """Largest norm of the gradient of both networks together; that of a discriminator is bounded apart."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
     """Decay of the exponential moving average of the weights, after its own warm-up."""
     mixed_precision: Literal["no", "bf16"] = "no"

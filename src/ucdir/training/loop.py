@@ -113,6 +113,7 @@ def train(config: Config, output: Path, minutes: float | None = None) -> Path:
         settings.steps, first_step, output / "log.jsonl", enabled=is_main, mean=accelerator.reduce
     )
     finite = FiniteCheck()
+    clipped = bare.clipped_together()
     with others_may_be_lost(accelerator), progress, Interruption(listen=is_main) as interruption:
         for done, host_batch in enumerate(_batches(loader), start=first_step + 1):
             batch = {
@@ -127,13 +128,15 @@ def train(config: Config, output: Path, minutes: float | None = None) -> Path:
                 losses = model(batch)
             loss = torch.stack([*losses.values()]).sum()
             accelerator.backward(loss)
-            norm = accelerator.clip_grad_norm_(model.parameters(), settings.clip_norm)
+            norms = {
+                name: accelerator.clip_grad_norm_(part, settings.clip_norm) for name, part in clipped.items()
+            }
             optimizer.step()
             optimizer.zero_grad()
             average.update(bare, done)
 
-            finite.add(done, loss + norm)
-            progress.update(done, {**losses, "gradient": norm}, settings.batch_size, rate)
+            finite.add(done, loss + sum(norms.values()))
+            progress.update(done, {**losses, **norms}, settings.batch_size, rate)
             last = done == settings.steps or interruption.requested or deadline.passed
             if is_main and samples and (done % settings.sample_every == 0 or done == settings.steps):
                 finite.settle()

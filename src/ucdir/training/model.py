@@ -24,6 +24,16 @@ class TrainingModel(nn.Module):
         if (discriminator := new_discriminator(config)) is not None:
             self.discriminator = discriminator
 
+    def clipped_together(self) -> dict[str, list[nn.Parameter]]:
+        """What `training.clip_norm` bounds, by the name of its norm in the log: the networks, and the discriminator.
+
+        Apart, or a discriminator that learns fast would shorten the networks' steps.
+        """
+        networks = [*self.predictor.parameters(), *self.diffusion_model.parameters()]
+        if not hasattr(self, "discriminator"):
+            return {"gradient": networks}
+        return {"gradient": networks, "discriminator_gradient": [*self.discriminator.parameters()]}
+
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A batch of `data.crops.Crops` -> losses by name, scalar tensors."""
         return self.objective(self.predictor, self.diffusion_model, batch)
