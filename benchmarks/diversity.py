@@ -63,24 +63,24 @@ def tiles_of(image: NDArray[np.uint8]) -> torch.Tensor:
 
 
 class Second:
-    """Distance and Frechet distance by a network that is in no training, of images that come one after the other."""
+    """Distance and Frechet distance by a network that is in no training, to clean images."""
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: Path, cleans: list[NDArray[np.uint8]]) -> None:
         self.network = EfficientNetLite0(tensors_of(weights))
-        self.distances: list[float] = []
-        self.found: list[torch.Tensor] = []
-        self.real: list[torch.Tensor] = []
+        self.clean = [self.network(torch.from_numpy(to_signal(image))) for image in cleans]
+        self.real = self.of_tiles(cleans)
 
-    def add(self, image: NDArray[np.uint8], clean: NDArray[np.uint8]) -> None:
-        """One image more."""
-        both = [self.network(torch.from_numpy(to_signal(i))) for i in (image, clean)]
-        self.distances.append(distance(*both))
-        for kept, i in ((self.found, image), (self.real, clean)):
-            kept.append(self.network(tiles_of(i))[-1].mean(dim=(2, 3)))
+    def of_tiles(self, images: list[NDArray[np.uint8]]) -> torch.Tensor:
+        """Features of small patches: [n,C]."""
+        return torch.cat([self.network(tiles_of(image))[-1].mean(dim=(2, 3)) for image in images])
 
-    def __str__(self) -> str:
-        frechet = frechet_distance(torch.cat(self.found), torch.cat(self.real))
-        return f"{np.mean(self.distances):.3f} / {frechet:.1f}"
+    def figures(self, images: list[NDArray[np.uint8]]) -> str:
+        """Both distances of restored images, in the order of the clean ones."""
+        distances = [
+            distance(self.network(torch.from_numpy(to_signal(image))), clean)
+            for image, clean in zip(images, self.clean, strict=True)
+        ]
+        return f"{np.mean(distances):.3f} / {frechet_distance(self.of_tiles(images), self.real):.1f}"
 
 
 def row(
@@ -89,12 +89,13 @@ def row(
     known: dict[str, float],
     count: int,
     steps: int | None,
+    network: AlexNet,
+    real: torch.Tensor,
     second: Second | None,
 ) -> str:
-    """The figures of one diversity."""
+    """The figures of one diversity; `real` are the network's features of the clean images' patches."""
     psnr, lpips = load_metrics(("psnr", "lpips"))
-    network = AlexNet()
-    figures, spreads, errors, found, real = [], [], [], [], []
+    figures, spreads, errors, firsts = [], [], [], []
     for clean, degraded in pairs:
         signal, like = to_signal(degraded), np.empty((1, 1, 3), np.uint8)
         guidance = from_signal(pipeline.restore_signal(signal, fidelity=1, amount=1), like)
@@ -112,16 +113,13 @@ def row(
         ])  # fmt: skip
         spreads.append(spread)
         errors.append(wrong)
-        found.append(network(tiles_of(first)))
-        real.append(network(tiles_of(clean)))
-        if second is not None:
-            second.add(first, clean)
+        firsts.append(first)
     m = np.mean(figures, axis=0)
     correlation = np.corrcoef(np.concatenate(spreads), np.concatenate(errors))[0, 1]
-    frechet = frechet_distance(torch.cat(found), torch.cat(real))
+    frechet = frechet_distance(torch.cat([network(tiles_of(image)) for image in firsts]), real)
     return (
         f"{m[0]:.2f} | {m[1]:.2f} ({m[1] - m[0]:+.2f}) | {m[2]:.2f} | {m[3]:.4f} | {frechet:.2f} | "
-        f"{np.sqrt(m[4] / m[5]):.3f} | {correlation:.3f}{'' if second is None else f' | {second}'}"
+        f"{np.sqrt(m[4] / m[5]):.3f} | {correlation:.3f}{'' if second is None else f' | {second.figures(firsts)}'}"
     )
 
 
@@ -150,6 +148,9 @@ def main() -> None:
         for i in range(count)
     ]
     pairs = [(clean, JpegCompression(given.quality, "4:2:0")(clean)) for clean in cleans]
+    network = AlexNet()
+    real = torch.cat([network(tiles_of(clean)) for clean in cleans])
+    second = Second(given.second, cleans) if given.second else None
     takes = "diversity" in pipeline.engine.scalars
     print(f"{count} images, {given.model}, quality {given.quality}, {given.samples} samples")
     columns = [
@@ -162,8 +163,8 @@ def main() -> None:
             {} if diversity is None else {"diversity": diversity}
         )
         said = "not taken" if diversity is None else diversity
-        second = Second(given.second) if given.second else None
-        print(f"| {said} | {row(pipeline, pairs, known, given.samples, given.steps, second)} |", flush=True)
+        figures = row(pipeline, pairs, known, given.samples, given.steps, network, real, second)
+        print(f"| {said} | {figures} |", flush=True)
 
 
 if __name__ == "__main__":
