@@ -61,6 +61,9 @@ MAX_SAMPLES = 10_000
 MAX_SCHEDULE_STEPS = 20_000
 """Most steps of a noise schedule that is given as a list."""
 
+MAX_TRAINING_WORKERS = 256
+"""Most worker processes of a training; each takes about 200 MB, and a slip of the keyboard would take all memory."""
+
 MAX_METADATA_BYTES = 8 << 20
 """Largest block of EXIF, colour profile or XMP that is kept with an image."""
 

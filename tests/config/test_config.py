@@ -64,6 +64,7 @@ sampling: {start_fraction: 1.5}
         ("diffusion: {residual_scale: .inf}", "finite number"),
         ("training: {learning_rate: .nan}", "finite number"),
         ("training: {ema_decay: 1.0}", "less than 1"),
+        ("training: {workers: 100000}", "'training.workers': Input should be less than or equal to 256"),
         ("jpeg: {qualities: [5, 101]}", "jpeg.qualities.1"),
         ("jpeg: {qualities: [5]}", "jpeg.qualities"),
         ("jpeg: {focus: [50, 20]}", r"focus \[50, 20\] is not a range within qualities \[5, 95\]"),

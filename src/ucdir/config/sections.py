@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ucdir.limits import MAX_BLOCKS, MAX_SAMPLING_STEPS, MAX_STRIDE
+from ucdir.limits import MAX_BLOCKS, MAX_SAMPLING_STEPS, MAX_STRIDE, MAX_TRAINING_WORKERS
 from ucdir.section import Probability, Section
 
 Positive = Annotated[int, Field(ge=1)]
@@ -295,7 +295,7 @@ class TrainingConfig(Section):
     """Arithmetic of the forward pass; fp16 would need a loss scale, and resuming would not be exact."""
     compile: bool = False
     """Compile the networks with torch.compile: minutes of waiting first, other rounding, and no faster on a CPU."""
-    workers: Annotated[int, Field(ge=0)] = 1
+    workers: Annotated[int, Field(ge=0, le=MAX_TRAINING_WORKERS)] = 1
     """Worker processes that cut and degrade crops."""
     checkpoint_every: Positive = 100
     """Steps between checkpoints."""
