@@ -168,6 +168,20 @@ def test_steps_are_timed_by_the_experiments_own_objective(config, metric_weights
     assert called == [{"pixels", "predictor", "perceptual"}] * (module.TIMED_STEPS + 1)
 
 
+def test_steps_of_the_energy_score_are_timed_too(config):
+    """It is given a second noise and a diversity beside what every objective is given."""
+    diverse = config.model.diffusion_model.model_copy(update={"scalars": ("jpeg_quality", "diversity")})
+    score = {"objective": "energy_score", "perceptual_weight": 0.0}
+    assert module.seconds_a_step(
+        config.model_copy(
+            update={
+                "model": config.model.model_copy(update={"diffusion_model": diverse}),
+                "training": config.training.model_copy(update=score),
+            }
+        )
+    )
+
+
 def test_a_stopped_study_goes_on(config, tmp_path, metric_weights, monkeypatch):
     monkeypatch.setenv("UCDIR_WEIGHTS", str(metric_weights))
     trained: list[str] = []
@@ -203,9 +217,27 @@ def test_wrong_settings_are_refused(config, tmp_path):
     for wrong in ({}, {"steps": 1, "minutes": 1}):
         with pytest.raises(ConfigError, match="give either steps or minutes"):
             ablate(config, tmp_path / "study", **wrong)
+    for minutes in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="minutes of training are no time"):
+            ablate(config, tmp_path / "study", minutes=minutes)
     without = config.model_copy(update={"data": config.data.model_copy(update={"hold_out": 0})})
     with pytest.raises(ConfigError, match=r"data\.hold_out of at least 1"):
         ablate(without, tmp_path / "study", steps=1)
+    released = config.model_copy(update={"model": config.model.model_copy(update={"architecture": "release"})})
+    with pytest.raises(ConfigError, match="release has no settings that rows could change"):
+        ablate(released, tmp_path / "study", steps=1)
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_row_that_cannot_be_built_is_refused_before_the_first_is_trained(config, tmp_path, monkeypatch):
+    """44 channels times 4 are no groups of about 32; only one row wants them."""
+    monkeypatch.setattr(module, "train", lambda *_: pytest.fail("trained"))
+    wide = config.model.diffusion_model.model_copy(update={"channels": 44, "multipliers": (1, 4)})
+    model = config.model.model_copy(update={"diffusion_model": wide})
+    odd = config.model_copy(update={"model": model})
+    check_settings(odd, 1)
+    with pytest.raises(ConfigError, match="cannot split levels of .44, 176. channels"):
+        ablate(odd, tmp_path / "study", steps=1)
 
 
 def test_a_row_that_is_not_the_papers_has_no_values_of_the_paper(monkeypatch):

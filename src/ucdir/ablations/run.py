@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+from torch.utils.data import default_collate
 
 from ucdir.ablations.rows import PAPER_GMACS, ROWS, ablated
 from ucdir.config import Config
@@ -28,6 +30,7 @@ from ucdir.training.checks import check_settings
 from ucdir.training.export import export
 from ucdir.training.loop import train
 from ucdir.training.model import new_model
+from ucdir.training.objectives import DRAWN
 from ucdir.training.source import held_out_photos
 
 logger = logging.getLogger(__name__)
@@ -82,14 +85,19 @@ def ablate(
     """
     if (steps is None) == (minutes is None):
         raise ConfigError("ablation: give either steps or minutes.")
-    if config.data.photos is None or config.data.hold_out < 1:
+    if minutes is not None and not 0 < minutes < math.inf:  # nor NaN
+        raise ConfigError(f"ablation: {minutes:g} minutes of training are no time; give a number above 0.")
+    if config.data.photos is None or not (config.data.hold_out or config.data.hold_out_names):
         raise ConfigError("ablation: data.photos and a data.hold_out of at least 1 are needed to measure on.")
     if config.data.has_pairs:
         raise ConfigError("ablation: rows are measured on photographs; leave the pairs out of the data.")
     task_of_strength(config.task, strength)  # raises now if it is out of range
-    for row in rows:
-        ablated(config, row)
-    check_settings(config, processes=1)
+    if config.model.architecture == "release":
+        raise ConfigError(
+            "ablation: model.architecture release has no settings that rows could change; choose paper."
+        )
+    for row in rows:  # before hours are spent on the first of them
+        check_settings(ablated(config, row), processes=1)
     measured = {"strength": strength, "images": images, "crop": crop}
     steps = _agreed_steps(config, output, steps, minutes, rows, measured)
     results = []
@@ -195,6 +203,9 @@ def seconds_a_step(config: Config) -> float:
         "noise_level": torch.rand(size, device=device),
         "place": torch.arange(size),
     }
+    if (drawn := DRAWN.get(config.training.objective)) is not None:
+        more = default_collate([drawn((config.seed, 0, place), image.shape[1:]) for place in range(size)])
+        batch |= {name: value.to(device) for name, value in more.items()}
     began = 0.0
     for step in range(TIMED_STEPS + 1):
         if step == 1:
