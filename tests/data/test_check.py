@@ -62,6 +62,16 @@ def test_pairs(tmp_path):
     assert check_place(tmp_path / "blur", tmp_path / "sharp").problems == report.problems
 
 
+def test_pairs_of_one_folder_are_no_photographs(tmp_path):
+    """PolyU's layout, which training finds by itself, too."""
+    picture(tmp_path / "Sony_1_real.JPG", 1)
+    picture(tmp_path / "Sony_1_mean.JPG", 1)
+    report = check_place(tmp_path)
+    assert (report.what, report.found) == ("pairs", 1)
+    (tmp_path / "Sony_1_mean.JPG").rename(tmp_path / "Sony_2_mean.JPG")
+    assert check_place(tmp_path).what == "photographs", "the control"
+
+
 def test_lists_and_nothing(tmp_path):
     picture(tmp_path / "a.png", 1)
     picture(tmp_path / "b.png", 2)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ucdir.data.pair import Pair
 from ucdir.data.pairs import CLEAN_NAMES, DEGRADED_NAMES, find_pairs, pair_folders
 from ucdir.data.photos import rgb8
+from ucdir.data.polyu import polyu_pairs
 from ucdir.errors import DataError, ImageError
 from ucdir.images import find_images
 
@@ -134,9 +135,12 @@ def _looks_like_pairs(place: Path) -> bool:
     names = {child.name.lower() for child in place.iterdir() if child.is_dir()}
     scenes = any(child.name.startswith("GOPR") for child in (*place.glob("*"), *place.glob("*/*")))
     deeper = {child.name.lower() for child in place.glob("*/*") if child.is_dir()}
-    return scenes or any(
-        found & set(DEGRADED_NAMES) and found & set(CLEAN_NAMES) for found in (names, deeper)
-    )
+    if scenes or any(found & set(DEGRADED_NAMES) and found & set(CLEAN_NAMES) for found in (names, deeper)):
+        return True
+    try:
+        return bool(polyu_pairs(place))
+    except DataError:
+        return False
 
 
 def _alone(pairs: Sequence[Pair], files: Iterable[Path]) -> list[Path]:
