@@ -285,3 +285,12 @@ def test_a_checkpoint_from_before_a_setting_was_added(saved):
     rewrite(saved, forget)
     assert read_metadata(saved).config.diffusion.focus == 1.0
     assert read_metadata(saved).config.low_light.white_probability == 0
+
+
+def test_frames_may_have_moved_as_photographs_may(tiny):
+    here, there = (
+        tiny(data={"photos": f"{place}/photos", "frames": f"{place}/films"}) for place in ("/here", "/there")
+    )
+    check_same_experiment(Path("it"), here, there)
+    with pytest.raises(ConfigError, match="data.frames_share was"):
+        check_same_experiment(Path("it"), here, tiny(data={"frames": "/here/films", "frames_share": 0.5}))

@@ -225,7 +225,7 @@ def _check_model(path: Path, found: Mapping[str, Sequence[int]], wanted: Mapping
 
 
 FREE = {
-    "data.photos", "data.degraded", "data.clean", "data.pairs", "data.cache",
+    "data.photos", "data.degraded", "data.clean", "data.pairs", "data.frames", "data.cache",
     "training.steps", "training.decay_steps", "training.checkpoint_every", "training.sample_every",
     "training.workers", "training.mixed_precision", "training.compile",
 }  # fmt: skip
