@@ -90,23 +90,24 @@ def pack(configs: list[Path], output: Path, megabytes: float, settings: dict[str
             pack_lpips(output / "metric_weights")
         (output / name).with_suffix(SUFFIX).write_text(yaml.safe_dump(packed, sort_keys=False))
     photos = sorted(find_photos(source), key=lambda p: hashlib.sha256(p.name.encode()).digest())
-    left = pack_photos(photos, output, megabytes, once)
+    left = pack_photos(photos, source, output, megabytes, once)
     if more:
-        left = pack_photos(left, output.with_name(f"{output.name}-more"), more, once)
+        left = pack_photos(left, source, output.with_name(f"{output.name}-more"), more, once)
     print(f"{len(left)} of {len(photos)} photographs are left out")
 
 
-def pack_photos(photos: list[Path], output: Path, megabytes: float, once: float) -> list[Path]:
-    """Fill a folder with photographs up to its size; returns those that do not fit any more."""
+def pack_photos(photos: list[Path], source: Path, output: Path, megabytes: float, once: float) -> list[Path]:
+    """Fill a folder with photographs of a source, in its subfolders, up to its size; returns those that do not fit."""
     (output / "photos").mkdir(parents=True, exist_ok=True)
     room = megabytes * 1e6 - bytes_in(output)
     left: list[Path] = []
     for photo in photos:
-        name, data = photo.name, photo.read_bytes()
-        if once > 1 and room > 0:
-            name, data = shrunk(photo, once) or (name, data)
+        copied, data = output / "photos" / photo.relative_to(source), photo.read_bytes()
+        if once > 1 and room > 0 and (smaller := shrunk(photo, once)) is not None:
+            copied, data = copied.with_name(f"{photo.name}.avif"), smaller
         if len(data) <= room:
-            (output / "photos" / name).write_bytes(data)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            copied.write_bytes(data)
             room -= len(data)
         else:
             left.append(photo)
@@ -114,8 +115,8 @@ def pack_photos(photos: list[Path], output: Path, megabytes: float, once: float)
     return left
 
 
-def shrunk(photo: Path, once: float) -> tuple[str, bytes] | None:
-    """A large photograph shrunk by `once` or its root, in turn by its name; None for a small one."""
+def shrunk(photo: Path, once: float) -> bytes | None:
+    """A large photograph shrunk by `once` or its root, in turn by its name, as AVIF; None for a small one."""
     pixels = Image.fromarray(rgb8(photo))
     if min(pixels.size) < LARGE:
         return None
@@ -123,7 +124,7 @@ def shrunk(photo: Path, once: float) -> tuple[str, bytes] | None:
     size = round(pixels.width / factor), round(pixels.height / factor)
     file = io.BytesIO()
     pixels.resize(size, Image.Resampling.LANCZOS).save(file, "AVIF", quality=84, subsampling="4:4:4", speed=8)
-    return f"{photo.stem}.avif", file.getvalue()
+    return file.getvalue()
 
 
 def bytes_in(folder: Path) -> int:

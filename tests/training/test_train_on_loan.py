@@ -47,6 +47,8 @@ def test_two_trainings_side_by_side_of_photos_in_two_folders(script, tiny, photo
     clean = tmp_path / "clean"
     shutil.copytree(photos, clean)
     large.save(clean / "large.png")
+    (clean / "deep").mkdir()
+    shutil.copy(clean / "photo_00.png", clean / "deep")
     data = {"photos": str(clean), "most_shrunk": 2.25}
     for name in ("one", "other"):
         config = tiny(data=data, steps=100_000, decay_steps=0, objective="predictor", seed=len(name))
@@ -54,10 +56,14 @@ def test_two_trainings_side_by_side_of_photos_in_two_folders(script, tiny, photo
     configs = [tmp_path / "one.yaml", tmp_path / "other.yaml"]
     script.pack(configs, tmp_path / "loan", 0.01, {}, 40)
     assert yaml.safe_load((tmp_path / "loan" / "one.yaml").read_text())["data"]["most_shrunk"] == 1.5
-    packed = [sorted(f.name for f in (tmp_path / n / "photos").iterdir()) for n in ("loan", "loan-more")]
+    folders = [tmp_path / name / "photos" for name in ("loan", "loan-more")]
+    packed = [{str(f.relative_to(folder)) for f in folder.rglob("*.*")} for folder in folders]
     assert packed[1]
-    assert len({*packed[0], *packed[1]}) == len(packed[0]) + len(packed[1]) == len(list(clean.iterdir()))
-    with Image.open(tmp_path / "loan-more" / "photos" / "large.avif") as image:
+    assert not packed[0] & packed[1]
+    assert {name.removesuffix(".avif") for name in packed[0] | packed[1]} == {
+        str(f.relative_to(clean)) for f in clean.rglob("*.*")
+    }, "also where two of them have one name"
+    with Image.open(folders[1] / "large.png.avif") as image:
         assert image.width in (round(1300 / 1.5), round(1300 / 1.5**0.5))
     script.train_there([tmp_path / "loan", tmp_path / "loan-more"], tmp_path / "results", 0.05, [])
     script.resume(tmp_path / "results", tmp_path / "models")
