@@ -141,7 +141,9 @@ def pack_pairs_and_frames(data: DataConfig, output: Path) -> dict[str, str | Non
             raise SystemExit("pairs whose scalars are in a list or in their names are not packed")
         for pair in pairs:
             for folder, file in (("degraded", pair.degraded), ("clean", pair.clean)):
-                copied = output / folder / f"{pair.name}{file.suffix}"
+                copied = output / folder / inside(f"{pair.name}{file.suffix}")
+                if copied.exists():
+                    raise SystemExit(f"{pair.name}: two pairs have this name; rename one of them")
                 copied.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, copied)
         places |= {"degraded": f"{output.name}/degraded", "clean": f"{output.name}/clean", "pairs": None}
@@ -152,6 +154,12 @@ def pack_pairs_and_frames(data: DataConfig, output: Path) -> dict[str, str | Non
             shutil.copy(frame, copied)
         places["frames"] = f"{output.name}/frames"
     return places
+
+
+def inside(name: str) -> Path:
+    """A path that leads out of no folder, of a pair's name: those of a list may be absolute, or begin with `..`."""
+    path = Path(name)
+    return Path(*(part for part in path.parts if part not in (path.anchor, "..")))
 
 
 def pack_lpips(folder: Path) -> None:

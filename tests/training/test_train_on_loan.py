@@ -108,6 +108,26 @@ def test_lpips_is_packed_once(script, tiny, tmp_path, monkeypatch, metric_weight
         script.pack([tmp_path / "one.yaml"] * 2, tmp_path / "again", 40, {}, 0)
 
 
+def test_pairs_of_a_list_are_packed_wherever_they_are(script, tiny, photos, tmp_path):
+    """Copies go into the pack, never beside the originals."""
+    blurred, sharp = tmp_path / "mine" / "blurred.png", tmp_path / "mine" / "sharp.png"
+    blurred.parent.mkdir()
+    for file, photo in zip((blurred, sharp), sorted(photos.iterdir()), strict=False):
+        shutil.copy(photo, file)
+    (tmp_path / "lists").mkdir()
+    for number, name in enumerate((blurred, "../mine/blurred.png")):
+        (tmp_path / "lists" / "pairs.txt").write_text(f"{name}\t{sharp}\n")
+        config = tiny(data={"pairs": str(tmp_path / "lists" / "pairs.txt"), "hold_out": 0})
+        places = script.pack_pairs_and_frames(config.data, tmp_path / f"loan{number}")
+        found = {}
+        for kind in ("degraded", "clean"):
+            (file,) = (tmp_path / places[kind]).rglob("*.png")
+            found[kind] = file.read_bytes()
+        assert found == {"degraded": blurred.read_bytes(), "clean": sharp.read_bytes()}
+        assert sorted(blurred.parent.iterdir()) == [blurred, sharp]
+        assert not list((tmp_path / "lists").glob("*.png"))
+
+
 def test_settings(script):
     options = ["training.batch_size=256", "training.compile=true", "data.crop=64"]
     assert script.nested(options) == {"training": {"batch_size": 256, "compile": True}, "data": {"crop": 64}}
