@@ -51,7 +51,7 @@ from ucdir.training.export import export
 from ucdir.training.loop import train
 from ucdir.training.shards import join_checkpoint, split_checkpoint
 from ucdir.training.source import pairs_of
-from ucdir.training.state import FILE_NAME
+from ucdir.training.state import FILE_NAME, read_metadata
 
 NETWORKS = ("predictor", "diffusion_model")
 SUFFIX = ".yaml"
@@ -196,13 +196,14 @@ def train_there(packs: list[Path], output: Path, minutes: float, settings: list[
                 leave_weights(first, name, output)
     for name, run in runs.items():
         print((output / f"{name}.txt").read_text()[-2000:])
-        if run.returncode:
-            raise SystemExit(f"{name} ended with exit status {run.returncode}")
-        leave_weights(first, name, output)
-        if len(names) == 1:
+        leave_weights(first, name, output)  # what was saved, also of one that has failed
+        if len(names) == 1 and not run.returncode:
             for file in output.glob("*.safetensors"):
                 file.unlink()
             split_checkpoint(first / "work" / name / FILE_NAME, output / "state")
+    failed = [f"{name} ended with exit status {run.returncode}" for name, run in runs.items() if run.returncode]
+    if failed:
+        raise SystemExit("; ".join(failed))
     for file in sorted(output.rglob("*.safetensors")):
         print(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
 
@@ -229,7 +230,8 @@ def leave_weights(pack: Path, name: str, output: Path) -> None:
             (weights,) = Path(folder, "model", network).glob("*.safetensors")
             shutil.copy(weights, Path(folder, "copied"))
             shutil.move(Path(folder, "copied"), output / f"{name}.{network}.safetensors")
-    shutil.copy(pack / f"{name}{SUFFIX}", output)
+    trained = read_metadata(work / FILE_NAME).config  # with the settings that overrule the pack's
+    (output / f"{name}{SUFFIX}").write_text(yaml.safe_dump(trained.model_dump(mode="json"), sort_keys=False))
     if (log := work / "log.jsonl").exists():
         shutil.copy(log, output / f"{name}.jsonl")
 

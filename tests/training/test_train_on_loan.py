@@ -65,10 +65,23 @@ def test_two_trainings_side_by_side_of_photos_in_two_folders(script, tiny, photo
     }, "also where two of them have one name"
     with Image.open(folders[1] / "large.png.avif") as image:
         assert image.width in (round(1300 / 1.5), round(1300 / 1.5**0.5))
-    script.train_there([tmp_path / "loan", tmp_path / "loan-more"], tmp_path / "results", 0.05, [])
+    script.train_there(
+        [tmp_path / "loan", tmp_path / "loan-more"], tmp_path / "results", 0.05, ["sampling.start_fraction=0.25"]
+    )
     script.resume(tmp_path / "results", tmp_path / "models")
     for name in ("one", "other"):
-        assert load(str(tmp_path / "models" / name / "model"), "cpu").config.task == "jpeg_restoration"
+        assert load(str(tmp_path / "models" / name / "model"), "cpu").config.start_fraction == 0.25, "as trained"
+
+
+def test_of_two_trainings_one_fails_and_the_other_is_kept(script, tiny, tmp_path):
+    for name, changes in (("bad", {"initial": str(tmp_path / "nowhere")}), ("good", {})):
+        config = tiny(steps=100_000, decay_steps=0, objective="predictor", **changes)
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    script.pack([tmp_path / "good.yaml"], tmp_path / "packed", 40, {}, 0)
+    shutil.copy(tmp_path / "bad.yaml", tmp_path / "packed")
+    with pytest.raises(SystemExit, match="bad ended with exit status 1"):
+        script.train_there([tmp_path / "packed"], tmp_path / "results", 0.05, [])
+    assert (tmp_path / "results" / "good.predictor.safetensors").exists()
 
 
 def test_pairs_and_frames_are_packed_beside_photos(script, tiny, photos, tmp_path, monkeypatch):
