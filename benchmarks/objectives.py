@@ -16,6 +16,7 @@ import torch
 
 from ucdir.config import Config, parse_config
 from ucdir.training.model import TrainingModel, new_model
+from ucdir.training.objectives import random_batch
 
 TERMS: dict[str, dict[str, Any]] = {
     "sampler_aware": {"objective": "sampler_aware"},
@@ -25,13 +26,15 @@ TERMS: dict[str, dict[str, Any]] = {
 """Rows, and what each changes in the section `training`."""
 
 
-def config_of(preset: str, crop: int, training: dict[str, Any]) -> Config:
+def config_of(preset: str, crop: int, batch: int, training: dict[str, Any]) -> Config:
     """An experiment in one step of the sampler."""
     scalars = ["jpeg_quality", *(["diversity"] if training["objective"] == "energy_score" else [])]
     values = {
         "preset": preset, "model": {"diffusion_model": {"scalars": scalars}}, "sampling": {"steps": 1},
         "data": {"photos": ".", "crop": crop},
-        "training": {"perceptual_weight": 1.0, "grid_weight": 1.0, "freeze_predictor": True, **training},
+        "training": {
+            "perceptual_weight": 1.0, "grid_weight": 1.0, "freeze_predictor": True, "batch_size": batch, **training,
+        },
     }  # fmt: skip
     return parse_config(values, "the benchmark's configuration")
 
@@ -56,18 +59,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    models = {
-        name: new_model(config_of(given.preset, given.crop, training), torch.device("cpu"))
-        for name, training in TERMS.items()
+    configs = {
+        name: config_of(given.preset, given.crop, given.batch, training) for name, training in TERMS.items()
     }
-    image = torch.rand(given.batch, 3, given.crop, given.crop) * 2 - 1
-    batch = {
-        "clean": image, "degraded": image, "noise": torch.randn_like(image), "step": torch.zeros(given.batch).int(),
-        "place": torch.arange(given.batch), "scalar.jpeg_quality": torch.full((given.batch,), 10.0),
-    }  # fmt: skip
+    device = torch.device("cpu")
+    models = {name: (new_model(c, device), random_batch(c, device)) for name, c in configs.items()}
     seconds: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(given.rounds + 1):
-        for name, model in models.items():
+        for name, (model, batch) in models.items():
             taken = step(model, batch)
             if turn:
                 seconds[name].append(taken)

@@ -201,7 +201,9 @@ def train_there(packs: list[Path], output: Path, minutes: float, settings: list[
             for file in output.glob("*.safetensors"):
                 file.unlink()
             split_checkpoint(first / "work" / name / FILE_NAME, output / "state")
-    failed = [f"{name} ended with exit status {run.returncode}" for name, run in runs.items() if run.returncode]
+    failed = [
+        f"{name} ended with exit status {run.returncode}" for name, run in runs.items() if run.returncode
+    ]
     if failed:
         raise SystemExit("; ".join(failed))
     for file in sorted(output.rglob("*.safetensors")):

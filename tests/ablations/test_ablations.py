@@ -223,7 +223,9 @@ def test_wrong_settings_are_refused(config, tmp_path):
     without = config.model_copy(update={"data": config.data.model_copy(update={"hold_out": 0})})
     with pytest.raises(ConfigError, match=r"data\.hold_out of at least 1"):
         ablate(without, tmp_path / "study", steps=1)
-    released = config.model_copy(update={"model": config.model.model_copy(update={"architecture": "release"})})
+    released = config.model_copy(
+        update={"model": config.model.model_copy(update={"architecture": "release"})}
+    )
     with pytest.raises(ConfigError, match="release has no settings that rows could change"):
         ablate(released, tmp_path / "study", steps=1)
     assert not (tmp_path / "study").exists()

@@ -21,6 +21,8 @@ from ucdir.training.energy_score import (
     pixel_distance,
 )
 from ucdir.training.export import export
+from ucdir.training.model import new_model
+from ucdir.training.objectives import random_batch
 from ucdir.training.sampler_aware import SamplerAwareObjective
 
 CPU = torch.device("cpu")
@@ -201,3 +203,13 @@ def test_without_diversity_the_losses_are_those_of_sampler_aware(tiny, monkeypat
 def test_what_does_not_fit_is_refused(tiny, changes, words):
     with pytest.raises(ConfigError, match=words):
         check_settings(tiny(**changes), 1)
+
+
+def test_a_batch_to_time_steps_with_is_whole(tiny):
+    """That of every other objective lacks the second noise and the diversity."""
+    config = tiny(**SETTINGS)
+    batch = random_batch(config, CPU)
+    losses = new_model(config, CPU)(batch)
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    other = random_batch(tiny(objective="sampler_aware"), CPU)
+    assert batch.keys() - other.keys() == {"second_noise", "diversity"}

@@ -66,11 +66,16 @@ def test_two_trainings_side_by_side_of_photos_in_two_folders(script, tiny, photo
     with Image.open(folders[1] / "large.png.avif") as image:
         assert image.width in (round(1300 / 1.5), round(1300 / 1.5**0.5))
     script.train_there(
-        [tmp_path / "loan", tmp_path / "loan-more"], tmp_path / "results", 0.05, ["sampling.start_fraction=0.25"]
+        [tmp_path / "loan", tmp_path / "loan-more"],
+        tmp_path / "results",
+        0.05,
+        ["sampling.start_fraction=0.25"],
     )
     script.resume(tmp_path / "results", tmp_path / "models")
     for name in ("one", "other"):
-        assert load(str(tmp_path / "models" / name / "model"), "cpu").config.start_fraction == 0.25, "as trained"
+        assert load(str(tmp_path / "models" / name / "model"), "cpu").config.start_fraction == 0.25, (
+            "as trained"
+        )
 
 
 def test_of_two_trainings_one_fails_and_the_other_is_kept(script, tiny, tmp_path):

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from torch.utils.data import default_collate
 
 from ucdir.ablations.rows import PAPER_GMACS, ROWS, ablated
 from ucdir.config import Config
@@ -30,7 +29,7 @@ from ucdir.training.checks import check_settings
 from ucdir.training.export import export
 from ucdir.training.loop import train
 from ucdir.training.model import new_model
-from ucdir.training.objectives import DRAWN
+from ucdir.training.objectives import random_batch
 from ucdir.training.source import held_out_photos
 
 logger = logging.getLogger(__name__)
@@ -194,23 +193,12 @@ def seconds_a_step(config: Config) -> float:
     """Time of a forward and backward pass of the experiment's objective on random images, on the training device."""
     device = choose_device("auto")
     model = new_model(config, device)
-    side, size = config.data.crop, config.training.batch_size
-    image = torch.rand(size, 3, side, side, device=device) * 2 - 1
-    batch = {
-        "clean": image,
-        "degraded": image,
-        "noise": image,
-        "noise_level": torch.rand(size, device=device),
-        "place": torch.arange(size),
-    }
-    if (drawn := DRAWN.get(config.training.objective)) is not None:
-        more = default_collate([drawn((config.seed, 0, place), image.shape[1:]) for place in range(size)])
-        batch |= {name: value.to(device) for name, value in more.items()}
+    batch = random_batch(config, device)
     began = 0.0
     for step in range(TIMED_STEPS + 1):
         if step == 1:
             began = time.perf_counter()
-        losses: dict[str, torch.Tensor] = model({**batch, "step": torch.full((size,), step)})
+        losses: dict[str, torch.Tensor] = model({**batch, "step": torch.full_like(batch["step"], step)})
         loss = torch.stack([*losses.values()]).sum()
         torch.autograd.backward(loss)
         loss.item()  # waits for the device

@@ -113,7 +113,6 @@ def train(config: Config, output: Path, minutes: float | None = None) -> Path:
         settings.steps, first_step, output / "log.jsonl", enabled=is_main, mean=accelerator.reduce
     )
     finite = FiniteCheck()
-    clipped = bare.clipped_together()
     with others_may_be_lost(accelerator), progress, Interruption(listen=is_main) as interruption:
         for done, host_batch in enumerate(_batches(loader), start=first_step + 1):
             batch = {
@@ -129,7 +128,8 @@ def train(config: Config, output: Path, minutes: float | None = None) -> Path:
             loss = torch.stack([*losses.values()]).sum()
             accelerator.backward(loss)
             norms = {
-                name: accelerator.clip_grad_norm_(part, settings.clip_norm) for name, part in clipped.items()
+                name: accelerator.clip_grad_norm_(part, settings.clip_norm)
+                for name, part in bare.clipped_together().items()
             }
             optimizer.step()
             optimizer.zero_grad()

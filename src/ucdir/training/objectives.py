@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import default_collate
 
 from ucdir.config import Config
 from ucdir.data.crops import scalars_of
@@ -76,3 +77,20 @@ OBJECTIVES: dict[str, type[Any]] = {
 
 DRAWN: dict[str, Callable[[tuple[int, int, int], torch.Size], dict[str, Tensor]]] = {"energy_score": drawn}
 """What an objective wants of each crop beside what `data.crops.Crops` gives, by the objective's name."""
+
+
+def random_batch(config: Config, device: torch.device) -> dict[str, Tensor]:
+    """A batch as the configuration's objective is given, of random images without scalars: to time steps with."""
+    side, size = config.data.crop, config.training.batch_size
+    image = torch.rand(size, 3, side, side) * 2 - 1
+    batch = {
+        "clean": image,
+        "degraded": image,
+        "noise": torch.randn_like(image),
+        "noise_level": torch.rand(size),
+        "step": torch.zeros(size, dtype=torch.int64),
+        "place": torch.arange(size),
+    }
+    if (drawn := DRAWN.get(config.training.objective)) is not None:
+        batch |= default_collate([drawn((config.seed, 0, place), image.shape[1:]) for place in range(size)])
+    return {name: value.to(device) for name, value in batch.items()}
