@@ -342,3 +342,17 @@ def test_minutes_are_for_one_process(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="minutes are for one process"):
         train(tiny(), tmp_path, minutes=1)
+
+
+def test_other_photographs_than_before_are_said(tiny, photos, tmp_path, caplog):
+    """Those that are held out are spread over all of them, so one more may change which they are."""
+    mine = tmp_path / "mine"
+    shutil.copytree(photos, mine)
+    config = tiny(steps=1, data={"photos": str(mine)})
+    train(config, tmp_path / "run")
+    longer = config.model_copy(update={"training": config.training.model_copy(update={"steps": 2})})
+    train(longer, tmp_path / "run")
+    assert "before" not in caplog.text, "the control"
+    shutil.copy(next(mine.iterdir()), mine / "one_more.png")
+    train(longer, tmp_path / "run")
+    assert "there are 11 photos now, and were 10 photos before: what is held out now" in caplog.text

@@ -96,7 +96,7 @@ def train(config: Config, output: Path, minutes: float | None = None) -> Path:
     optimizer = OPTIMIZERS[settings.optimizer](
         bare.named_parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    first_step = _resume(config, checkpoint, bare, average, optimizer)
+    first_step = _resume(config, checkpoint, count, bare, average, optimizer)
     check_same(accelerator, _of_all(config, count, checkpoint, first_step))
     model = accelerator.prepare_model(bare)
 
@@ -143,7 +143,7 @@ def train(config: Config, output: Path, minutes: float | None = None) -> Path:
                 progress.write(done, save_samples(config, output / "samples", average.weights, samples, done))
             if is_main and (done % settings.checkpoint_every == 0 or last):
                 finite.settle()
-                save_state(output, bare, average, optimizer, step=done, config=config)
+                save_state(output, bare, average, optimizer, step=done, config=config, data=count)
             if interruption.requested:
                 logger.warning("stopped after step %d, which is saved; run the same command to resume", done)
                 interruption.end()
@@ -185,6 +185,7 @@ def _check(config: Config, checkpoint: Path) -> None:
 def _resume(
     config: Config,
     checkpoint: Path,
+    count: str,
     model: TrainingModel,
     average: WeightAverage,
     optimizer: torch.optim.AdamW,
@@ -199,6 +200,11 @@ def _resume(
             )  # fmt: skip
             average.load(dict(model.named_parameters()))
         return 0
+    before = read_metadata(checkpoint).data
+    if before not in {"", count}:
+        logger.warning(
+            "there are %s now, and were %s before: what is held out now may have been trained on", count, before
+        )
     return load_state(checkpoint, model, average, optimizer)
 
 

@@ -4,7 +4,8 @@ All randomness is a function of (seed, step, place), so weights, averages, the o
 whole state. The file is in the safetensors format: tensors and text, no code.
 
     weights.<name>   average.<name>   exp_avg.<name>   exp_avg_sq.<name>      float32, for every parameter
-    metadata: step, config (JSON), late (JSON: optimizer steps of parameters that had fewer than `step`)
+    metadata: step, config (JSON), late (JSON: optimizer steps of parameters that had fewer than `step`),
+              data (how many images were trained on, in words)
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Metadata:
     step: int
     config: Config
     late: Mapping[str, int]
+    data: str = ""
+    """How many images were trained on, in words; empty: an earlier version wrote it."""
 
 
 # ------------------------------------------------------------------------------------------------------ write
@@ -53,6 +56,7 @@ def save_state(
     *,
     step: int,
     config: Config,
+    data: str = "",
 ) -> Path:
     """Write the state after `step` optimizer steps; a kill at any moment leaves either the old file or the new one.
 
@@ -70,7 +74,7 @@ def save_state(
         own_step = int(state["step"]) if state else 0
         if own_step != step:
             late[name] = own_step
-    metadata = {"step": str(step), "config": config.model_dump_json()}
+    metadata = {"step": str(step), "config": config.model_dump_json(), "data": data}
     if late:
         metadata["late"] = json.dumps(late)
     path = folder / FILE_NAME
@@ -121,7 +125,7 @@ def read_metadata(path: Path) -> Metadata:
             or not all(isinstance(n, int) and 0 <= n <= step for n in late.values())
         ):
             raise WeightsError(f"{path}: is damaged (step {step}, late {str(late)[:80]}).")
-        return Metadata(step, _stored_config(json.loads(text["config"])), late)
+        return Metadata(step, _stored_config(json.loads(text["config"])), late, text.get("data", ""))
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise WeightsError(
             f"{path}: is not a training's checkpoint, or is damaged ({reason(error)})."
