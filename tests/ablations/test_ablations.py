@@ -114,6 +114,9 @@ def test_rows_are_trained_alike_measured_and_not_done_again(config, tmp_path, me
     for change in ({"strength": 20}, {"images": 1}, {"crop": 32}):
         with pytest.raises(ConfigError, match="measured otherwise"):
             ablate(config, tmp_path / "study", rows=rows, **{**settings, **change})
+    (config.data.photos / "5.png").rename(config.data.photos / "6.png")
+    with pytest.raises(ConfigError, match="begun with 6 other photographs than the 6 of now"):
+        ablate(config, tmp_path / "study", rows=rows, **settings)
 
 
 def test_what_is_measured_was_not_trained_on(config, tmp_path, metric_weights, monkeypatch):

@@ -14,6 +14,7 @@ import torch
 
 from ucdir.ablations.rows import PAPER_GMACS, ROWS, ablated
 from ucdir.config import Config
+from ucdir.data.photos import find_photos
 from ucdir.engines.devices import choose_device
 from ucdir.errors import ConfigError, OutputError
 from ucdir.evaluation import Settings, evaluate
@@ -167,6 +168,7 @@ def _agreed_steps(
 ) -> int:
     """The steps of every row: as given, or estimated the first time and stored, so that all rows are trained alike."""
     file = output / "study.json"
+    photographs = [path.name for path in find_photos(Path(config.data.photos or ""))]
     stamp = {**config.model_dump(mode="json"), "measured": dict(measured)}
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -179,13 +181,19 @@ def _agreed_steps(
                 f"{file}: was made by another configuration, measured otherwise, or for {study['steps']} steps; name "
                 "another folder."
             )
+        if study.get("photographs", photographs) != photographs:
+            raise ConfigError(
+                f"{file}: was begun with {len(study['photographs'])} other photographs than the {len(photographs)} of "
+                "now, and rows are trained and measured alike; put those back, or name another folder."
+            )
         return int(study["steps"])
     if steps is None:
         assert minutes is not None  # noqa: S101 (one of both is given)
         seconds = sum(seconds_a_step(ablated(config, row)) for row in rows)
         steps = max(1, int(60 * minutes / seconds))
         logger.info("%d rows take %.2f s for a step of each: %d steps", len(rows), seconds, steps)
-    atomic_write([json.dumps({"config": stamp, "steps": steps}, indent=1).encode()], file, force=True)
+    begun = {"config": stamp, "steps": steps, "photographs": photographs}
+    atomic_write([json.dumps(begun, indent=1).encode()], file, force=True)
     return steps
 
 
