@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import signal
 import sys
 

@@ -203,7 +203,9 @@ def _resume(
     before = read_metadata(checkpoint).data
     if before not in {"", count}:
         logger.warning(
-            "there are %s now, and were %s before: what is held out now may have been trained on", count, before
+            "there are %s now, and were %s before: what is held out now may have been trained on",
+            count,
+            before,
         )
     return load_state(checkpoint, model, average, optimizer)
 
