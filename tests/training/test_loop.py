@@ -357,3 +357,10 @@ def test_other_photographs_than_before_are_said(tiny, photos, tmp_path, caplog):
     shutil.copy(next(mine.iterdir()), mine / "one_more.png")
     train(longer, tmp_path / "run")
     assert "there are 11 photos now, and were 10 photos before: what is held out now" in caplog.text
+
+
+def test_one_process_trains_with_one_precision(tiny, tmp_path):
+    train(tiny(steps=1), tmp_path / "one")
+    with pytest.raises(ConfigError, match="mixed_precision bf16: this process has trained with another"):
+        train(tiny(steps=1, mixed_precision="bf16"), tmp_path / "two")
+    train(tiny(steps=2), tmp_path / "one")  # the control

@@ -28,6 +28,7 @@ def new_accelerator(mixed_precision: str) -> Accelerator:
 
     Raises:
         DeviceError: the others cannot be reached, or the device can only be used by one process.
+        ConfigError: this process has trained with another precision.
         ExtraError: accelerate is not installed.
     """
     accelerate = optional_module("accelerate", "train", "training")
@@ -40,6 +41,13 @@ def new_accelerator(mixed_precision: str) -> Accelerator:
             mixed_precision=mixed_precision,
             kwargs_handlers=[accelerate.InitProcessGroupKwargs(timeout=TIMEOUT)],
         )
+    except ValueError as error:
+        if "already been initialized" not in str(error):
+            raise
+        raise ConfigError(
+            f"training.mixed_precision {mixed_precision}: this process has trained with another, and accelerate keeps "
+            "the first; start a new one."
+        ) from None
     except (distributed.DistError, RuntimeError) as error:
         if started == 1 or not _is_of_network(error):
             raise
