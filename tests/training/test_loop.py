@@ -364,3 +364,10 @@ def test_one_process_trains_with_one_precision(tiny, tmp_path):
     with pytest.raises(ConfigError, match="mixed_precision bf16: this process has trained with another"):
         train(tiny(steps=1, mixed_precision="bf16"), tmp_path / "two")
     train(tiny(steps=2), tmp_path / "one")  # the control
+
+
+def test_a_schedule_without_any_signal_at_its_end_is_refused(tiny):
+    noisy = {"timesteps": 2000, "beta_end": 0.5}
+    with pytest.raises(ConfigError, match="sampling begins where nothing is left of the residual"):
+        check_settings(tiny(diffusion=noisy, sampling={"start_fraction": 1.0}), 1)
+    check_settings(tiny(diffusion=noisy, sampling={"start_fraction": 0.1}), 1)  # the control

@@ -25,6 +25,9 @@ from ucdir.training.sampler_aware import MAX_SHIFT
 COMPILERS = ("g++", "clang++", "c++", "cl", "gcc")
 """Programs that torch.compile may use."""
 
+LEAST_SIGNAL = 1e-6
+"""√γ that a residual can still be told from its noise at, in float32; the paper's schedule ends at 7e-3."""
+
 SAMPLED = ("sampler_aware", "energy_score")
 """Objectives that take the sampler's steps, and its settings with them."""
 
@@ -100,6 +103,12 @@ def check_settings(config: Config, processes: int) -> None:
 
 def _diffusion_problems(config: Config) -> list[str]:
     model, sampling, problems = config.model.diffusion_model, config.sampling, []
+    start = NoiseSchedule.of(config.diffusion).sampling_levels(1, sampling.start_fraction)[0]
+    if start < LEAST_SIGNAL:
+        problems.append(
+            f"sampling begins where nothing is left of the residual (√γ {start:.1g}): lower sampling.start_fraction, "
+            "diffusion.beta_end or diffusion.timesteps"
+        )
     if config.diffusion.weighting == "edm" and model.sigma_data == 0:
         problems.append(
             "diffusion.weighting edm divides by model.diffusion_model.sigma_data: choose one above 0"
