@@ -97,6 +97,20 @@ def test_patterns_that_no_shell_expanded(ucdir, jpegs, tmp_path):
     assert "no photo has such a name" in err
 
 
+@pytest.mark.parametrize("name", ["in", "in/*", "in/**/*.jpg"])
+def test_links_that_point_nowhere_fail_by_name(ucdir, jpegs, tmp_path, name):
+    jpegs("in/a.jpg")
+    assert ucdir("restore", tmp_path / name, "-o", f"{tmp_path}/control/")[0] == 0
+    (tmp_path / "in" / "gone.jpg").symlink_to("nowhere.jpg")
+    (tmp_path / "in" / "loop.jpg").symlink_to("loop.jpg")
+    status, _, err = ucdir("restore", tmp_path / name, "-o", f"{tmp_path}/out/")
+    assert status == 1
+    assert tree(tmp_path / "out") == ["a.restored.png"]
+    assert "gone.jpg is a link that points nowhere; mend or remove it." in err
+    assert "loop.jpg cannot be opened" in err
+    assert "2 failed" in err
+
+
 def test_lists_of_names_of_any_kind(ucdir, jpegs, tmp_path, monkeypatch):
     odd = ["a\nb.jpg", "-o.jpg", os.fsdecode(b"\xff\xfe.jpg"), "*.jpg", " c .jpg"]
     jpegs(*odd)

@@ -96,12 +96,15 @@ def test_what_cannot_be_used_is_left_out_with_a_warning(folder, tmp_path, caplog
     (folder / "text.jpg").write_text("no image")
     (folder / "notes.txt").write_text("not looked at")
     Image.fromarray(pixels(0, 15, 30)).save(folder / "small.png")
+    (folder / "gone.png").symlink_to("nowhere")
+    (folder / "loop.png").symlink_to("loop.png")
     store = open_photos(folder, tmp_path / "cache", smallest_side=16)
     assert len(store) == 5
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert [any(name in w for w in warnings) for name in ("broken.png", "text.jpg")] == [True, True]
+    for name in ("broken.png", "text.jpg", "gone.png", "loop.png"):
+        assert any(name in warning for warning in warnings)
     assert f"left out: {folder / 'small.png'}: smaller than a crop of 16 pixels" in warnings
-    assert len(warnings) == 3
+    assert len(warnings) == 5
 
 
 def test_grey_16_bit_and_transparent_photographs_become_rgb8(tmp_path):

@@ -51,13 +51,20 @@ def test_hidden_files_results_and_links_to_folders_are_left_out(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "sub" / "loop").symlink_to(tmp_path)
-    (tmp_path / "loop.png").symlink_to("loop.png")
-    (tmp_path / "gone.png").symlink_to("nowhere")
+    (tmp_path / "sub" / "loop.png").symlink_to(tmp_path)
     (tmp_path / "link.png").symlink_to("a.png")
     found = [file.relative_to(tmp_path).as_posix() for file in find_images(tmp_path)]
     assert found == ["a.png", "link.png", "sub/d.png"]
     found = [file.name for file in find_images(tmp_path, results=True)]
     assert found == ["a.png", "a.restored.png", "b.restored-2.JPG", "link.png", "d.png"]
+
+
+def test_links_that_point_nowhere_are_found_so_that_reading_them_fails(tmp_path):
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "gone.png").symlink_to("nowhere")
+    (tmp_path / "gone.txt").symlink_to("nowhere")
+    (tmp_path / ".#locked.png").symlink_to("user@machine")  # as Emacs does
+    assert [file.name for file in find_images(tmp_path)] == ["gone.png", "loop.png"]
 
 
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch, caplog):

@@ -168,7 +168,7 @@ def decode_groups(
         OutputError: the cache cannot be written.
     """
     ratios = exposure_ratios or [None] * len(groups)
-    states = [[(str(p.resolve()), *_state(p)) for p in group] for group in groups]
+    states = [[(os.path.realpath(p), *_state(p)) for p in group] for group in groups]
     stamp = json.dumps([smallest_side, states, ratios])
     base = cache / hashlib.sha256(stamp.encode()).hexdigest()[:16]
     found = _open_cache(base, groups)

@@ -63,7 +63,8 @@ def find_images(
     """All files below a folder whose names are of images that ucdir reads, in the order of their names.
 
     Hidden files and folders are left out, among them what macOS adds beside a file (`._photo.png`); links to folders
-    are not followed. Images of other kinds are named in a warning.
+    are not followed. Images of other kinds are named in a warning. A link that points nowhere counts as a file, so that
+    whoever reads it says that it cannot be read.
 
     Args:
         folder: where to search.
@@ -88,7 +89,10 @@ def find_images(
 
 
 def files_below(folder: Path, on_error: Callable[[Path, OSError], None]) -> Iterator[Path]:
-    """All files below a folder that are not hidden, in no order; `on_error` is called with what cannot be listed."""
+    """All files below a folder that are not hidden, in no order; `on_error` is called with what cannot be listed.
+
+    See `is_file` for what counts as one.
+    """
     left = [folder]
     while left:
         current = left.pop()
@@ -99,10 +103,16 @@ def files_below(folder: Path, on_error: Callable[[Path, OSError], None]) -> Iter
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         left.append(current / entry.name)
-                    elif os.path.isfile(entry.path):  # noqa: PTH113 (a link in a circle is an error of `Path`)
+                    elif is_file(entry.path):
                         yield current / entry.name
         except OSError as error:
             on_error(current, error)
+
+
+def is_file(path: str) -> bool:
+    """Whether it is a file, or a link that points nowhere or in a circle, which is not passed over without a word."""
+    # not `Path`, to which a link in a circle is an error
+    return os.path.isfile(path) or (os.path.islink(path) and not os.path.exists(path))  # noqa: PTH110, PTH113, PTH114
 
 
 def _warn_of_folder(folder: Path, error: OSError) -> None:

@@ -133,8 +133,9 @@ def _bytes_of(path: Path) -> bytes | FileBytes:
             data = file.read(status.st_size)  # reading as many as are allowed would ask for that much memory
     except (OSError, ValueError) as error:
         text = error.strerror if isinstance(error, OSError) else str(error)
+        link = "is a link that points nowhere; mend or remove it." if os.path.islink(path) else None  # noqa: PTH114
         known: dict[type[Exception], str] = {
-            FileNotFoundError: "does not exist; check the name.",
+            FileNotFoundError: link or "does not exist; check the name.",
             IsADirectoryError: "is a folder; name an image file in it.",
             PermissionError: "may not be read; change its permissions.",
         }

@@ -13,7 +13,7 @@ from typing import Final
 
 from ucdir.errors import ImageError, UcdirError
 from ucdir.images import find_images
-from ucdir.images.paths import RAW_SUFFIXES, READABLE_SUFFIXES, files_below, is_result, shown
+from ucdir.images.paths import RAW_SUFFIXES, READABLE_SUFFIXES, files_below, is_file, is_result, shown
 from ucdir.workflows.records import records_of
 from ucdir.workflows.stores import exists, find_below, is_folder, is_stored, is_url, place
 
@@ -160,7 +160,7 @@ class _Search:
 
     def _files_of(self, root: Path, parts: tuple[str, ...], pattern: str) -> Iterator[Path]:
         if "**" not in parts:
-            yield from (Path(name) for name in glob.glob(pattern) if os.path.isfile(name))  # noqa: PTH113, PTH207
+            yield from (Path(name) for name in glob.glob(pattern) if is_file(name))  # noqa: PTH207
             return
         for file in files_below(root, self._refuse):  # not `glob`, which would follow links in circles
             if _fits(file.relative_to(root).parts, parts):
