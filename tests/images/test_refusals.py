@@ -109,6 +109,14 @@ def test_png_data_with_a_wrong_checksum_is_refused(tmp_path):
     assert "is a damaged or incomplete PNG file" in refusal_of(tmp_path, bytes(data))
 
 
+@pytest.mark.parametrize(("marker", "kind"), [(0xF7, "a JPEG-LS file"), (0xDE, "a hierarchical JPEG file")])
+def test_jpeg_files_of_other_codings_are_not_called_damaged(tmp_path, marker, kind):
+    data = image_bytes("JPEG")
+    said = refusal_of(tmp_path, data.replace(b"\xff\xc0", bytes([0xFF, marker])))
+    assert f"is {kind}, which ucdir does not read; convert it to a PNG first." in said
+    assert "damaged" in refusal_of(tmp_path, data.replace(b"\xff\xc0", b"\xff\xc2")), "the control"
+
+
 def test_tiff_samples_of_twelve_bits_are_refused_by_name(tmp_path):
     entries = [(256, 4), (257, 4), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 4), (279, 24)]
     fields = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)

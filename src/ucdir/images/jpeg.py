@@ -45,7 +45,9 @@ _SOS, _EOI, _DQT, _COM = 0xDA, 0xD9, 0xDB, 0xFE
 APP: Final = 0xE0
 """The marker APP0; those of APP1 to APP15 follow it."""
 _SEQUENTIAL: Final = (0xC0, 0xC1)
-_FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_FOREIGN: Final = {0xDE: "a hierarchical JPEG", 0xF7: "a JPEG-LS"}
+"""What the markers of frames of other codings say."""
+_FRAMES: Final = frozenset({*range(0xC0, 0xD0), *_FOREIGN} - {0xC4, 0xC8, 0xCC})
 MAX_SEGMENTS: Final = 10_000
 """Most segments that are looked at; encoders write up to some hundreds, of profiles and XMP."""
 _NEXT_MARKER: Final = re.compile(rb"\xff+[^\x00\x01\xff\xd0-\xd8]", re.DOTALL)
@@ -67,6 +69,7 @@ class JpegHeader:
         segments: markers and bodies of the segments APP0 to APP15 and COM.
         corrections: offsets of fields that decoders warn of and ignore, and what stands there in other files.
         scans: how many there are.
+        foreign: what kind of file it is, with its article, if it is coded in a way that libjpeg does not know; else empty.
     """
 
     precision: int = 0
@@ -78,6 +81,7 @@ class JpegHeader:
     segments: tuple[tuple[int, bytes], ...] = ()
     corrections: tuple[tuple[int, bytes], ...] = ()
     scans: int = 0
+    foreign: str = ""
 
     def app(self, number: int) -> Iterator[bytes]:
         """The bodies of the segments APPn."""
@@ -103,6 +107,7 @@ def _coding(text: bytes) -> tuple[str, str]:
 def jpeg_header(data: bytes) -> JpegHeader:
     """Walk the segments up to the first scan; stop where the file is damaged."""
     precision = width = height = 0
+    foreign = ""
     components: tuple[int, ...] = ()
     tables: dict[int, npt.NDArray[np.int64]] = {}
     junk: list[tuple[int, int]] = []
@@ -128,7 +133,7 @@ def jpeg_header(data: bytes) -> JpegHeader:
         if marker == _DQT:
             tables.update(dqt_tables(body))
         elif marker in _FRAMES and len(body) >= 6 and not precision:
-            precision = body[0]
+            precision, foreign = body[0], _FOREIGN.get(marker, "")
             height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
             components = tuple(body[8 : 6 + 3 * body[5] : 3])
             sequential = marker in _SEQUENTIAL
@@ -151,6 +156,7 @@ def jpeg_header(data: bytes) -> JpegHeader:
         tuple(segments),
         tuple(corrections),
         len(scans),
+        foreign,
     )
 
 

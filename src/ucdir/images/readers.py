@@ -83,6 +83,8 @@ class Contents:
 def read_jpeg(data: bytes) -> Contents:
     """Baseline and progressive JPEG of 8 bits a sample: grey, RGB, CMYK."""
     header = jpeg_header(data[:JPEG_HEADER_BYTES] if isinstance(data, FileBytes) else data)
+    if header.foreign:
+        raise ImageError(f"is {header.foreign} file, which ucdir does not read; convert it to a PNG first.")
     if header.precision:
         check_size(header.width, header.height, len(data), by_rows=True)
         if header.precision != 8:
