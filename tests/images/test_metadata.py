@@ -359,6 +359,10 @@ def tiff(tag: int, kind: int, value: object) -> bytes:
     return file.getvalue()
 
 
+VIDEO = b"\0\0\0\x18ftypmp42" + bytes(2048)
+LOST = "bytes behind its image, perhaps a video or another picture, are left out."
+
+
 def resources(body: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, 0xED, len(body) + 16) + b"Photoshop 3.0\0" + body
 
@@ -377,6 +381,13 @@ def resources(body: bytes) -> bytes:
         (two_pictures(xmp=GAIN_MAP), ("its gain map is left out.",)),
         (jpeg(extra=iso_gain_map()), ("its gain map is left out.",)),
         (jpeg(xmp=GAIN_MAP) + b"MotionPhoto_Data", ("its motion video and gain map are left out.",)),
+        (jpeg() + VIDEO, (f"the {len(VIDEO):,} {LOST}",)),
+        (jpeg(progressive=True) + VIDEO, (f"the {len(VIDEO):,} {LOST}",)),
+        (jpeg() + bytes(5000), ()),
+        (jpeg() + b"\r\n" * 5000, ()),
+        (jpeg() + VIDEO[:1000], ()),
+        (jpeg(xmp=GAIN_MAP) + VIDEO, ("its gain map is left out.",)),
+        (two_pictures() + VIDEO, ("has 2 pictures; only the first is restored.",)),
         (jpeg(extra=c2pa()), ("its content credentials are left out.",)),
         (png(png_chunk(b"caBX", b"manifest")), ("its content credentials are left out.",)),
         (jpeg(xmp=b"<a"), ("its XMP data are damaged and are left out.",)),

@@ -69,7 +69,8 @@ class JpegHeader:
         segments: markers and bodies of the segments APP0 to APP15 and COM.
         corrections: offsets of fields that decoders warn of and ignore, and what stands there in other files.
         scans: how many there are.
-        foreign: what kind of file it is, with its article, if it is coded in a way that libjpeg does not know; else empty.
+        foreign: what kind of file it is, with its article, if its coding is not libjpeg's; else empty.
+        end: where the image ends and other data may begin; 0 if its end was not found.
     """
 
     precision: int = 0
@@ -82,6 +83,7 @@ class JpegHeader:
     corrections: tuple[tuple[int, bytes], ...] = ()
     scans: int = 0
     foreign: str = ""
+    end: int = 0
 
     def app(self, number: int) -> Iterator[bytes]:
         """The bodies of the segments APPn."""
@@ -107,7 +109,7 @@ def _coding(text: bytes) -> tuple[str, str]:
 def jpeg_header(data: bytes) -> JpegHeader:
     """Walk the segments up to the first scan; stop where the file is damaged."""
     precision = width = height = 0
-    foreign = ""
+    foreign, end = "", 0
     components: tuple[int, ...] = ()
     tables: dict[int, npt.NDArray[np.int64]] = {}
     junk: list[tuple[int, int]] = []
@@ -125,7 +127,7 @@ def jpeg_header(data: bytes) -> JpegHeader:
             at += 1
             continue
         if marker == _SOS:
-            scans = [*_scans(data, at)]
+            scans, end = _scans(data, at)
             corrections += _scan_corrections(data, scans) if sequential else ()
         if marker in (_SOS, _EOI) or len(segments) > MAX_SEGMENTS:
             break
@@ -157,19 +159,23 @@ def jpeg_header(data: bytes) -> JpegHeader:
         tuple(corrections),
         len(scans),
         foreign,
+        end,
     )
 
 
-def _scans(data: bytes, at: int) -> Iterator[int]:
-    """Where the scans begin, of which one is at `at`, up to the end of the image; whose data end with a marker."""
-    marker = _SOS
+def _scans(data: bytes, at: int) -> tuple[list[int], int]:
+    """Where the scans begin, of which one is at `at`, and where the image ends, behind its last marker; 0: unknown."""
+    marker, scans = _SOS, []
     for _ in range(MAX_SEGMENTS):
         if marker == _SOS:
-            yield at
+            scans.append(at)
         found = _NEXT_MARKER.search(data, at + 2 + int.from_bytes(data[at + 2 : at + 4], "big"))
-        if found is None or (marker := data[found.end() - 1]) == _EOI:
-            return
+        if found is None:
+            break
+        if (marker := data[found.end() - 1]) == _EOI:
+            return scans, found.end()
         at = found.end() - 2
+    return scans, 0
 
 
 def _scan_corrections(data: bytes, scans: Sequence[int]) -> Iterator[tuple[int, bytes]]:

@@ -28,6 +28,9 @@ from ucdir.images.xmp import DEVELOPED, TURNED, scan_xmp
 from ucdir.limits import MAX_FILE_BYTES, MAX_IMAGE_PIXELS, MAX_METADATA_BYTES
 from ucdir.memory import mapping
 
+_BEHIND = frozenset({"gain map", "motion video", "depth map", "further parts"})
+"""Things that lie behind the image of a JPEG file."""
+
 
 def read(  # noqa: PLR0912 (each error has a sentence of its own)
     source: Path | bytes,
@@ -162,6 +165,11 @@ def _assemble(name: str, kind: str, contents: Contents, orientation: int) -> Pho
     if frames > 1:
         part = {"TIFF": "page", "JPEG": "picture"}.get(kind, "frame")
         warnings.append(f"{name}: has {frames} {part}s; only the first is restored.")
+    if contents.bytes_behind and frames <= 1 and _BEHIND.isdisjoint(gone):  # else they are said already
+        warnings.append(
+            f"{name}: the {contents.bytes_behind:,} bytes behind its image, perhaps a video or another picture, are "
+            "left out."
+        )
     if contents.converted:
         by = "by a usual profile, as it has none" if metadata.icc is None else "by its own profile"
         metadata = replace(metadata, icc=None)

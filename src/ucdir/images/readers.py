@@ -51,6 +51,8 @@ _PNG_XMP: Final = "XML:com.adobe.xmp"
 MAX_GIF_BLOCKS: Final = 100_000
 """Most blocks before the first frame that are skipped; each holds up to 255 bytes of comment."""
 _BY_ROWS: Final = ("JPEG", "PNG", "TIFF")
+_LEAST_BEHIND_BYTES: Final = 1 << 10
+_LOOKED_AT_BYTES: Final = 1 << 20
 DECODER_BYTES_PER_PIXEL: Final = 8
 """Memory that decoding takes for each pixel; a little more with some formats, less with most."""
 
@@ -68,6 +70,7 @@ class Contents:
         jpeg_quality: 1..100, or None.
         left_out: what else the file holds and is not read.
         colour: what the file says of its colours without a profile.
+        bytes_behind: how many follow the image and are no padding, such as a video.
     """
 
     samples: Pixels
@@ -78,6 +81,7 @@ class Contents:
     jpeg_quality: int | None = None
     left_out: tuple[str, ...] = ()
     colour: Colour | None = None
+    bytes_behind: int = 0
 
 
 def read_jpeg(data: bytes) -> Contents:
@@ -115,7 +119,15 @@ def read_jpeg(data: bytes) -> Contents:
         contents.left_out += (PATHS,)
     if any(b"c2pa" in body[:64] for body in header.app(11)):
         contents.left_out += (CREDENTIALS,)
+    contents.bytes_behind = _bytes_behind(data, header.end)
     return contents
+
+
+def _bytes_behind(data: bytes, end: int) -> int:
+    """How many bytes follow an image that ends there (0: nobody knows), if they look like more than padding."""
+    behind = len(data) - end if end else 0
+    padding = not bytes(data[end : end + _LOOKED_AT_BYTES]).strip(b"\0\xff \t\r\n")
+    return 0 if behind < _LEAST_BEHIND_BYTES or padding else behind
 
 
 def _exif(header: JpegHeader) -> bytes:
