@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from ucdir.errors import ConfigError, DeviceError, ImageError, OutputError
 from ucdir.server import jobs as module
 from ucdir.server.fields import arguments, fields
-from ucdir.server.formats import FORMATS, accepted, chosen
+from ucdir.server.formats import FORMATS, accepted, ranked
 from ucdir.server.jobs import Job, Jobs, StoppedError
 from ucdir.server.metrics import Metrics
 from ucdir.server.refusals import refusal
@@ -39,7 +39,24 @@ from ucdir.tasks.scalars import SCALARS
 )
 def test_accept(header, kind, expected):
     types = accepted(header)
-    assert (chosen(types, kind) if types else None) == expected
+    assert (ranked(types, kind)[0] if types else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "kind", "expected"),
+    [
+        ("image/jpeg, image/webp;q=0.5", "PNG", ["jpeg", "webp"]),
+        (
+            "image/webp;q=0.2, */*;q=0.9, image/bmp;q=0",
+            "TIFF",
+            ["tiff", "png", "jpeg", "avif", "x-adobe-dng", "webp"],
+        ),
+        ("image/*", "BMP", ["bmp", "png", "jpeg", "webp", "tiff", "avif", "x-adobe-dng"]),
+        ("image/jpeg", "PNG", ["jpeg"]),
+    ],
+)
+def test_what_the_best_format_cannot_hold_gets_the_next(header, kind, expected):
+    assert ranked(accepted(header), kind) == [f"image/{one}" for one in expected]
 
 
 def test_fields_are_those_of_the_command_line():

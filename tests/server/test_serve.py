@@ -164,6 +164,15 @@ def test_what_a_format_cannot_hold_is_refused(server):
     assert answer[0] == 422
     assert "the result cannot hold the photograph's transparency as JPEG" in detail(answer)
     assert server.post("/v1/restore", fields, Accept="image/png")[0] == 200
+    for accept, kind in [
+        ("image/jpeg, image/bmp;q=0.9, image/webp;q=0.5, image/png;q=0.1", "image/webp"),
+        ("image/x-adobe-dng, image/*;q=0.1", "image/png"),
+    ]:
+        status, headers, body = server.post("/v1/restore", fields, Accept=accept)
+        assert (status, headers["content-type"]) == (200, kind), accept
+        with Image.open(io.BytesIO(body)) as image:
+            assert image.mode == "RGBA"
+            assert image.get_format_mimetype() == kind
 
 
 def test_malformed_forms(server):

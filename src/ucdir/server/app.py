@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +31,7 @@ from ucdir.limits import MAX_FORM_BYTES, MAX_IMAGE_PIXELS, MAX_PROGRESS_STREAMS
 from ucdir.memory import trim_heap
 from ucdir.server.fields import arguments, fields
 from ucdir.server.folder import request_folder
-from ucdir.server.formats import FORMATS, accepted, chosen
+from ucdir.server.formats import FORMATS, accepted, ranked
 from ucdir.server.guard import Guard
 from ucdir.server.inspection import inspect
 from ucdir.server.jobs import Job, Jobs, StoppedError
@@ -179,28 +179,33 @@ class App:
         given = arguments(form.values, self.fields)
         photo = form.photo
         assert photo is not None  # noqa: S101 (for the type checker)
-        kind = chosen(types, form.kind)
-        result = photo.with_name(f"restored{FORMATS[kind]}")
+        results = {photo.with_name(f"restored{FORMATS[kind]}"): kind for kind in ranked(types, form.kind)}
         names = {
             shown(photo): "the image",
-            shown(result): "the result",
+            **dict.fromkeys(map(shown, results), "the result"),
             "with --task (": "in the field task (",
         }
 
-        def work() -> RestoredPhoto:
+        def work() -> tuple[RestoredPhoto, Path]:
             job.check()
             model, samples = given.pop("model", None), given.get("samples", 1)
             try:
                 pipeline = self.models.pipeline(model, job.watch, samples)
-                with at_most(MAX_IMAGE_PIXELS):
+
+                def restored(result: Path) -> RestoredPhoto:
                     done: RestoredPhoto = restore(photo, result, pipeline=pipeline, **given)
                     if done.output is None:  # a client gets an image all the same
                         done = replace(done, notes=(*done.notes, *_as_it_is(photo, result)))
                     return done
+
+                with at_most(MAX_IMAGE_PIXELS):
+                    return _first_that_holds(list(results), restored)
             finally:
                 trim_heap()
 
-        def respond(done: RestoredPhoto) -> Response:
+        def respond(found: tuple[RestoredPhoto, Path]) -> Response:
+            done, result = found
+            kind = results[result]
             self.metrics.restored(done.seconds)
             notes = [renamed(note, names) for note in done.notes]
             said = {
@@ -312,6 +317,22 @@ class Upload:
         job.state = "done"
         app.metrics.jobs[self.name, "done"] += 1
         return work.respond(result)
+
+
+def _first_that_holds(
+    results: Sequence[Path], restored: Callable[[Path], RestoredPhoto]
+) -> tuple[RestoredPhoto, Path]:
+    """What is restored to the first of these files whose format holds it; the error of the first, if none does."""
+    refused: OutputError | None = None
+    for result in results:
+        try:
+            return restored(result), result
+        except OutputError as error:
+            if error.__cause__ is not None:  # of the disk, or of an encoder after all the work
+                raise
+            refused = refused or error
+    assert refused is not None  # noqa: S101 (there is a result)
+    raise refused
 
 
 def _as_it_is(photo: Path, result: Path) -> tuple[str, ...]:

@@ -40,19 +40,18 @@ def accepted(header: str) -> list[str]:
     refused = {kind for kind, weight in weights.items() if not weight}
     found = sorted((kind for kind in weights if kind not in refused), key=lambda kind: -weights[kind])
     if "same" in found:  # any of the others serves, where the photo's own format is not wanted or not written
-        found += [kind for kind in FORMATS if kind not in weights]
+        behind = found.index("same") + 1
+        found[behind:behind] = [kind for kind in FORMATS if kind not in weights]
     return found if found != ["same"] else []  # with every format refused by its name
 
 
-def chosen(types: list[str], kind: str) -> str:
-    """The media type of a result.
+def ranked(types: list[str], kind: str) -> list[str]:
+    """The media types that a result may have, the best first; the next is for what one before cannot hold.
 
     Args:
         types: from `accepted`, not empty.
         kind: of the photo, as in `images.signatures`; those that are not written become PNG.
     """
-    named = [one for one in types if one != "same"]
-    if types[0] != "same":
-        return types[0]
     same = _SAME.get(kind, "image/png")
-    return same if same in named else named[0]
+    found = dict.fromkeys(same if one == "same" else one for one in types)
+    return [one for one in found if one in types]
