@@ -40,6 +40,16 @@ def test_two_folders(tmp_path, caplog):
         pair_folders(tmp_path / "in", tmp_path / "nowhere")
 
 
+def test_one_folder_for_both_is_refused(tmp_path):
+    picture(tmp_path / "in" / "a.png")
+    (tmp_path / "out").symlink_to("in")
+    for clean in ("in", "out", "out/../in"):
+        with pytest.raises(DataError, match="are one folder, so there is nothing to restore"):
+            pair_folders(tmp_path / "in", tmp_path / clean)
+    picture(tmp_path / "other" / "a.png")
+    assert names(pair_folders(tmp_path / "in", tmp_path / "other")) == ["a"], "the control"
+
+
 @pytest.mark.parametrize(("degraded", "clean"), [("blur", "sharp"), ("Input", "GT"), ("noisy", "clean")])
 def test_a_folder_of_two(tmp_path, degraded, clean):
     picture(tmp_path / degraded / "1.png")

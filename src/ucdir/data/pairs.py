@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,8 +33,12 @@ def pair_folders(degraded: Path, clean: Path) -> list[Pair]:
     """Pairs of files of the same relative name in two folders; the suffix may differ.
 
     Raises:
-        DataError: a folder is missing, or nothing in one has its like in the other.
+        DataError: a folder is missing, both are one, or nothing in one has its like in the other.
     """
+    if os.path.realpath(degraded) == os.path.realpath(clean):
+        raise DataError(
+            f"{degraded} and {clean} are one folder, so there is nothing to restore; name that of the clean images."
+        )
     left, right = (_by_name(folder) for folder in (degraded, clean))
     pairs = [Pair(left[name], right[name], name=name) for name in sorted(left.keys() & right.keys())]
     if not pairs:
