@@ -1,6 +1,7 @@
 """Training on photos, on pairs, and on both."""
 
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -97,6 +98,37 @@ def test_pairs_held_out_by_name(tiny, pairs, tmp_path):
     source, words, held_out = open_source(config, config.make_task(), tmp_path / "run")
     assert (words, held_out) == ("8 pairs", [0, 1, 2, 3])
     assert not set(source.chosen) & set(held_out)
+
+
+@pytest.mark.parametrize(
+    ("held_out", "words"),
+    [
+        ({"hold_out": 2}, "10 pairs and 12 photos and 2 runs of frames"),  # the control
+        ({"hold_out_names": ["photo_02"]}, "11 pairs and 11 photos and 2 runs of frames"),
+        ({"hold_out_names": ["photo_01*"]}, "11 pairs and 11 photos and 1 runs of frames"),
+    ],
+)
+def test_a_scene_held_out_by_name_does_not_come_in_beside_the_pairs(
+    photos, pairs, film, tmp_path, held_out, words
+):
+    for name in ("photo_01_film", "other"):
+        shutil.copytree(film, tmp_path / "films" / "train" / name)
+    data = {"photos": photos, "pairs": pairs, "frames": tmp_path / "films", "crop": 16, **held_out}
+    config = parse_config({"task": "deblurring", "data": data}, "test")
+    source, found, _ = open_source(config, config.make_task(), tmp_path / "run")
+    assert found == words
+    frames = source.parts[2][1].frames
+    assert {"photo_01_film" in frames.photos.names[run[0]] for run in frames.runs} == (
+        {True, False} if "2 runs" in words else {False}
+    )
+
+
+def test_frames_that_are_all_held_out_are_refused(pairs, film, tmp_path):
+    shutil.copytree(film, tmp_path / "films" / "photo_01")
+    data = {"pairs": pairs, "frames": tmp_path / "films", "crop": 16, "hold_out_names": ["photo_01*"]}
+    config = parse_config({"task": "deblurring", "data": data}, "test")
+    with pytest.raises(DataError, match="sets all 1 runs of frames in .*films aside"):
+        open_source(config, config.make_task(), tmp_path / "run")
 
 
 def test_frames_of_another_task(tiny, film):

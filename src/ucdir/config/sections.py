@@ -211,7 +211,8 @@ class DataConfig(Section):
     hold_out: Annotated[int, Field(ge=0)] = 16
     """Photographs (or pairs, if there are any) set aside for the sample images and never trained on."""
     hold_out_names: tuple[str, ...] = ()
-    """Instead of that number: patterns of the names of those set aside, such as `GOPR0374*` for all of a scene."""
+    """Instead of that number: patterns of the names of those set aside, such as `GOPR0374*` for all of a scene. Frames,
+    and photographs beside pairs, are left out where a pattern fits them."""
     crop: Positive = 64
     """Side of a training crop in pixels."""
     candidates: Positive = 1

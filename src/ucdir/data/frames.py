@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ucdir.data.photos import PhotoStore, decode_groups, find_photos
+from ucdir.data.photos import PhotoStore, decode_groups, find_photos, of_held_out
 from ucdir.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,18 @@ class FrameStore:
 
     def __getitem__(self, index: int) -> list[NDArray[np.uint8]]:
         return [self.photos[i] for i in self.runs[index]]
+
+    def without(self, folder: Path, patterns: Sequence[str]) -> FrameStore:
+        """Without the runs of which a frame, by its name below a folder, is of a scene that is held out.
+
+        Raises:
+            DataError: none is left.
+        """
+        names = [Path(name).relative_to(folder).as_posix() for name in self.photos.names]
+        runs = [run for run in self.runs if not any(of_held_out(names[i], patterns) for i in run)]
+        if not runs:
+            raise DataError(f"data.hold_out_names sets all {len(self)} runs of frames in {folder} aside.")
+        return replace(self, runs=tuple(runs))
 
 
 def open_frames(folder: Path, cache: Path, smallest_side: int, fewest: int) -> FrameStore:

@@ -85,6 +85,30 @@ def split_off(names: Sequence[str], hold_out: int | Sequence[str], what: str) ->
     return sorted(set(range(len(names))) - set(held)), held
 
 
+def of_held_out(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a file beside pairs that are held out by these patterns may show one of their scenes.
+
+    Its name is compared from each of its folders on, with and without its suffix, as data sets differ in both:
+    `train/GOPR0374_11_00/000001.png` is of the scene `GOPR0374*`.
+    """
+    parts = Path(name).parts
+    ends = [Path(*parts[first:]) for first in range(len(parts))]
+    tried = [path.as_posix() for end in ends for path in (end, end.with_suffix(""))]
+    return any(fnmatchcase(one, pattern) for one in tried for pattern in patterns)
+
+
+def without_held_out(names: Sequence[str], patterns: Sequence[str], what: str) -> list[int]:
+    """Indices of the files that `of_held_out` does not take for what is set aside.
+
+    Raises:
+        DataError: none is left.
+    """
+    left = [i for i, name in enumerate(names) if not of_held_out(name, patterns)]
+    if not left:
+        raise DataError(f"data.hold_out_names sets all {len(names)} {what} aside.")
+    return left
+
+
 def held_out_split(count: int, hold_out: int, what: str) -> tuple[list[int], list[int]]:
     """Indices to train on and indices set aside of `count` things; see `PhotoStore.held_out_split`."""
     if hold_out >= count:

@@ -9,7 +9,7 @@ from ucdir.config import Config, DataConfig
 from ucdir.data.frames import open_frames
 from ucdir.data.pair import Pair
 from ucdir.data.pairs import PairStore, find_pairs, open_pairs, pair_folders
-from ucdir.data.photos import PhotoStore, check_outside, open_photos
+from ucdir.data.photos import PhotoStore, check_outside, open_photos, without_held_out
 from ucdir.data.sources import DegradedPhotos, FilmFrames, Mixture, RealPairs, Source
 from ucdir.errors import OutputError
 from ucdir.tasks import Task
@@ -43,8 +43,10 @@ def open_source(config: Config, task: Task[Any], output: Path) -> tuple[Source, 
         words.append(f"{len(real.chosen)} pairs")
     if data.photos is not None:
         photos = _photos(config, output)
-        chosen, held_out_photos = photos.held_out_split(0 if pairs else _hold_out(config))
-        held_out = held_out or held_out_photos
+        if pairs is None:
+            chosen, held_out = photos.held_out_split(_hold_out(config))
+        else:
+            chosen = without_held_out(photos.names, data.hold_out_names, "photographs")
         share = 1 - data.pairs_share * (pairs is not None) - data.frames_share * (data.frames is not None)
         degraded = DegradedPhotos(
             photos,
@@ -106,4 +108,5 @@ def _frames(config: Config, task: Task[Any], cache: Path) -> FilmFrames:
     data, counts = config.data, config.blur.frames
     assert data.frames is not None  # noqa: S101 (for the type checker)
     store = open_frames(data.frames, cache / "frames", smallest_side=data.crop, fewest=counts[0] | 1)
+    store = store.without(data.frames, data.hold_out_names)
     return FilmFrames(store, counts, task.of_frames, data.flip, data.candidates)
