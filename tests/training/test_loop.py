@@ -19,7 +19,7 @@ from ucdir.training.checks import check_settings
 from ucdir.training.loop import learning_rate, train
 from ucdir.training.model import TrainingModel
 from ucdir.training.progress import Progress
-from ucdir.training.state import read_metadata
+from ucdir.training.state import FILE_NAME, read_metadata
 
 
 def bits(checkpoint):
@@ -371,3 +371,19 @@ def test_a_schedule_without_any_signal_at_its_end_is_refused(tiny):
     with pytest.raises(ConfigError, match="sampling begins where nothing is left of the residual"):
         check_settings(tiny(diffusion=noisy, sampling={"start_fraction": 1.0}), 1)
     check_settings(tiny(diffusion=noisy, sampling={"start_fraction": 0.1}), 1)  # the control
+
+
+def test_a_warm_up_that_never_ends_is_said(tiny, tmp_path, caplog):
+    train(tiny(steps=2, warmup_steps=2), tmp_path / "control")
+    assert "warmup_steps" not in caplog.text
+    train(tiny(steps=1, warmup_steps=2), tmp_path / "run")
+    assert "training.warmup_steps 2 is more than training.steps 1: the learning rate never" in caplog.text
+
+
+def test_fewer_steps_than_are_done_are_refused(tiny, tmp_path):
+    train(tiny(steps=3), tmp_path)
+    done = (tmp_path / FILE_NAME).read_bytes()
+    with pytest.raises(ConfigError, match=r"training\.steps 2 is less than the 3 that .* has done: raise it"):
+        train(tiny(steps=2), tmp_path)
+    train(tiny(steps=3), tmp_path)  # the control
+    assert (tmp_path / FILE_NAME).read_bytes() == done

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from ucdir.config import Config, TrainingConfig
 from ucdir.data.crops import Batches, Crops
 from ucdir.engines.devices import has_bf16
-from ucdir.errors import UcdirError
+from ucdir.errors import ConfigError, UcdirError
 from ucdir.training.averaging import WeightAverage
 from ucdir.training.checks import check_settings
 from ucdir.training.initial import start_from
@@ -107,7 +107,7 @@ def train(config: Config, output: Path, minutes: float | None = None) -> Path:
     loader = _loader(crops, config, first_step, accelerator)
     samples = held_out_samples(config, source, held_out) if is_main else []
     if is_main:
-        _announce(accelerator, bare, count, len(held_out), first_step, settings.steps)
+        _announce(accelerator, bare, count, len(held_out), first_step, settings)
 
     progress = Progress(
         settings.steps, first_step, output / "log.jsonl", enabled=is_main, mean=accelerator.reduce
@@ -161,13 +161,23 @@ def _of_all(config: Config, count: str, checkpoint: Path, first_step: int) -> di
 
 
 def _announce(
-    accelerator: Accelerator, model: nn.Module, chosen: str, held_out: int, first: int, last: int
+    accelerator: Accelerator,
+    model: nn.Module,
+    chosen: str,
+    held_out: int,
+    first: int,
+    settings: TrainingConfig,
 ) -> None:
     logger.info(
         "training on %d x %s: %s parameters, %s (%d more held out), steps %d to %d",
         accelerator.num_processes, accelerator.device, f"{sum(p.numel() for p in model.parameters()):,}",
-        chosen, held_out, first, last,
+        chosen, held_out, first, settings.steps,
     )  # fmt: skip
+    if settings.warmup_steps > settings.steps:
+        logger.warning(
+            "training.warmup_steps %d is more than training.steps %d: the learning rate never becomes what is set",
+            settings.warmup_steps, settings.steps,
+        )  # fmt: skip
     if accelerator.mixed_precision == "bf16" and not has_bf16(accelerator.device):
         logger.warning(
             "%s has no arithmetic in bf16 and imitates it, many times slower: set training.mixed_precision to no",
@@ -179,7 +189,13 @@ def _check(config: Config, checkpoint: Path) -> None:
     """Refuse settings before photos are decoded, which may remove those of another experiment."""
     check_settings(config, process_count())
     if checkpoint.exists():
-        check_same_experiment(checkpoint, read_metadata(checkpoint).config, config)
+        found = read_metadata(checkpoint)
+        check_same_experiment(checkpoint, found.config, config)
+        if found.step > config.training.steps:
+            raise ConfigError(
+                f"training.steps {config.training.steps} is less than the {found.step} that {checkpoint} has done: "
+                "raise it, or use another output folder."
+            )
 
 
 def _resume(
