@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from ucdir.degradations import JpegCompression
 from ucdir.evaluation.measure import load_metrics, measure
 from ucdir.images import find_images, read
+from ucdir.images.atomic import atomic_write
 from ucdir.images.pixels import to_rgb8, to_signal
 from ucdir.metrics.distribution import AlexNet, frechet_distance, patches
 from ucdir.model.pretrained import model_digest, model_folder
@@ -70,11 +72,19 @@ def figures(
 
 
 def table(quality: int, found: list[Figures]) -> list[str]:
-    """Lines of a table; a value of the default that is worse than the JPEG's has an exclamation mark."""
+    """Lines of a table; a value of the default that is worse than the JPEG's has an exclamation mark.
+
+    Means are of the images of which every row has a value: one that is too flat for a metric has none (NaN).
+    """
     lines, jpeg = [], dict[str, float]()
+    defined = ~np.isnan([[one[row] for row in ROWS] for one in found]).any(axis=1)  # [n,4]
     clean = torch.from_numpy(np.concatenate([one["clean features"] for one in found]))
     for row in ROWS:
-        means = dict(zip(METRICS, np.mean([one[row] for one in found], axis=0).tolist(), strict=True))
+        values = np.stack([one[row] for one in found])
+        means = {
+            name: float(values[there, i].mean()) if (there := defined[:, i]).any() else float("nan")
+            for i, name in enumerate(METRICS)
+        }
         features = torch.from_numpy(np.concatenate([one[f"{row} features"] for one in found]))
         means["frechet_alexnet"] = frechet_distance(features, clean) if len(clean) > 1 else float("nan")
         jpeg = jpeg or means
@@ -84,6 +94,13 @@ def table(quality: int, found: list[Figures]) -> list[str]:
             cells.append(f"{value:.{DIGITS[name]}f}{' !' if worse else ''}")
         lines.append(f"| {quality} | {row} | {' | '.join(cells)} |")
     return lines
+
+
+def store(file: Path, found: Figures) -> None:
+    """Write the figures of an image, whole or not at all: a file that is there is not measured again."""
+    data = io.BytesIO()
+    np.savez(data, **found)
+    atomic_write([data.getvalue()], file, force=True)
 
 
 def main() -> None:
@@ -116,7 +133,7 @@ def main() -> None:
                 if given.crop:
                     top, left = (max(0, side - given.crop) // 16 * 8 for side in clean.shape[:2])
                     clean = clean[top : top + given.crop, left : left + given.crop]
-                np.savez(file, **figures(pipeline, network, clean, quality))
+                store(file, figures(pipeline, network, clean, quality))
             with np.load(file) as stored:
                 found.append(dict(stored))
         print("\n".join(table(quality, found)), flush=True)
