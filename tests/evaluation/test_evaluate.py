@@ -145,6 +145,14 @@ def finished(settings, clean, tmp_path):
     return replace(settings, cases=Cases(None, clean), methods=[Precomputed("other", restored)])
 
 
+@pytest.mark.parametrize("name", ["photo_1.tif", "photo_1.restored.png"])
+def test_two_files_for_one_image_are_refused(finished, name):
+    evaluate(finished)  # the control
+    picture(9, *SIZES[1]).save(finished.methods[0].folder / name)
+    with pytest.raises(DataError, match=r"photo_1.* and photo_1.* are both for the image photo_1: take one"):
+        evaluate(replace(finished, methods=[replace(finished.methods[0])]))
+
+
 def spoil_missing(folder):
     (folder / "photo_1.png").unlink()
 

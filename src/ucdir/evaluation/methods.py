@@ -102,19 +102,22 @@ class Precomputed:
         """By name without suffix.
 
         Raises:
-            DataError: there is no such folder, or it holds JPEG files.
+            DataError: there is no such folder, or it holds JPEG files or two files for one image.
         """
-        found = find_images(self.folder, results=True)
-        for file in found:
+        found: dict[str, Path] = {}
+        for file in find_images(self.folder, results=True):
             if file.suffix.lower() in LOSSY_SUFFIXES:
                 raise DataError(
                     f"{file}: a restored image saved as JPEG would be measured with JPEG's own artefacts; save it "
                     "as PNG."
                 )
-        return {
-            file.relative_to(self.folder).with_suffix("").as_posix().removesuffix(".restored"): file
-            for file in found
-        }
+            stem = file.relative_to(self.folder).with_suffix("").as_posix().removesuffix(".restored")
+            other = found.setdefault(stem, file)
+            if other is not file:
+                raise DataError(
+                    f"{other} and {file.name} are both for the image {stem}: take one of them away."
+                )
+        return found
 
     def restore(self, case: Case) -> Pixels:
         """The image with the case's name, uint8 [H,W,3]; raises DataError if there is none, or one of another size."""
