@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="number of photos")
     parser.add_argument("--crop", type=int, default=256, help="side of the middle of photos")
     parser.add_argument("--softness", type=float, default=0.7, help="standard deviation of a blur, in pixels")
-    parser.add_argument("--models", nargs="+", default=["noise", "low_light"])
+    parser.add_argument("--models", nargs="+", default=["low_light", "low_light_small"])
     parser.add_argument(
         "--cases", type=int, nargs="+", default=range(len(CASES)), help="numbers of exposures"
     )

@@ -22,7 +22,7 @@ from ucdir.model.pretrained import model_folder
 from ucdir.workflows.export import export
 
 FOLDER = Path(__file__).parents[1] / "web" / "public" / "models"
-MODELS = ("jpeg_restoration", "jpeg_restoration_small", "deblurring", "noise", "low_light")
+MODELS = ("jpeg_restoration", "jpeg_restoration_small", "deblurring", "low_light")
 FILES = ("predictor.onnx", "diffusion_model.onnx", "ucdir.json")
 
 

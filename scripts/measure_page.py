@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 import web_page  # noqa: E402
 
-MODELS = ("jpeg_restoration_small", "deblurring", "low_light")
+MODELS = ("jpeg_restoration_small", "deblurring", "low_light_small")
 
 
 def main() -> None:

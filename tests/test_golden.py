@@ -16,9 +16,9 @@ CASES = [
         for model in ("jpeg_restoration", "deblurring", "low_light")
         for size in ("small", "large")
     ),
-    "noise_small",
     "jpeg_restoration_eq1_small",
     "jpeg_restoration_small_large",
+    "low_light_small_large",
 ]
 
 

@@ -21,7 +21,6 @@ from ucdir.pipeline import RestorationPipeline, load
 from ucdir.workflows.choice import choose_task
 from ucdir.workflows.degrade import degrade
 from ucdir.workflows.restore import UNCERTAIN, brightened, restore
-from ucdir.workflows.sampling import pretrained_of
 
 RNG = np.random.default_rng(0)
 
@@ -183,44 +182,6 @@ def photo_of(**fields):
 )
 def test_the_file_or_the_scalars_tell_the_task(photo, scalars, task):
     assert choose_task(photo, scalars).task == task
-
-
-@pytest.mark.parametrize(
-    ("photo", "scalars", "model"),
-    [
-        (photo_of(), {}, "noise"),
-        (None, {"noise_strength": 9.0}, "noise"),
-        (photo_of(exposure=Exposure(3.0)), {}, "noise"),
-        (photo_of(exposure=Exposure(100.0)), {}, "low_light"),
-        (photo_of(exposure=Exposure(100.0, demosaiced=True)), {}, "noise"),
-        (photo_of(), {"exposure_ratio": 100.0}, "low_light"),
-        (None, {"exposure_ratio": [100.0, 250.0]}, "low_light"),
-        (None, {"exposure_ratio": [1.0, 100.0]}, "noise"),
-        (None, {"exposure_ratio": "much"}, "noise"),
-        (
-            photo_of(exposure=Exposure(100.0)),
-            {"exposure_ratio": 1.0},
-            "noise",
-        ),  # what is told overrules the file
-    ],
-)
-def test_what_is_not_dark_gets_the_model_of_noise(photo, scalars, model):
-    assert pretrained_of("low_light", photo, scalars) == model
-    assert model in pretrained.list_models()
-
-
-@pytest.mark.parametrize(("ratio", "model"), [(1.0, "noise"), (100.0, "low_light")])
-def test_the_model_that_fits_is_the_one_that_is_loaded(ratio, model):
-    image = RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    asked, known = [], {"exposure_ratio": ratio}
-
-    def get(name):
-        asked.append(name)
-        return load(name)
-
-    result = restore(image, task="low_light", scalars=known, pipeline=get)
-    assert asked == [model]
-    assert np.array_equal(result, load(model)(image, scalars=known))
 
 
 def test_the_pipeline_of_the_task_is_loaded(pipeline, tmp_path):

@@ -42,7 +42,7 @@ HEAVY_JPEG: Final = 40
 CLEAR: Final = 2.5
 """Gain of the coefficients' likelihood at which even what seems to be drawn was compressed, strongly."""
 DARK_RATIO: Final = 150.0
-"""Exposure ratio that is passed on of noise of the dark, which has a model of its own: what it was does not show."""
+"""Exposure ratio that is passed on of noise of the dark; what it was does not show."""
 
 TASKS_OF: Final = {"jpeg": "jpeg_restoration", "blur": "deblurring", "noise": "low_light"}
 """What a fault leads to."""

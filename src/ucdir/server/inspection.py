@@ -14,7 +14,7 @@ from ucdir.inspection import inspect as inspect_photo
 from ucdir.tasks import TASKS
 from ucdir.workflows.choice import Choice, choose_task, left_alone, with_jpeg_quality
 from ucdir.workflows.restore import brightened
-from ucdir.workflows.sampling import check_task, pretrained_of
+from ucdir.workflows.sampling import check_task
 
 NAME = "the image"
 
@@ -107,7 +107,7 @@ def _plan(
     known = dict(TASKS[chosen].known_scalars(bright)) | dict(choice.scalars) | dict(scalars)
     plan = {
         "task": chosen,
-        "model": model or model_of(pretrained_of(chosen, bright, {**choice.scalars, **scalars})),
+        "model": model or model_of(chosen),
         "reason": choice.reason,
         "scalars": known,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,6 @@ from numpy.typing import NDArray
 from ucdir.degradations import DevelopedNoiseGenerator, LowLightGenerator, LowLightNoise
 from ucdir.images import Photo
 from ucdir.tasks.task import Example, Task, hide_some
-
-NOISE: Final = "noise"
-"""Name of the pretrained model for photos that are not dark."""
-DARK: Final = 50
-"""Exposure ratio from which on a photo is one of the dark."""
 
 
 class LowLight(Task[LowLightGenerator]):
@@ -58,27 +53,6 @@ class LowLight(Task[LowLightGenerator]):
         pair = noise.long_exposure(stored), noise(stored)
         target, degraded = (np.ascontiguousarray(np.rot90(x, -1)) for x in pair) if turned else pair
         return Example(target, degraded, scalars)
-
-    @classmethod
-    def pretrained(cls, scalars: Mapping[str, float], photo: Photo | None = None) -> str:
-        """`NOISE` for photos that their camera has exposed and developed, else the model of the dark.
-
-        `NOISE` for RAW files at full size, too: the model of the dark has learned the noise of the sensor's 2x2 cells,
-        and leaves much of that which demosaicing has spread over neighbours (docs/raw.md).
-        """
-        if photo is not None and photo.exposure is not None and photo.exposure.demosaiced:
-            return NOISE
-        try:
-            # a batch may have one for each image
-            ratios = np.asarray(scalars.get("exposure_ratio", 1), dtype=np.float32)
-        except (TypeError, ValueError):
-            return NOISE  # which refuses what is no number
-        return cls.name if (ratios >= DARK).all() else NOISE
-
-    @classmethod
-    def pretrained_names(cls) -> tuple[str, ...]:
-        """The model of the dark, and that of noise."""
-        return cls.name, NOISE
 
     @staticmethod
     def known_scalars(photo: Photo) -> Mapping[str, float]:

@@ -83,16 +83,6 @@ class Task(ABC, Generic[Generator]):
         """
         return None
 
-    @classmethod
-    def pretrained(cls, scalars: Mapping[str, float], photo: Photo | None = None) -> str:
-        """Name of the pretrained model for an image of which these scalars are known, and perhaps the photo."""
-        return cls.name
-
-    @classmethod
-    def pretrained_names(cls) -> tuple[str, ...]:
-        """All that `pretrained` may give."""
-        return (cls.name,)
-
     @staticmethod
     @abstractmethod
     def known_scalars(photo: Photo) -> Mapping[str, float]:

@@ -225,12 +225,11 @@ class Batch:
         return entry, True
 
     def _model_of(self, entry: Entry | None) -> str | None:
-        """Digest of the model that would be taken now for a result: one of its task's, the same if it still is."""
+        """Digest of the model that would be taken now for a result."""
         task = None if entry is None else entry.get("task")
         if entry is None or task not in TASKS or task not in list_models():
             return None
-        digests = [self._digest(name) for name in TASKS[task].pretrained_names()]
-        return entry["model"] if entry.get("model") in digests else digests[0]
+        return self._digest(task)
 
     # ------------------------------------------------------------------------------------------------------- the work
 
@@ -330,7 +329,7 @@ class Batch:
         if done.output is None:
             return Outcome(job, "unchanged", done=done, notes=done.notes, reason=done.reason)
         self._begun = True
-        model, result = self._digest(self.model or done.model), digest(job.output)
+        model, result = self._digest(self.model or str(done.task)), digest(job.output)
         notes = done.notes
         if not records.add({**entry, "task": done.task, "model": model, "result": result}):
             notes = (

@@ -66,8 +66,6 @@ class RestoredPhoto:
     seconds: float
     scalars: dict[str, float]
     """What was known of the degradation."""
-    model: str
-    """Name of the pretrained model that its task has for it; another one may have been named."""
     notes: tuple[str, ...]
     """One sentence for each thing that the photo's owner should know."""
     reason: str | None = None
@@ -291,7 +289,7 @@ def _restore_file(files: _Files, sampling: Sampling, developing: _Developing) ->
     height, width = photo.pixels.shape[:2]
     return RestoredPhoto(
         target, width, height, result.task, result.steps, time.perf_counter() - began, result.scalars,
-        result.model, (*photo.warnings, *notes), sampling.reason,
+        (*photo.warnings, *notes), sampling.reason,
     )  # fmt: skip
 
 
@@ -340,7 +338,7 @@ def _left(photo: Photo, sampling: Sampling, name: str, began: float) -> Restored
     height, width = photo.pixels.shape[:2]
     note = left_alone(name, sampling.reason or "")
     seconds = time.perf_counter() - began
-    return RestoredPhoto(None, width, height, None, 0, seconds, {}, "", (note,), sampling.reason)
+    return RestoredPhoto(None, width, height, None, 0, seconds, {}, (note,), sampling.reason)
 
 
 def _restore_bytes(
@@ -366,7 +364,7 @@ def _restore_bytes(
     height, width = photo.pixels.shape[:2]
     return b"".join(pieces), RestoredPhoto(
         Path("-"), width, height, result.task, result.steps, time.perf_counter() - began, result.scalars,
-        result.model, (*photo.warnings, *notes, *dropped), sampling.reason,
+        (*photo.warnings, *notes, *dropped), sampling.reason,
     )  # fmt: skip
 
 

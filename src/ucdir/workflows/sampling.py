@@ -51,7 +51,6 @@ class Chosen:
     pipeline: RestorationPipeline
     scalars: dict[str, float]
     steps: int
-    model: str  # as in `RestoredPhoto`
 
     @property
     def task(self) -> str:
@@ -133,7 +132,7 @@ class Sampling:
         """The model for an image, and what is known of its degradation; `photo` is what a file says."""
         pipeline = self.models
         if not isinstance(pipeline, RestorationPipeline):
-            pipeline = pipeline(pretrained_of(self.task, photo, {**self.found, **self.scalars}))
+            pipeline = pipeline(self.task)  # the pretrained model of a task has its name
         task = pipeline.config.task
         check_task(self.task, task)
         if self.consistent:
@@ -142,17 +141,14 @@ class Sampling:
         found = {**self._dials, **of_file, **self.found}
         scalars = {n: v for n, v in found.items() if n in pipeline.engine.scalars} | dict(self.scalars)
         steps = self.options.get("steps")
-        return Chosen(
-            pipeline, scalars, pipeline.config.steps if steps is None else steps,
-            pretrained_of(task, photo, {**self.found, **self.scalars}),
-        )  # fmt: skip
+        return Chosen(pipeline, scalars, pipeline.config.steps if steps is None else steps)
 
     def __call__(self, degraded: Signal, photo: Photo | None = None, name: str = "image") -> Result:
         """The mean of the samples."""
         chosen = self.chosen(photo, name)
         samples = (self._sample(n, chosen.pipeline, degraded, chosen.scalars) for n in range(self.samples))
         mean, std = mean_and_std(samples)
-        return Result(chosen.pipeline, chosen.scalars, chosen.steps, chosen.model, mean, std)
+        return Result(chosen.pipeline, chosen.scalars, chosen.steps, mean, std)
 
     @property
     def _dials(self) -> dict[str, float]:
@@ -184,11 +180,3 @@ def check_task(task: str, model_task: str) -> None:
         raise ConfigError(
             f"task {task}: the model was made for {model_task}; leave out the task, or choose another model."
         )
-
-
-def pretrained_of(task: str, photo: Photo | None, scalars: Mapping[str, float]) -> str:
-    """Name of the pretrained model for a photo, by what its file says and is known beside it."""
-    if task not in TASKS:
-        return task  # which is refused as a model
-    known = {} if photo is None else TASKS[task].known_scalars(photo)
-    return TASKS[task].pretrained({**known, **scalars}, photo)
