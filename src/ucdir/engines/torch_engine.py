@@ -15,11 +15,15 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ucdir.engines.cuda_graphs import CudaGraphRunner, should_capture
+from ucdir.engines.devices import has_bf16
 from ucdir.engines.engine import Planes
 from ucdir.model.akgm.cached_cast import cached_casts
 
 _graphs: Final[ContextVar[CudaGraphRunner | None]] = ContextVar("graphs", default=None)
 """The CUDA graphs of the session around a call. Each thread has its own: they are for one call at a time."""
+
+IMITATED: Final = 1.75
+"""What bf16 takes of the memory of float32 where a processor only imitates it: there are copies in both."""
 
 
 class TorchEngine:
@@ -58,8 +62,11 @@ class TorchEngine:
     @property
     def bytes_per_pixel(self) -> int:
         """On a CPU that of the larger network; a GPU has memory of its own, which is tried."""
-        networks = (self.predictor, self.diffusion_model) if self.device.type == "cpu" else ()
-        return max((int(network.bytes_per_pixel) for network in networks), default=0)
+        if self.device.type != "cpu":
+            return 0
+        most = max(int(network.bytes_per_pixel) for network in (self.predictor, self.diffusion_model))
+        imitated = self.precision != torch.float32 and not has_bf16(self.device)
+        return int(most * IMITATED) if imitated else most
 
     @property
     def scalars(self) -> tuple[str, ...]:
