@@ -47,6 +47,7 @@ from ucdir.model.pretrained import model_folder
 from ucdir.model.weights import save_model
 from ucdir.pth_file import tensors_of
 from ucdir.training.averaging import networks_with
+from ucdir.training.checks import SAMPLED
 from ucdir.training.export import export
 from ucdir.training.loop import train
 from ucdir.training.shards import join_checkpoint, split_checkpoint
@@ -59,8 +60,6 @@ LARGE = 900
 """Shorter side in pixels from which on a photograph is shrunk."""
 SAVED_EVERY = 120.0
 """Seconds between the averaged weights that are left while training goes on."""
-LOOKS = ("sampler_aware", "energy_score")
-"""Objectives that take LPIPS."""
 
 
 def pack(configs: list[Path], output: Path, megabytes: float, settings: dict[str, Any], more: float) -> None:
@@ -86,7 +85,7 @@ def pack(configs: list[Path], output: Path, megabytes: float, settings: dict[str
         if experiment.training.initial is not None:
             shutil.copytree(model_folder(experiment.training.initial), beside / "initial")
             packed["training"]["initial"] = f"{beside.name}/initial"
-        if experiment.training.objective in LOOKS and experiment.training.perceptual_weight:
+        if experiment.training.objective in SAMPLED and experiment.training.perceptual_weight:
             pack_lpips(output / "metric_weights")
         (output / name).with_suffix(SUFFIX).write_text(yaml.safe_dump(packed, sort_keys=False))
     photos = sorted(find_photos(source), key=lambda p: hashlib.sha256(p.name.encode()).digest())

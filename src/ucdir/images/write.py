@@ -76,9 +76,8 @@ def encode_with_pillow(photo: Photo, *, format: str, **settings: Any) -> Pieces:
         blocks["exif"] = kept.exif and b"Exif\0\0" + kept.exif
         blocks["extra"] = b"".join(_jpeg_segments(kept))
     if format == "AVIF":
-        if (
-            kept.exif is not None
-        ):  # Pillow makes EXIF with an orientation anew: text loses accents, maker notes move
+        if kept.exif is not None:
+            # Pillow makes EXIF with an orientation anew: text loses accents, maker notes move
             blocks["exif"] = without_orientation(kept.exif)
         settings["subsampling"] = "4:0:0" if photo.is_grey else "4:4:4"
     file = io.BytesIO()

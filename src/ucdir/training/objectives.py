@@ -91,6 +91,6 @@ def random_batch(config: Config, device: torch.device) -> dict[str, Tensor]:
         "step": torch.zeros(size, dtype=torch.int64),
         "place": torch.arange(size),
     }
-    if (drawn := DRAWN.get(config.training.objective)) is not None:
-        batch |= default_collate([drawn((config.seed, 0, place), image.shape[1:]) for place in range(size)])
+    if (also := DRAWN.get(config.training.objective)) is not None:
+        batch |= default_collate([also((config.seed, 0, place), image.shape[1:]) for place in range(size)])
     return {name: value.to(device) for name, value in batch.items()}
